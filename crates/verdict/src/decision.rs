@@ -1,0 +1,121 @@
+//! What comes out: an outcome, every reason for it, and what would change it.
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+use crate::{reason::Reason, stamp::Stamp};
+
+/// Ordered from best to worst: over cells the worst wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Outcome {
+    Allow,
+    AllowWithObligations,
+    Hold,
+    Deny,
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    pub outcome: Outcome,
+    /// Why, worst first, then in the order of cells; an ALLOW lists the rules that allow.
+    pub reasons: Vec<Why>,
+    pub obligations: Vec<String>,
+    pub cells: Vec<CellOutcome>,
+    /// The smallest sufficient changes that would turn a refusal into an allow, best first.
+    pub remedy: Vec<Remedy>,
+    /// The first instant at which a dated fact changes; absent when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Stamp>,
+    /// `sha256:` and hex: the digest of the bundle's content.
+    pub bundle: String,
+    /// `sha256:` and hex: the digest of the question's canonical bytes without `id` and `at`.
+    pub facts_digest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    pub code: Reason,
+    /// Rule id, e.g. `R04`; absent for reasons that no rule of a pack gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    pub basis: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell: Option<CellRef>,
+    pub text: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub citation: Option<String>,
+    /// Facts that were unknown, as paths into the question (`site.operator.seat`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// The ground (its id) that carried an allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<String>,
+}
+
+/// One data component under one regime in one flow to one place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellRef {
+    /// The component's dataset id.
+    pub component: String,
+    /// `-` for a component without a regime.
+    pub regime: String,
+    pub flow: Flow,
+    /// Where the flow ends; `?` when unknown.
+    pub to: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flow {
+    Compute,
+    Copy,
+    Telemetry,
+    ControlPlane,
+    OperatorAccess,
+    SubProcessor,
+    Result,
+    Onward,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellOutcome {
+    #[serde(rename = "cell")]
+    pub at: CellRef,
+    pub outcome: Outcome,
+    pub rules: Vec<String>,
+}
+
+/// One sentence in English and in Korean.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    pub en: String,
+    pub ko: String,
+}
+
+/// A change that alone is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remedy {
+    pub kind: RemedyKind,
+    /// A site id, a ground type, or the path of a missing fact.
+    pub value: String,
+    pub text: Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemedyKind {
+    UseSite,
+    RegisterGround,
+    SupplyFact,
+    AskApproval,
+}

@@ -1,0 +1,25 @@
+//! The decision, pure: facts in, decision out. No clock, no I/O, no allocation of identities.
+//!
+//! Reading order: [`question`] (the facts), [`decision`] (what comes out), `rule` (rows of symbols), `cell` (facts made
+//! abstract), `judge` (match and compose). The gateway and the offline verifier both judge with this crate.
+//!
+//! *Invariant:* nothing here reads a clock, a file or a random number; the same bytes in give the same bytes out.
+#![no_std]
+extern crate alloc;
+
+pub mod decision;
+pub mod question;
+pub mod reason;
+pub mod stamp;
+
+use alloc::vec::Vec;
+
+/// The canonical bytes of a value: the subset of RFC 8785 that records use (strings, integers below 2^53, booleans,
+/// arrays, objects with ASCII keys). `serde_json`'s map is ordered by key bytes, which for ASCII keys is the order of
+/// RFC 8785, and its string escapes are the same.
+///
+/// # Errors
+/// When the value cannot be written as JSON (a map with keys that are not strings).
+pub fn canonical<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&serde_json::to_value(value)?)
+}

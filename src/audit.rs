@@ -1,0 +1,182 @@
+//! What is kept: a decision becomes a durable record, and only then a [`Permit`] or a refusal with its proof.
+//!
+//! *Invariant:* there is one maker of a `Permit`, and it runs after the commit returned.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use verdict::decision::Outcome;
+
+/// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:
+/// `actor` is digested here before it is written.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub org: Arc<str>,
+    pub actor: Arc<str>,
+    /// `human` or `service`.
+    pub actor_kind: &'static str,
+    pub actor_place: Option<Arc<str>>,
+    /// `token`, `certificate`, `token+certificate`.
+    pub credential: &'static str,
+    pub issuer: Option<Arc<str>>,
+    pub token_digest: Option<Arc<str>>,
+    pub certificate_id: Option<Arc<str>>,
+    /// Client network as /24 or /48 prefix.
+    pub network: String,
+    /// `openai`.
+    pub protocol: &'static str,
+    /// `chat.completions`, ...
+    pub operation: &'static str,
+    pub service: Arc<str>,
+    pub datasets: Vec<Arc<str>>,
+    pub purpose: Option<Arc<str>>,
+    /// W3C trace id, 32 hex digits.
+    pub trace_id: String,
+    /// Hex SHA-256 of the request body (of nothing when there is none) and its length.
+    pub body_digest: String,
+    pub body_bytes: u64,
+    pub outcome: Outcome,
+    /// Code of the first reason, e.g. `NO_GROUND`, and its rule.
+    pub reason: verdict::reason::Reason,
+    pub rule: Option<Arc<str>>,
+    /// The chosen site; present if and only if the outcome allows.
+    pub site: Option<Target>,
+    /// Every flow as (from, to) with the entity, for the projections: what left where.
+    pub detail: Arc<Text>,
+    pub facts: Arc<Text>,
+    pub bundle: Arc<Text>,
+    /// The fact version that was judged: the commit checks it.
+    pub fact_version: i64,
+    /// Unix seconds until which the decision holds.
+    pub valid_until: Option<i64>,
+    /// The decision this one retries elsewhere.
+    pub retries: Option<String>,
+}
+
+/// Where an allowed request goes: the identity is part of the record and of the guard's check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub site: Arc<str>,
+    /// SPIFFE id or `spki:sha256/...` that the TLS connection must show.
+    pub identity: Arc<str>,
+    /// Upstream request, as the site's guard will see it.
+    pub method: &'static str,
+    pub authority: Arc<str>,
+    pub path: &'static str,
+    pub content_type: Option<&'static str>,
+}
+
+/// A content-addressed text: bytes and their SHA-256. Made once, shared by the requests that repeat it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Text {
+    pub digest: [u8; 32],
+    pub bytes: Bytes,
+}
+
+/// The key to forwarding: proof that an ALLOW for exactly this request is durable.
+/// Private fields, no Clone, no Default, no Deserialize; `forward::send` consumes it.
+#[must_use = "a permit that is not used must be ended as not_forwarded"]
+#[derive(Debug)]
+pub struct Permit {
+    target: Target,
+    body_digest: String,
+    proof: Proof,
+}
+
+impl Permit {
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Hex SHA-256 of the body that may be forwarded.
+    #[must_use]
+    pub fn body_digest(&self) -> &str {
+        &self.body_digest
+    }
+
+    #[must_use]
+    pub const fn proof(&self) -> &Proof {
+        &self.proof
+    }
+}
+
+/// What proves a record: its leaf and its C2SP tlog-proof.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// Decision id (UUIDv7, hyphenated).
+    pub id: Arc<str>,
+    /// The leaf's bytes, base64 (standard, padded).
+    pub leaf_base64: String,
+    /// The tlog-proof text, base64 (standard, padded).
+    pub receipt_base64: String,
+}
+
+/// The one result of recording.
+#[derive(Debug)]
+pub enum Recorded {
+    Permit(Permit),
+    Refusal(Proof),
+}
+
+/// Why nothing was recorded. Every one of them means 503, nothing forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("the audit queue is full")]
+    Full,
+    #[error("the audit store did not confirm in time")]
+    Timeout,
+    #[error("the audit store is not available")]
+    Unavailable,
+    /// The facts moved before the commit: judge again on a newer snapshot (the gate does, a few times).
+    #[error("the facts changed before the commit: version {now} is in force")]
+    FactsMoved { now: i64 },
+    #[error("the record is larger than a leaf may be")]
+    TooLarge,
+}
+
+/// How a forwarded request ended, for the `ended` record.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    pub id: Arc<str>,
+    pub how: How,
+    pub status: Option<u16>,
+    pub bytes_out: u64,
+    pub bytes_back: u64,
+    pub duration_ms: u64,
+    /// A reason when it was cut short.
+    pub why: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Forwarded,
+    Partial,
+    NotForwarded,
+    UnknownCrash,
+}
+
+/// A refusal of somebody unknown: aggregated by minute, so that a stranger cannot fill the log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stranger {
+    pub issuer: Option<String>,
+    /// Published code, e.g. `token_expired`, `framing`.
+    pub reason: &'static str,
+    pub network: String,
+}
+
+// CONTRACT (gate, app, console and cli call exactly this):
+//
+// pub struct Config { .. }                 // lanes, queue, batch, deadlines, signing key path, log origin
+// pub struct Audit { .. }
+// impl Audit {
+//     pub async fn start(config: &Config, pools: Pools, clock: Clock, tracker: &TaskTracker, stop: CancellationToken) -> Result<Self, AuditError>;
+//     /// Returns only after the group commit is durable. Cancel-safe: dropping it leaves an orphan ALLOW, closed as not_forwarded.
+//     pub async fn record(&self, draft: Draft) -> Result<Recorded, RecordError>;
+//     pub fn is_overloaded(&self) -> bool;          // shed before the body is read
+//     pub fn started(&self, id: &Arc<str>, tls_identity: &str);   // off the critical path, bounded
+//     pub fn ended(&self, ended: Ended);
+//     pub fn stranger(&self, stranger: Stranger);
+//     pub fn health(&self) -> Health;               // lanes held, commit lag, projection lag, database settings with causes
+//     pub fn metrics / observer hooks
+// }

@@ -1,0 +1,21 @@
+//! Haetae: a data-sovereignty policy gateway in front of GPU compute.
+//!
+//! The rooms in reading order. Each gives one noun to the next; ARCHITECTURE.md has the life of a request and the
+//! table of arrows, and `tests/it/arrows.rs` holds the code to it.
+
+pub mod app; // builds every part once, joins them, serves, drains in two steps
+pub mod audit; // what is kept: Decision -> Permit | Refusal
+pub mod caller; // who asks: connection + head -> Caller
+pub mod cli;
+pub mod clock; // time as an argument
+pub mod config; // one file -> one Config made of the rooms' own Configs
+pub mod console; // what is shown: health, metrics and a JSON API for reviewers
+pub mod demo; // the first run: everything on loopback, real traffic, a table of what happened
+pub mod forward; // what is done: Permit + request -> response
+pub mod gate; // one request: the only room that knows the order
+pub mod listen; // bind, TLS, limits: a connection with its peer certificate
+pub mod policy; // what is allowed: Facts -> Decision
+pub mod postgres; // the private Postgres of a first run and of the tests
+pub mod registry; // what is true: Ask -> Facts
+pub mod telemetry; // log, traces, metrics
+pub mod workload; // what is asked: bytes -> Claims // what was typed -> what it means

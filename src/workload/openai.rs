@@ -1,0 +1,1 @@
+//! The OpenAI-compatible protocol (vLLM, NIM, SGLang, llama.cpp).

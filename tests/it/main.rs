@@ -1,0 +1,16 @@
+//! One test binary. Each module is one topic and opens with what it proves.
+
+mod support;
+
+mod arrows;
+mod audit;
+mod caller;
+mod demo;
+mod forward;
+mod gate;
+mod listen;
+mod policy;
+mod postgres;
+mod registry;
+mod verify;
+mod wire;
