@@ -14,7 +14,7 @@
 //     pub fn texts(&self) -> &[u8];                     // canonical bytes of the bundle's content, kept by audit
 //     pub fn rules(&self) -> &verdict::Rulebook;
 //     /// casbin and the pure matcher at each memo miss; they disagree -> DENY ENGINE_DISAGREEMENT.
-//     pub fn decide(&self, question: &Question) -> Decision;
+//     pub fn judge(&self, facts: &Facts, at_unix_s: i64) -> Judgement;
 //     /// Access: may these roles of this organisation do `operation` on `service`?
 //     pub fn access(&self, org: &str, roles: &[Arc<str>], service: &str, operation: &str) -> Result<(), Why>;
 // }

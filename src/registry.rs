@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use verdict::question::{ActorKind, Question, Site, Workload};
+use verdict::{
+    facts::Facts,
+    question::{ActorKind, Workload},
+};
 
 /// What to look up: who asks and what was claimed, in the registry's terms. The gate builds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,23 +29,10 @@ pub struct Ask {
 
 /// Everything the decision needs, for every candidate site, from one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// All facts but `id`, `at` and `site`.
-    pub question: Question,
-    /// Candidate sites, by id.
-    pub sites: Vec<Arc<Site>>,
+pub struct Resolved {
+    pub facts: Facts,
     /// `fact_head` version of the snapshot.
     pub version: i64,
-    /// Facts that could not be found, each with its reason: the decision is then DENY.
-    pub gaps: Vec<Gap>,
-}
-
-/// A fact that the registry cannot supply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    pub reason: verdict::reason::Reason,
-    /// Path or id of what is missing. Never tells a caller without a right to a dataset what the catalogue knows.
-    pub what: String,
 }
 
 // CONTRACT (gate, policy, console and cli call exactly this):
@@ -57,7 +47,7 @@ pub struct Gap {
 // }
 // impl Snapshot {
 //     pub fn version(&self) -> i64;
-//     pub fn resolve(&self, ask: &Ask) -> Facts;            // pure
+//     pub fn resolve(&self, ask: &Ask) -> Resolved;            // pure
 //     pub fn site(&self, id: &str) -> Option<&SiteEntry>;   // endpoint url, ca pem, spiffe id or spki pins, facts
 //     pub fn sites(&self) -> impl Iterator<Item = &SiteEntry>;
 //     pub fn service(&self, org: &str, service: &str) -> Option<&Service>;

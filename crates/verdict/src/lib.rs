@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod decision;
+pub mod facts;
 pub mod question;
 pub mod reason;
 pub mod stamp;
