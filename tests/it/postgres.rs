@@ -1,10 +1,14 @@
 //! The private cluster starts (as root too), keeps its data over stops and kill -9, freezes and thaws, refuses two
 //! owners and strange directories, and does not outlive its owner.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use haetae::postgres::{Cluster, Database, Options, PostgresError, Stop};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::support::{durable_cluster, fresh_database, scratch};
@@ -72,6 +76,40 @@ async fn a_frozen_cluster_answers_nobody_until_it_is_thawed() {
     waiting.await.unwrap();
 }
 
+/// Runs only as a process of its own, for the tests below: starts a cluster in `HAETAE_TEST_DIR` and waits to be killed.
+#[tokio::test]
+#[ignore = "the owner that the tests below kill"]
+async fn owner_that_is_killed() {
+    let dir = std::env::var("HAETAE_TEST_DIR").unwrap();
+    let cluster = Cluster::start(Options::durable(dir)).await.unwrap();
+    println!("\nserver {}", cluster.pid().unwrap().as_raw_nonzero());
+    tokio::time::sleep(Duration::from_secs(120)).await;
+}
+
+#[tokio::test]
+async fn a_server_does_not_outlive_an_owner_that_is_killed() {
+    let dir = scratch("owner");
+    let (mut owner, server) = spawn_owner(&dir);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    until_gone(server).await;
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_server_left_without_owner_and_watcher_is_stopped_by_the_next_start() {
+    let dir = scratch("leftover");
+    let (mut owner, server) = spawn_owner(&dir);
+    kill_process(watcher_of(&dir), Signal::KILL).unwrap();
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    test_kill_process(server).expect("nobody has stopped it");
+    let options = Options { ephemeral: true, ..Options::durable(&dir) };
+    let cluster = Cluster::start(options).await.unwrap();
+    assert_ne!(cluster.pid(), Some(server));
+    until_gone(server).await;
+}
+
 #[tokio::test]
 async fn two_owners_of_one_directory_are_refused() {
     let dir = scratch("owners");
@@ -134,6 +172,41 @@ async fn each_fresh_database_is_its_own() {
         .unwrap();
     assert!(!there);
     assert_ne!(one.name, two.name);
+}
+
+/// This test binary again, as another process that owns a cluster; and the server's process id.
+fn spawn_owner(dir: &Path) -> (Child, Pid) {
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "postgres::owner_that_is_killed", "--ignored", "--nocapture"])
+        .env("HAETAE_TEST_DIR", dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let number = lines.filter_map(|line| line.strip_prefix("server ")?.parse().ok()).next();
+    (owner, Pid::from_raw(number.expect("the owner ended early")).unwrap())
+}
+
+fn watcher_of(dir: &Path) -> Pid {
+    let pid_file = format!("{}/data/postmaster.pid\0", dir.display());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let watches = |number: &i32| {
+        let line = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        line.contains("haetae-postgres-watcher\0") && line.contains(&pid_file)
+    };
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Pid::from_raw(numbers.find(watches).expect("a watcher")).unwrap()
+}
+
+async fn until_gone(pid: Pid) {
+    for _ in 0..1_000 {
+        if test_kill_process(pid).is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{pid:?} still runs after 20 s");
 }
 
 async fn run(cluster: &Cluster, statement: &'static str) {
