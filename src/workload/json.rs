@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 
 mod fold;
+mod reader;
 mod text;
 
 /// A strictly read document.
@@ -96,15 +97,7 @@ pub fn read(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     if bytes.starts_with("\u{feff}".as_bytes()) {
         return Err(JsonError { fault: Fault::ByteOrderMark, at: 0 });
     }
-    let mut reader =
-        Reader { bytes, at: 0, nodes: Vec::with_capacity(NODES_FIRST), keys: Vec::new() };
-    reader.space();
-    reader.value(0, true)?;
-    reader.space();
-    if reader.at != bytes.len() {
-        return Err(reader.fault(Fault::Trailing));
-    }
-    Ok(Document { text, nodes: reader.nodes })
+    Ok(Document { text, nodes: reader::nodes(bytes)? })
 }
 
 impl<'a> Document<'a> {
@@ -242,191 +235,11 @@ enum Tag {
     Object,
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    nodes: Vec<Node>,
-    /// Hashes of the folded keys of all open objects, innermost last.
-    keys: Vec<u64>,
-}
-
-impl Reader<'_> {
-    /// Reads one value. `keep` is false inside arrays, where scalars other than strings are only checked.
-    fn value(&mut self, depth: usize, keep: bool) -> Result<(), JsonError> {
-        match self.peek() {
-            Some(b'"') => {
-                let (start, end, escaped) = self.string()?;
-                self.push(if escaped { Tag::EscapedString } else { Tag::String }, start, end)
-            }
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
-            Some(b't') => self.word(b"true", Tag::True, keep),
-            Some(b'f') => self.word(b"false", Tag::False, keep),
-            Some(b'n') => self.word(b"null", Tag::Null, keep),
-            Some(b'-' | b'0'..=b'9') => self.number(keep),
-            Some(_) => Err(self.fault(Fault::Syntax)),
-            None => Err(self.fault(Fault::Early)),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<(), JsonError> {
-        let node = self.open(Tag::Object, depth)?;
-        let outer = self.keys.len();
-        if !self.take(b'}') {
-            loop {
-                self.key()?;
-                self.space();
-                self.expect(b':')?;
-                self.space();
-                self.value(depth + 1, true)?;
-                if !self.more(b'}')? {
-                    break;
-                }
-            }
-        }
-        if fold::any_same(self.keys.get_mut(outer..).unwrap_or_default()) {
-            return Err(self.fault(Fault::SameKeys));
-        }
-        self.keys.truncate(outer);
-        self.close(node)
-    }
-
-    fn array(&mut self, depth: usize) -> Result<(), JsonError> {
-        let node = self.open(Tag::Array, depth)?;
-        if !self.take(b']') {
-            loop {
-                self.value(depth + 1, false)?;
-                if !self.more(b']')? {
-                    break;
-                }
-            }
-        }
-        self.close(node)
-    }
-
-    fn key(&mut self) -> Result<(), JsonError> {
-        if self.peek() != Some(b'"') {
-            let fault = if self.peek().is_none() { Fault::Early } else { Fault::Syntax };
-            return Err(self.fault(fault));
-        }
-        let (start, end, escaped) = self.string()?;
-        let raw = self.bytes.get(start..end).unwrap_or_default();
-        self.keys.push(fold::hash(raw));
-        self.push(if escaped { Tag::EscapedString } else { Tag::String }, start, end)
-    }
-
-    /// After a member or element: true at a comma, false at `end`.
-    fn more(&mut self, end: u8) -> Result<bool, JsonError> {
-        self.space();
-        match self.peek() {
-            Some(b',') => {
-                self.at += 1;
-                self.space();
-                Ok(true)
-            }
-            Some(byte) if byte == end => {
-                self.at += 1;
-                Ok(false)
-            }
-            Some(_) => Err(self.fault(Fault::Syntax)),
-            None => Err(self.fault(Fault::Early)),
-        }
-    }
-
-    fn open(&mut self, tag: Tag, depth: usize) -> Result<usize, JsonError> {
-        if depth >= DEPTH_MAX {
-            return Err(self.fault(Fault::Depth));
-        }
-        let node = self.nodes.len();
-        self.push(tag, self.at, self.at)?;
-        self.at += 1;
-        self.space();
-        Ok(node)
-    }
-
-    fn close(&mut self, node: usize) -> Result<(), JsonError> {
-        let (end, next) = (self.offset(self.at)?, self.offset(self.nodes.len())?);
-        if let Some(node) = self.nodes.get_mut(node) {
-            node.end = end;
-            node.next = next;
-        }
-        Ok(())
-    }
-
-    fn string(&mut self) -> Result<(usize, usize, bool), JsonError> {
-        let start = self.at + 1;
-        let (end, escaped) = text::string(self.bytes, start)?;
-        self.at = end + 1;
-        Ok((start, end, escaped))
-    }
-
-    fn number(&mut self, keep: bool) -> Result<(), JsonError> {
-        let start = self.at;
-        self.at = text::number(self.bytes, start)?;
-        if keep { self.push(Tag::Number, start, self.at) } else { Ok(()) }
-    }
-
-    fn word(&mut self, word: &[u8], tag: Tag, keep: bool) -> Result<(), JsonError> {
-        let start = self.at;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        if !rest.starts_with(word) {
-            let early = word.starts_with(rest);
-            return Err(self.fault(if early { Fault::Early } else { Fault::Syntax }));
-        }
-        self.at += word.len();
-        if keep { self.push(tag, start, self.at) } else { Ok(()) }
-    }
-
-    fn push(&mut self, tag: Tag, start: usize, end: usize) -> Result<(), JsonError> {
-        if self.nodes.len() >= NODES_MAX {
-            return Err(self.fault(Fault::TooMany));
-        }
-        let (start, end) = (self.offset(start)?, self.offset(end)?);
-        let next = self.offset(self.nodes.len() + 1)?;
-        self.nodes.push(Node { tag, start, end, next });
-        Ok(())
-    }
-
-    fn offset(&self, at: usize) -> Result<u32, JsonError> {
-        u32::try_from(at).map_err(|_| self.fault(Fault::TooMany))
-    }
-
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
-        if self.take(byte) {
-            return Ok(());
-        }
-        Err(self.fault(if self.peek().is_none() { Fault::Early } else { Fault::Syntax }))
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn fault(&self, fault: Fault) -> JsonError {
-        JsonError { fault, at: self.at }
-    }
-}
-
 /// Objects and arrays inside each other. Common readers stop at 100 (Python's `json` at about 1,000, `serde_json` at 128).
 pub const DEPTH_MAX: usize = 64;
 
 /// Values and keys kept of one document: 2^18 x 16 bytes = 4 MiB. A conversation of 10,000 messages has about 60,000.
 pub const NODES_MAX: usize = 1 << 18;
-
-/// A small chat request has about 30 nodes: 64 x 16 bytes = 1 KiB.
-const NODES_FIRST: usize = 64;
 
 const NOTHING: Node = Node { tag: Tag::Null, start: 0, end: 0, next: u32::MAX };
 

@@ -1,4 +1,4 @@
-//! The OpenAI-compatible protocol (vLLM, NIM, SGLang, llama.cpp): chat completions, completions, embeddings and
+//! The OpenAI-compatible protocol (vLLM, NIM, `SGLang`, llama.cpp): chat completions, completions, embeddings and
 //! stateless responses are carried; models are answered by the gate; everything else is refused by name.
 //!
 //! *Invariant:* nothing that a site would keep or look up later is carried: a request is whole in itself.

@@ -1,6 +1,10 @@
 //! Proves what the OpenAI adapter carries, what it refuses and with which words, which claims it reads, and that no
 //! spelling of a body makes a site read another model, dataset or address than we did.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use haetae::workload::{
     Claims, NotUnderstood, Operation, Output, Protocol, Refusal, Route, read, refuse, route,
@@ -11,6 +15,9 @@ use verdict::{question::Workload, reason::Reason};
 
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
+
+/// What is reached, and the host where one is known.
+type Flow = (&'static str, Option<&'static str>);
 
 fn at(path: &str) -> Route {
     route(&Method::POST, path, None).unwrap()
@@ -202,7 +209,8 @@ fn a_header_and_a_body_that_differ_are_refused_not_merged() {
 
 #[test]
 fn a_declaration_that_does_not_fit_its_grammar_is_refused() {
-    let seventeen: String = (0..17).map(|at| format!("d{at},")).collect::<String>() + "last";
+    let seventeen: Vec<String> = (0..17).map(|at| format!("d{at}")).collect();
+    let seventeen = seventeen.join(",");
     let headers: [(&str, &str); 19] = [
         ("haetae-datasets", ""),
         ("haetae-datasets", "a,"),
@@ -385,7 +393,7 @@ fn responses_are_carried_only_when_they_say_that_nothing_is_kept() {
 #[test]
 fn addresses_that_a_site_would_fetch_are_onward_flows() {
     let part = |part: &str| format!(r#","x":[{{"role":"user","content":[{part}]}}]"#);
-    let cases: [(&str, Option<(&str, Option<&str>)>); 16] = [
+    let cases: [(&str, Option<Flow>); 16] = [
         (r#"{"type":"text","text":"https://h.example/"}"#, None),
         (
             r#"{"image_url":{"url":"https://Img.Example:8443/a?b#c"}}"#,
@@ -446,10 +454,12 @@ fn tools_that_do_not_run_at_the_client_are_onward_flows() {
 fn shown(status: u16, code: &str, message: &str, param: Option<&str>) -> String {
     let native = refuse(Protocol::OpenAi, &Refusal { status, code, message, param });
     assert_eq!(native.content_type, "application/json");
-    let headers: String =
-        native.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let mut text = format!("{}\n", native.status);
+    for (name, value) in &native.headers {
+        writeln!(text, "{name}: {value}").unwrap();
+    }
     let body = String::from_utf8(native.body.to_vec()).unwrap();
-    format!("{}\n{headers}\n{body}\n", native.status)
+    text + "\n" + &body + "\n"
 }
 
 #[test]

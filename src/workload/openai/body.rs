@@ -70,7 +70,7 @@ pub fn read(route: &Route, bytes: &[u8]) -> Result<Read, NotUnderstood> {
 }
 
 /// The name of a key; an error if a reader that folds case would take it for a guarded one.
-pub fn name<'d>(key: Key<'d>, guarded: fn(&str) -> bool) -> Result<Cow<'d, str>, NotUnderstood> {
+pub fn name(key: Key<'_>, guarded: fn(&str) -> bool) -> Result<Cow<'_, str>, NotUnderstood> {
     if key.folded().is_some_and(|folded| guarded(&folded)) {
         let message = "a key is spelled like a known one but for its case, and readers would disagree: use lower case";
         return Err(NotUnderstood::new(400, Reason::BodyAmbiguous, message));
@@ -179,7 +179,7 @@ const READ: [&str; 14] = [
 ];
 
 /// Keys by which a request refers to something a site keeps, or names another machine to fetch it from: OpenAI's, then
-/// vLLM's (`kv_transfer_params` has a host and a port), then SGLang's.
+/// vLLM's (`kv_transfer_params` has a host and a port), then `SGLang`'s.
 const STATE: [&str; 14] = [
     "previous_response_id",
     "conversation",
