@@ -14,6 +14,7 @@ mod route;
 pub mod strict;
 mod trace;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
-use crate::audit::{Audit, Permit, RecordError, Recorded};
+use crate::audit::{Audit, Permit, RecordError, Recorded, Stranger};
 use crate::caller::{Caller, Callers, Connection};
 use crate::clock::Clock;
 use crate::forward::{self, Forward};
@@ -94,6 +95,13 @@ impl Gate {
         self.metrics.register(registry);
     }
 
+    /// Counts a request that was refused below HTTP.
+    pub fn fault(&self, remote: std::net::SocketAddr, rule: &'static str) {
+        self.metrics.turned_away(rule);
+        let network = draft::network(remote.ip());
+        self.audit.stranger(Stranger { issuer: None, reason: rule, network });
+    }
+
     /// From now on every new request is answered 503 `DRAINING`; those under way go on.
     pub fn drain(&self) {
         self.limits.drain();
@@ -103,8 +111,7 @@ impl Gate {
     /// it the audit room closes the ALLOW as `not_forwarded` or `partial`.
     pub async fn handle<B>(&self, connection: &Connection, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: std::fmt::Display,
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
     {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
@@ -135,8 +142,7 @@ impl Gate {
         known: &mut Known,
     ) -> Result<(Claims, Bytes), NotUnderstood>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin,
-        B::Error: std::fmt::Display,
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
     {
         let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
         known.route = Some(route);

@@ -91,14 +91,14 @@ pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
             let mut response = render(workload::refuse(
                 Protocol::OpenAi,
                 &Refusal {
-                    status: error.status,
+                    status: error.status.as_u16(),
                     code: error.rule,
-                    message: &error.message,
+                    message: error.message,
                     param: None,
                 },
             ));
-            if error.status == StatusCode::METHOD_NOT_ALLOWED.as_u16() {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+            if error.status == StatusCode::METHOD_NOT_ALLOWED {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
             }
             response
         }

@@ -1,6 +1,6 @@
-//! Reads a request body whole, within its route's limit, at no less than the slowest rate we serve.
+//! Reads a request body whole, within its route's limit. How slow it may be is the listener's to say.
 
-use std::time::{Duration, Instant};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -20,8 +20,7 @@ pub async fn read<B>(
     limits: &Limits,
 ) -> Result<Bytes, NotUnderstood>
 where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B: http_body::Body<Data = Bytes, Error = io::Error> + Unpin,
 {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -33,74 +32,48 @@ where
     // A body of unknown length reserves its route's limit: memory is bounded before the first byte is read.
     let room = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
     let _room = limits.body_room(room).ok_or_else(no_room)?;
-    collect(body, max_bytes, limits, room).await
+    collect(body, max_bytes, room).await
 }
 
-async fn collect<B>(
-    mut body: B,
-    max_bytes: usize,
-    limits: &Limits,
-    expected: usize,
-) -> Result<Bytes, NotUnderstood>
+async fn collect<B>(mut body: B, max_bytes: usize, expected: usize) -> Result<Bytes, NotUnderstood>
 where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B: http_body::Body<Data = Bytes, Error = io::Error> + Unpin,
 {
-    let began = Instant::now();
-    let mut first: Option<Bytes> = None;
+    let mut whole = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0_usize;
-    while let Some(frame) = next_frame(&mut body, limits).await? {
-        let Ok(data) = frame.into_data() else { continue };
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length > max_bytes {
             return Err(too_large(max_bytes));
         }
-        if is_too_slow(length, began.elapsed(), limits.body_rate_min) {
-            return Err(too_slow());
+        // The usual body comes in one piece and is never copied.
+        if whole.is_empty() && rest.is_empty() {
+            whole = data;
+            continue;
         }
-        match first.take() {
-            // The usual body comes in one piece and is never copied.
-            None if rest.is_empty() => first = Some(data),
-            None => rest.extend_from_slice(&data),
-            Some(begin) => {
-                rest.reserve(expected.min(max_bytes));
-                rest.extend_from_slice(&begin);
-                rest.extend_from_slice(&data);
-            }
+        if rest.is_empty() {
+            rest.reserve(expected.min(max_bytes));
+            rest.extend_from_slice(&std::mem::take(&mut whole));
         }
+        rest.extend_from_slice(&data);
     }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
+    Ok(if rest.is_empty() { whole } else { rest.freeze() })
 }
 
-async fn next_frame<B>(
-    body: &mut B,
-    limits: &Limits,
-) -> Result<Option<http_body::Frame<Bytes>>, NotUnderstood>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    match tokio::time::timeout(limits.body_idle, body.frame()).await {
-        Err(_) => Err(too_slow()),
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(frame))) => Ok(Some(frame)),
-        Ok(Some(Err(_))) => Err(NotUnderstood {
-            status: 400,
-            reason: Reason::BodyInvalid,
-            message: "the body ended before its declared end: send it again whole".into(),
-            param: None,
-        }),
-    }
+fn broken(error: &io::Error) -> NotUnderstood {
+    let (status, reason, message) = if error.kind() == io::ErrorKind::TimedOut {
+        (408, Reason::BodyTooSlow, "the body came too slowly: send it again")
+    } else {
+        let message = "the body ended before its declared end: send it again whole";
+        (400, Reason::BodyInvalid, message)
+    };
+    NotUnderstood { status, reason, message: message.into(), param: None }
 }
 
 fn declared_length(head: &HeaderMap) -> Option<u64> {
     head.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn is_too_slow(length: usize, elapsed: Duration, rate_min: u64) -> bool {
-    let beyond_grace = elapsed.saturating_sub(RATE_GRACE).as_secs();
-    beyond_grace > 0 && (length as u64) < beyond_grace.saturating_mul(rate_min)
 }
 
 fn too_large(max_bytes: usize) -> NotUnderstood {
@@ -112,15 +85,6 @@ fn too_large(max_bytes: usize) -> NotUnderstood {
     NotUnderstood { status: 413, reason: Reason::BodyTooLarge, message, param: None }
 }
 
-fn too_slow() -> NotUnderstood {
-    NotUnderstood {
-        status: 408,
-        reason: Reason::BodyTooSlow,
-        message: "the body came too slowly: send it again".into(),
-        param: None,
-    }
-}
-
 fn no_room() -> NotUnderstood {
     NotUnderstood {
         status: 503,
@@ -129,6 +93,3 @@ fn no_room() -> NotUnderstood {
         param: None,
     }
 }
-
-/// A new connection may be slow to begin; the rate counts after this.
-const RATE_GRACE: Duration = Duration::from_secs(5);

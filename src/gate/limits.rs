@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::body::Body;
 use http::Response;
@@ -21,10 +20,6 @@ pub struct Config {
     pub organisation_share_percent: usize,
     /// Bytes of request bodies held in memory at once.
     pub body_bytes_in_flight_max: usize,
-    /// Longest silence of a caller in the middle of a body, in milliseconds.
-    pub body_idle_ms_max: u64,
-    /// A body slower than this, in bytes a second, is refused with 408 (after the first five seconds).
-    pub body_rate_min: u64,
     /// Prepared decisions kept in memory.
     pub memo_entries_max: usize,
 }
@@ -36,8 +31,6 @@ impl Default for Config {
             organisation_share_percent: 50,
             // 64 bodies of the largest size (4 MiB) at once
             body_bytes_in_flight_max: 256 * 1024 * 1024,
-            body_idle_ms_max: 10_000,
-            body_rate_min: 1024,
             memo_entries_max: 65_536,
         }
     }
@@ -49,8 +42,6 @@ pub struct Limits {
     /// Organisation -> what is left of its share; owned by this lock, entries are few (one an organisation).
     shares: Mutex<BTreeMap<Arc<str>, Arc<Semaphore>>>,
     body_bytes: Arc<Semaphore>,
-    pub body_idle: Duration,
-    pub body_rate_min: u64,
     draining: AtomicBool,
 }
 
@@ -76,8 +67,6 @@ impl Limits {
             share_max: (config.in_flight_max * config.organisation_share_percent / 100).max(1),
             shares: Mutex::default(),
             body_bytes: Arc::new(Semaphore::new(config.body_bytes_in_flight_max)),
-            body_idle: Duration::from_millis(config.body_idle_ms_max),
-            body_rate_min: config.body_rate_min,
             draining: AtomicBool::new(false),
         }
     }
