@@ -28,6 +28,8 @@ use crate::clock::Clock;
 use crate::forward::{self, Forward};
 use crate::policy::Policy;
 use crate::registry::Registry;
+use verdict::reason::Reason;
+
 use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
 
 pub use limits::Config;
@@ -122,6 +124,10 @@ impl Gate {
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
         let (claims, body) = match self.understand(&head, body, &mut known).await {
             Ok(understood) => understood,
+            // No room is not a refusal: nothing was read, so there is nothing to record.
+            Err(why) if why.reason == Reason::Overloaded => {
+                return self.answer_unavailable(&known, answer::Unavailable::overloaded());
+            }
             Err(why) => {
                 let refused = self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
                 return self.refuse(&known, refused, Some(&why)).await;

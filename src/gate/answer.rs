@@ -317,7 +317,7 @@ impl Unavailable {
         }
     }
 
-    const fn overloaded() -> Self {
+    pub const fn overloaded() -> Self {
         Self { code: "overloaded", message: "the gateway is at its limit: nothing was read, try again" }
     }
 
