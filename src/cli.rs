@@ -1,1 +1,4 @@
-//! (to be written)
+//! What was typed becomes what it means: one file for each subcommand.
+
+pub mod decide;
+pub mod policy;

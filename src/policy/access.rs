@@ -80,6 +80,11 @@ impl Sheets {
         kept.links.append(&mut grants.links);
     }
 
+    /// How many organisations have a sheet of their own, and the one for all.
+    pub(crate) fn len(&self) -> usize {
+        self.by_org.len()
+    }
+
     /// The rows in a fixed order, for the digest of the bundle.
     pub(crate) fn canonical(&self) -> BTreeMap<&str, (BTreeSet<&[String]>, BTreeSet<&[String]>)> {
         self.by_org
@@ -258,17 +263,17 @@ fn refusal(code: Reason, rule: Option<String>) -> Why {
     let text = if code == Reason::EngineError {
         Text {
             en: "The access engine failed, so the request is refused.".into(),
-            ko: "접근 정책 엔진에 오류가 발생하여 요청을 거부한다.".into(),
+            ko: "접근 정책 엔진에 오류가 발생하여 요청을 거부합니다.".into(),
         }
     } else if rule.is_some() {
         Text {
             en: "The national floor or the organisation's own policy refuses this operation.".into(),
-            ko: "국가 공통 하한 또는 해당 조직의 정책이 이 작업을 금지한다.".into(),
+            ko: "국가 공통 하한 또는 해당 조직의 정책이 이 작업을 금지합니다.".into(),
         }
     } else {
         Text {
             en: "No role of the caller is granted this operation on this service.".into(),
-            ko: "호출자의 어떤 역할에도 이 서비스에 대한 이 작업이 허용되어 있지 않다.".into(),
+            ko: "호출자의 어떤 역할에도 이 서비스에 대한 이 작업이 허용되어 있지 않습니다.".into(),
         }
     };
     Why {

@@ -8,16 +8,18 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
-use verdict::decision::{Decision, Outcome};
+use verdict::decision::{Decision, Outcome, Why};
 use verdict::question::Question;
 use verdict::reason::Reason;
 
+use super::bundle::CANARY;
 use super::fault::Faults;
+use super::vocabulary::toml;
 
 /// One question and what must come of it.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// The folder of its pack; `-` for a canary of the bundle.
+    /// The folder of its pack; `canary` for a canary of the bundle.
     pub pack: String,
     pub name: String,
     /// The rule it belongs to; absent for canaries.
@@ -56,6 +58,43 @@ struct File {
     base: BTreeMap<String, toml::Table>,
     #[serde(default)]
     case: Vec<Spanned<Entry>>,
+    /// Only in `canary.toml`.
+    #[serde(default)]
+    access: Vec<Spanned<AccessEntry>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessEntry {
+    name: String,
+    org: String,
+    roles: Vec<String>,
+    service: String,
+    operation: String,
+    expect: Leave,
+    /// The row that refuses.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Leave {
+    Allow,
+    Deny,
+}
+
+/// A question to the access half of a bundle and its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct AccessCase {
+    name: String,
+    pub org: String,
+    pub roles: Vec<String>,
+    pub service: String,
+    pub operation: String,
+    expect: Leave,
+    by: Option<String>,
+    line: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,21 +136,58 @@ struct Twin {
     obligations: Option<Vec<String>>,
 }
 
-/// Reads the cases of one file. With `twins`, each must name its rule and have a twin.
-pub(crate) fn read(pack: &str, text: &str, twins: bool, faults: &mut Faults<'_>) -> Vec<Case> {
-    let file: File = match toml::from_str(text) {
-        Ok(file) => file,
-        Err(error) => {
-            let line = error.span().map_or(0, |span| line_of(text, span.start));
-            faults.add(line, error.message().to_owned(), "see README.md for the form of a case");
-            return Vec::new();
-        }
-    };
+/// Reads the cases of a pack: each must name its rule and have a twin.
+pub(crate) fn read(pack: &str, text: &str, faults: &mut Faults<'_>) -> Vec<Case> {
+    let Some(file) = toml::<File>(text, faults) else { return Vec::new() };
+    for entry in &file.access {
+        let line = line_of(text, entry.span().start);
+        faults.add(line, "an access case in a pack", "write it into canary.toml");
+    }
+    make_all(pack, text, &file, true, faults)
+}
+
+/// Reads the canaries of a bundle: at least one question and one caller that must pass, and one of each that must not.
+pub(crate) fn read_canaries(
+    pack: &str,
+    text: &str,
+    faults: &mut Faults<'_>,
+) -> (Vec<Case>, Vec<AccessCase>) {
+    let Some(file) = toml::<File>(text, faults) else { return Default::default() };
+    let cases = make_all(pack, text, &file, false, faults);
+    let access: Vec<AccessCase> = file
+        .access
+        .into_iter()
+        .map(|entry| {
+            let line = line_of(text, entry.span().start);
+            let AccessEntry { name, org, roles, service, operation, expect, by } =
+                entry.into_inner();
+            AccessCase { name, org, roles, service, operation, expect, by, line }
+        })
+        .collect();
+    let outcomes = |want: Outcome| cases.iter().any(|case| case.expected.outcome == want);
+    let leaves = |want: Leave| access.iter().any(|case| case.expect == want);
+    if !(outcomes(Outcome::Allow)
+        && outcomes(Outcome::Deny)
+        && leaves(Leave::Allow)
+        && leaves(Leave::Deny))
+    {
+        let mend = "write a `[[case]]` and an `[[access]]` that must be allowed, and one of each that must be denied";
+        faults.add(0, "the canaries do not sing both ways", mend);
+    }
+    (cases, access)
+}
+
+fn make_all(
+    pack: &str,
+    text: &str,
+    file: &File,
+    twins: bool,
+    faults: &mut Faults<'_>,
+) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for spanned in &file.case {
         let line = line_of(text, spanned.span().start);
-        let made = make(pack, line, &file.base, spanned.get_ref(), twins);
-        match made {
+        match make(pack, line, &file.base, spanned.get_ref(), twins) {
             Ok(made) => cases.extend(made),
             Err((found, mend)) => faults.add(line, found, mend),
         }
@@ -144,7 +220,7 @@ fn make(
     let by = entry.by.clone().or_else(|| entry.rule.clone());
     let case = |name: &str, facts: &Value, expected| {
         let question = question(name, facts)?;
-        Ok(Case {
+        Ok::<_, Complaint>(Case {
             pack: pack.to_owned(),
             name: name.to_owned(),
             rule: entry.rule.clone(),
@@ -242,7 +318,31 @@ fn set(facts: &mut Value, path: &str, value: Value) -> Result<(), Complaint> {
     }
 }
 
+impl AccessCase {
+    /// Compares an answer with what the case expects.
+    pub(crate) fn compare(&self, got: &Result<(), Why>) -> CaseResult {
+        let rule = got.as_ref().err().and_then(|why| why.rule.clone());
+        let right = got.is_ok() == (self.expect == Leave::Allow)
+            && self.by.as_ref().is_none_or(|by| rule.as_ref() == Some(by));
+        let failure = (!right).then(|| match got {
+            Ok(()) => "expected a refusal, got leave".to_owned(),
+            Err(why) => format!("got {}", reason_line(why)),
+        });
+        CaseResult { pack: CANARY.to_owned(), name: self.name.clone(), failure, line: self.line }
+    }
+}
+
 impl Case {
+    /// The question of the case could not be judged.
+    pub(crate) fn not_judged(&self, problem: &str) -> CaseResult {
+        CaseResult {
+            pack: self.pack.clone(),
+            name: self.name.clone(),
+            failure: Some(format!("it cannot be judged: {problem}")),
+            line: self.line,
+        }
+    }
+
     /// Compares a decision with what the case expects.
     pub(crate) fn compare(&self, got: &Decision) -> CaseResult {
         let want = &self.expected;
@@ -289,7 +389,7 @@ fn expected_line(want: &Expected) -> String {
     line
 }
 
-fn reason_line(why: &verdict::decision::Why) -> String {
+fn reason_line(why: &Why) -> String {
     let mut line = word(&why.code);
     if let Some(rule) = &why.rule {
         line = format!("{line} {rule}");

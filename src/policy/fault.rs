@@ -73,7 +73,7 @@ impl Faults<'_> {
         line: usize,
         what: &str,
         word: &str,
-        known: impl Iterator<Item = &'w str> + Clone,
+        known: impl Iterator<Item = &'w str>,
         mend: impl Into<String>,
     ) {
         self.found.push(Fault {
@@ -96,21 +96,26 @@ pub(crate) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in characters.
+/// Edit distance in characters, where two neighbours exchanged count as one slip (optimal string alignment).
 fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    let other: Vec<char> = other.chars().collect();
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=other.len()).collect();
+    let mut previous = None;
     for (i, a) in one.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
-            let best = (*cell + 1).min(left + 1).min(diagonal + usize::from(a != b));
-            diagonal = *cell;
-            *cell = best;
-            left = best;
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
+            let changed = at(&last, j) + usize::from(a != *b);
+            let mut best = changed.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            let exchanged = j > 0 && previous == Some(*b) && other.get(j - 1) == Some(&a);
+            if exchanged {
+                best = best.min(at(&before_last, j - 1) + 1);
+            }
+            row.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        previous = Some(a);
+        before_last = std::mem::replace(&mut last, row);
     }
-    row.last().copied().unwrap_or(0)
+    last.last().copied().unwrap_or(0)
 }

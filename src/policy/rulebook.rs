@@ -60,9 +60,9 @@ impl Engines {
         let Some(slice) = self.by_slice.get(&slice) else { return Ok(Matches::default()) };
         let (holds, unknown) = (words(rulebook, &key.holds), words(rulebook, &key.unknown));
         let ask = |reading: &str| {
-            let request = [key.regime.as_str(), flow_name(key.flow), &holds, &unknown, reading];
+            let request = [key.regime.as_str(), key.flow.name(), &holds, &unknown, reading];
             let rows = slice.engine.matching(request.map(str::to_owned).to_vec())?;
-            Ok(rows
+            Ok::<_, EngineError>(rows
                 .iter()
                 .filter_map(|row| slice.rows.get(row.first()?).copied())
                 .collect::<BTreeSet<RowId>>())
@@ -85,7 +85,7 @@ async fn build(
     let applies = |row: &Row| {
         row.profiles.contains(&profile)
             && (row.regime == "*" || row.regime == regime)
-            && (row.flow == "*" || row.flow == flow_name(flow))
+            && (row.flow == "*" || row.flow == flow.name())
     };
     let mut rows = BTreeMap::new();
     let mut lines = Vec::new();
@@ -149,20 +149,7 @@ fn word<T: serde::Serialize>(value: &T) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The name of a flow in rules and questions.
-pub(crate) const fn flow_name(flow: Flow) -> &'static str {
-    match flow {
-        Flow::Compute => "compute",
-        Flow::Copy => "copy",
-        Flow::Telemetry => "telemetry",
-        Flow::ControlPlane => "control_plane",
-        Flow::OperatorAccess => "operator_access",
-        Flow::SubProcessor => "sub_processor",
-        Flow::Result => "result",
-        Flow::Onward => "onward",
-    }
-}
-
+/// Every flow, in the order of its declaration.
 pub(crate) const FLOWS: [Flow; 8] = [
     Flow::Compute,
     Flow::Copy,
