@@ -142,6 +142,8 @@ fn error_of(kind: &ErrorKind) -> CallerError {
         ErrorKind::InvalidSignature => CallerError::Signature,
         ErrorKind::InvalidAudience => CallerError::Audience,
         ErrorKind::InvalidAlgorithm => CallerError::Algorithm,
+        // also when it is no number: both have no time that could be checked
+        ErrorKind::MissingRequiredClaim(claim) if claim == "exp" => CallerError::Expired,
         ErrorKind::MissingRequiredClaim(_)
         | ErrorKind::InvalidIssuer
         | ErrorKind::InvalidClaimFormat(_)
