@@ -46,10 +46,7 @@ pub async fn attempt(
     on_start: OnStart,
     mut ending: Ending,
 ) -> Result<Response<Body>, ForwardError> {
-    let endpoint = match &site.endpoint {
-        Ok(endpoint) => endpoint,
-        Err(_) => return Err(ending.fail(Failure::SiteInvalid)),
-    };
+    let Ok(endpoint) = &site.endpoint else { return Err(ending.fail(Failure::SiteInvalid)) };
     ending.at(Arc::clone(&site));
     let link = match site.pool.take() {
         Some(link) => Ok(link),

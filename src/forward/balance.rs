@@ -20,7 +20,7 @@ pub fn choose(sites: &Sites, permitted: &[Arc<str>]) -> Option<Arc<str>> {
 }
 
 /// Two different ones by chance, then the less loaded of them.
-fn pick<'a, T>(among: &'a [T], chance: u64, load: impl Fn(&T) -> u64) -> Option<&'a T> {
+fn pick<T>(among: &[T], chance: u64, load: impl Fn(&T) -> u64) -> Option<&T> {
     let count = among.len() as u64;
     let (high, low) = (chance >> 32, chance & u64::from(u32::MAX));
     let first = high.checked_rem(count)?;

@@ -138,14 +138,13 @@ impl Body {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         let idle = since + self.idle_max;
         let due = self.until.map_or(idle, |until| until.min(idle));
+        let failure = if due == idle { Failure::IdleTimeout } else { Failure::AuthorityEnded };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
         }
         while timer.as_mut().poll(context).is_ready() {
             if timer.deadline() >= due {
-                let failure =
-                    if due == idle { Failure::IdleTimeout } else { Failure::AuthorityEnded };
                 return Poll::Ready(self.cut(failure));
             }
             timer.as_mut().reset(due);
@@ -167,18 +166,18 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         }
         loop {
-            match this.poll_site(context) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(this.piece(data)),
-                    // Trailers are on no allow-list.
-                    Err(_) => {}
-                },
+            let frame = match this.poll_site(context) {
+                Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(this.cut(Failure::Broken)),
                 Poll::Ready(None) => {
                     this.finish();
                     return Poll::Ready(None);
                 }
                 Poll::Pending => return this.poll_silence(context),
+            };
+            // Trailers are on no allow-list.
+            if let Ok(data) = frame.into_data() {
+                return Poll::Ready(this.piece(data));
             }
         }
     }

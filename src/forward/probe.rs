@@ -25,7 +25,7 @@ pub async fn run(sites: Arc<Sites>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = once(&sites) => {}
+            () = once(&sites) => {}
         }
     }
 }

@@ -79,5 +79,5 @@ fn only_the_permitted_bytes_pass() {
     assert!(is_permitted(b"abc", digest));
     assert!(!is_permitted(b"abd", digest));
     assert!(!is_permitted(b"abc", ""));
-    assert!(!is_permitted(b"abc", &digest[..63]));
+    assert!(!is_permitted(b"abc", digest.strip_suffix('d').unwrap()));
 }

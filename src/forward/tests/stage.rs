@@ -21,7 +21,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::forward::Site;
 
@@ -98,8 +98,7 @@ type Script = Arc<dyn Fn(usize) -> Vec<Step> + Send + Sync>;
 pub struct Stage {
     pub port: u16,
     pub seen: Arc<Seen>,
-    _running: TaskTrackerToken,
-    stop: tokio_util::sync::CancellationToken,
+    stop: CancellationToken,
 }
 
 /// What reached a site.
@@ -129,28 +128,17 @@ impl Stage {
     ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let acceptor = acceptor(certified, clients);
         let (seen, script): (Arc<Seen>, Script) = (Arc::default(), Arc::new(script));
-        let (tracker, stop) = (TaskTracker::new(), tokio_util::sync::CancellationToken::new());
-        let accept = {
-            let (seen, stop, tracker) = (Arc::clone(&seen), stop.clone(), tracker.clone());
-            async move {
-                loop {
-                    let accepted = tokio::select! {
-                        () = stop.cancelled() => return,
-                        accepted = listener.accept() => accepted.unwrap().0,
-                    };
-                    let talk =
-                        talk(accepted, acceptor.clone(), Arc::clone(&seen), Arc::clone(&script));
-                    let stop = stop.clone();
-                    tracker.spawn(async move {
-                        tokio::select! { () = stop.cancelled() => {}, () = talk => {} }
-                    });
-                }
-            }
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let host = Host {
+            acceptor: acceptor(certified, clients),
+            seen: Arc::clone(&seen),
+            script,
+            tracker: tracker.clone(),
+            stop: stop.clone(),
         };
-        tracker.spawn(accept);
-        Self { port, seen, _running: tracker.token(), stop }
+        tracker.spawn(stop.clone().run_until_cancelled_owned(host.accept(listener)));
+        Self { port, seen, stop }
     }
 
     pub fn site(&self, id: &str, ca: &Authority, identity: &str) -> Site {
@@ -184,21 +172,48 @@ impl Drop for Stage {
     }
 }
 
-async fn talk(tcp: TcpStream, acceptor: TlsAcceptor, seen: Arc<Seen>, script: Script) {
-    if let Ok(mut tls) = acceptor.accept(tcp).await {
-        seen.connections.fetch_add(1, Ordering::SeqCst);
+#[derive(Clone)]
+struct Host {
+    acceptor: TlsAcceptor,
+    seen: Arc<Seen>,
+    script: Script,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Host {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let talk = self.clone().talk(tcp);
+            self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(talk));
+        }
+    }
+
+    async fn talk(self, tcp: TcpStream) {
+        if let Ok(tls) = self.acceptor.accept(tcp).await {
+            self.seen.connections.fetch_add(1, Ordering::SeqCst);
+            self.serve(tls).await;
+        }
+        self.seen.closed.send_modify(|closed| *closed += 1);
+    }
+
+    async fn serve(&self, mut tls: TlsStream<TcpStream>) {
         while let Some(request) = request(&mut tls).await {
-            let number = {
-                let mut requests = seen.requests.lock().unwrap();
-                requests.push(request);
-                requests.len() - 1
-            };
-            if !play(&mut tls, script(number)).await {
+            let number = self.seen.note(request);
+            if !play(&mut tls, (self.script)(number)).await {
                 break;
             }
         }
     }
-    seen.closed.send_modify(|closed| *closed += 1);
+}
+
+impl Seen {
+    fn note(&self, request: String) -> usize {
+        let mut requests = self.requests.lock().unwrap();
+        requests.push(request);
+        requests.len() - 1
+    }
 }
 
 /// Plays the steps; false when the connection is over.
