@@ -1,0 +1,283 @@
+//! A directory of TOML and CSV files becomes a [`Tree`] of canonical documents, or every fault in it.
+//!
+//! ```text
+//! organisations/*.toml            one organisation a file, its services inside
+//! sites/*.toml, sites/*.pem       one site a file, and the certificates that vouch for it
+//! datasets|grounds|outside/*.toml, *.csv
+//! orders|lists/*.toml
+//! ```
+//! In CSV a dot in a header makes a table (`scope.places`), `;` parts the items of a list, `-` is the empty list and
+//! an empty cell an absent key.
+//!
+//! *Invariant:* a tree exists only without faults: nothing is skipped, guessed or filled in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use serde_json::Value as Json;
+
+use super::{
+    Sort,
+    check::{Check, Found},
+    cross, shape, source, words,
+};
+
+pub use super::check::Problem;
+
+/// The documents of a registry, by sort and id. Equal trees have equal bytes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tree {
+    pub(super) documents: BTreeMap<(Sort, String), Json>,
+}
+
+/// Everything that is wrong with a directory, in the order of files and lines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct TreeError {
+    pub problems: Vec<Problem>,
+}
+
+/// One document for a single change, with the file it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub sort: Sort,
+    pub id: String,
+    pub document: Json,
+    /// What it names and must be registered already.
+    pub(super) needs: Vec<(Sort, String)>,
+}
+
+/// Reads a directory. Hidden files and `*.md` are passed over; any other file that has no place is a fault.
+pub fn read(directory: &Path) -> Result<Tree, TreeError> {
+    let mut files = BTreeMap::new();
+    let mut problems = Vec::new();
+    gather(directory, "", &mut files, &mut problems);
+    if problems.is_empty() { parse(&files) } else { Err(TreeError { problems }) }
+}
+
+/// The same from memory: paths relative to the directory, with `/`, and their contents.
+pub fn parse(files: &BTreeMap<String, String>) -> Result<Tree, TreeError> {
+    let mut found = Found::default();
+    let mut seen: BTreeMap<(Sort, String), (String, usize)> = BTreeMap::new();
+    let mut read = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with(".pem")) {
+        let Some(sort) = place_of(path) else {
+            misplaced(path, &mut found);
+            continue;
+        };
+        read.extend(documents(sort, path, text, &pems_beside(path, files), &mut found));
+    }
+    let mut tree = Tree::default();
+    for Read { key, file, line, document } in read {
+        if let Some((first_file, first_line)) = seen.get(&key) {
+            let text = format!(
+                "{} `{}` is given twice: first in {first_file}:{first_line}",
+                key.0.name(),
+                key.1
+            );
+            found.problems.push(Problem { file, line, text });
+        } else {
+            seen.insert(key.clone(), (file, line));
+            tree.documents.insert(key, document);
+        }
+    }
+    dangling(&tree, &mut found);
+    for ((sort, id), document) in &tree.documents {
+        let (file, line) = seen.get(&(*sort, id.clone())).cloned().unwrap_or_default();
+        let faults = cross::faults(*sort, document, &tree);
+        found.problems.extend(faults.into_iter().map(|text| Problem {
+            file: file.clone(),
+            line,
+            text,
+        }));
+    }
+    finish(tree, found)
+}
+
+/// One document of `sort` from one TOML file, for a single change.
+pub fn read_one(sort: Sort, path: &Path) -> Result<Entry, TreeError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|fault| TreeError {
+        problems: vec![Problem { file: file.clone(), line: 0, text: format!("cannot be read: {fault}") }],
+    })?;
+    parse_one(sort, &file, &text)
+}
+
+/// The same from memory.
+pub fn parse_one(sort: Sort, file: &str, text: &str) -> Result<Entry, TreeError> {
+    let mut found = Found::default();
+    let read = documents(sort, file, text, &BTreeMap::new(), &mut found).pop();
+    let needs = found.references.iter().map(|one| (one.sort, one.id.clone())).collect();
+    let Some(Read { key, document, line, .. }) = read else {
+        return finish(Tree::default(), found).and_then(|_| {
+            let text = "there is nothing in this file".to_owned();
+            Err(TreeError { problems: vec![Problem { file: file.to_owned(), line: 1, text }] })
+        });
+    };
+    let faults = cross::faults(sort, &document, &Tree::default());
+    found.problems.extend(faults.into_iter().map(|text| Problem {
+        file: file.to_owned(),
+        line,
+        text,
+    }));
+    finish(Tree::default(), found)?;
+    Ok(Entry { sort, id: key.1, document, needs })
+}
+
+impl Tree {
+    /// `(sort, id, document)` in order.
+    pub fn documents(&self) -> impl Iterator<Item = (Sort, &str, &Json)> {
+        self.documents.iter().map(|((sort, id), document)| (*sort, id.as_str(), document))
+    }
+
+    /// Moves a site elsewhere: the demo and the tests run the example's sites on loopback addresses with certificates
+    /// of their own. False when there is no such site.
+    pub fn move_site(&mut self, id: &str, base_url: &str, ca_pem: &str) -> bool {
+        let Some(Json::Object(site)) = self.documents.get_mut(&(Sort::Site, id.to_owned())) else {
+            return false;
+        };
+        site.insert("base_url".into(), base_url.into());
+        site.insert("ca".into(), ca_pem.into());
+        true
+    }
+
+    pub(super) fn ids(&self, sort: Sort) -> impl Iterator<Item = &str> {
+        self.documents
+            .keys()
+            .filter_map(move |(other, id)| (*other == sort).then_some(id.as_str()))
+    }
+}
+
+struct Read {
+    key: (Sort, String),
+    file: String,
+    line: usize,
+    document: Json,
+}
+
+fn documents(
+    sort: Sort,
+    file: &str,
+    text: &str,
+    pems: &BTreeMap<String, String>,
+    found: &mut Found,
+) -> Vec<Read> {
+    let (values, slips) = if file.ends_with(".csv") {
+        source::csv(text)
+    } else {
+        let (value, slips) = source::toml(text);
+        (vec![value], slips)
+    };
+    let mut check = Check { file, pems, found };
+    let broken = !slips.is_empty();
+    for (line, text) in slips {
+        check.wrong(line, text);
+    }
+    // A text that is not TOML has no keys worth complaining about.
+    if broken && !file.ends_with(".csv") {
+        return Vec::new();
+    }
+    values
+        .iter()
+        .filter_map(|value| {
+            let document = check.table(shape::of(sort), value);
+            let id = document.get(sort.id_key())?.as_str()?.to_owned();
+            Some(Read { key: (sort, id), file: file.to_owned(), line: value.line, document })
+        })
+        .collect()
+}
+
+fn dangling(tree: &Tree, found: &mut Found) {
+    let missing: Vec<_> = found
+        .references
+        .iter()
+        .filter(|one| !tree.documents.contains_key(&(one.sort, one.id.clone())))
+        .map(|one| {
+            let hint = words::hint(&one.id, tree.ids(one.sort));
+            let text = format!("{} `{}` is not registered{hint}", one.sort.name(), one.id);
+            Problem { file: one.file.clone(), line: one.line, text }
+        })
+        .collect();
+    found.problems.extend(missing);
+}
+
+fn finish(tree: Tree, found: Found) -> Result<Tree, TreeError> {
+    let problems: BTreeSet<Problem> = found.problems.into_iter().collect();
+    if problems.is_empty() {
+        Ok(tree)
+    } else {
+        Err(TreeError { problems: problems.into_iter().collect() })
+    }
+}
+
+/// The sort of documents in this file, by its folder and ending.
+fn place_of(path: &str) -> Option<Sort> {
+    let (folder, name) = path.split_once('/')?;
+    let sort = Sort::ALL.into_iter().find(|sort| sort.folder() == folder)?;
+    let ending = name.rsplit_once('.')?.1;
+    (!name.contains('/') && (ending == "toml" || (ending == "csv" && sort.in_csv()))).then_some(sort)
+}
+
+fn misplaced(path: &str, found: &mut Found) {
+    let folder = path.split_once('/').map_or("", |(folder, _)| folder);
+    let known = Sort::ALL.into_iter().find(|sort| sort.folder() == folder);
+    let text = match known {
+        Some(sort) if sort.in_csv() => format!("files in `{folder}/` end in `.toml` or `.csv`"),
+        Some(_) => format!("files in `{folder}/` end in `.toml`"),
+        None => {
+            let folders = || Sort::ALL.into_iter().map(Sort::folder);
+            let hint = words::hint(folder, folders());
+            let all = folders().collect::<Vec<_>>().join(", ");
+            format!("there is no place for this file: folders are {all}{hint}")
+        }
+    };
+    found.problems.push(Problem { file: path.to_owned(), line: 0, text });
+}
+
+fn pems_beside(path: &str, files: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let folder = path.split_once('/').map_or("", |(folder, _)| folder);
+    files
+        .iter()
+        .filter_map(|(other, text)| {
+            let name = other.strip_prefix(folder)?.strip_prefix('/')?;
+            name.ends_with(".pem").then(|| (name.to_owned(), text.clone()))
+        })
+        .collect()
+}
+
+fn gather(
+    directory: &Path,
+    prefix: &str,
+    files: &mut BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut wrong = |path: &str, fault: &std::io::Error| {
+        let file = if path.is_empty() { directory.display().to_string() } else { path.to_owned() };
+        problems.push(Problem { file, line: 0, text: format!("cannot be read: {fault}") });
+    };
+    let entries = match std::fs::read_dir(directory.join(prefix)) {
+        Ok(entries) => entries,
+        Err(fault) => return wrong(prefix, &fault),
+    };
+    let mut folders = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        if name.starts_with('.') || name.ends_with(".md") {
+            continue;
+        }
+        if entry.path().is_dir() && prefix.is_empty() {
+            folders.push(path);
+            continue;
+        }
+        match std::fs::read_to_string(entry.path()) {
+            Ok(text) => drop(files.insert(path, text)),
+            Err(fault) => wrong(&path, &fault),
+        }
+    }
+    for folder in folders {
+        gather(directory, &folder, files, problems);
+    }
+}
