@@ -12,6 +12,7 @@ use verdict::{
     question::{ActorKind, Workload},
 };
 
+mod categories;
 mod check;
 mod cross;
 mod entity;
@@ -27,7 +28,7 @@ mod watch;
 mod when;
 mod words;
 
-pub use entity::{Dataset, Evidence, Grant, Organisation, Service, SiteEntry};
+pub use entity::{Dataset, Evidence, Organisation, Service, SiteEntry};
 pub use snapshot::Snapshot;
 pub use watch::{Health, Registry};
 

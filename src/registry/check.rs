@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Sort, shape,
+    Sort,
     shape::{Kind, Shape},
     source::{Member, Node, Value},
     text, when, words,
@@ -127,7 +127,7 @@ impl Check<'_> {
             Kind::Text(reader) => reader(text).map(Json::String),
             Kind::NameOr(_) => text::id(text).map(Json::String),
             Kind::Word(words, any) => word(text, words.iter().copied(), *any, name),
-            Kind::GroundType => word(text, shape::ground_types(), false, name),
+            Kind::GroundType => word(text, words::ground_types(), false, name),
             Kind::End if text == "never" => Ok(Json::Null),
             Kind::End => match when::end(text) {
                 Some(_) => Ok(Json::from(text)),

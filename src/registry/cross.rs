@@ -61,16 +61,16 @@ fn labels(document: &Json, noun: &str) -> Vec<String> {
 
 fn ground(document: &Json, faults: &mut Vec<String>) {
     let (name, regime) = (text(document, "type"), text(document, "regime"));
-    let family = |text: &str| text.split('.').next().unwrap_or_default().to_ascii_uppercase();
-    let of_regime = if regime == "EAR" { "US".to_owned() } else { family(regime) };
-    if family(name) != of_regime {
-        faults.push(format!("a ground of type `{name}` cannot be one under `{regime}`"));
-    }
-    let needed = words::GROUND_TYPES.iter().find(|(other, _)| *other == name);
-    if let Some((_, Some(key))) = needed
-        && document.pointer(&format!("/details/{key}")).is_none()
-    {
-        faults.push(format!("a ground of type `{name}` is not live without `details.{key}`"));
+    if let Some(known) = words::ground_type(name) {
+        if known.regime != regime {
+            faults.push(format!("a ground of type `{name}` is one under `{}`", known.regime));
+        }
+        for key in known.details {
+            let given = document.pointer(&format!("/details/{key}"));
+            if given.is_none_or(|given| *given == Json::Bool(false)) {
+                faults.push(format!("a ground of type `{name}` is not live without `details.{key}`"));
+            }
+        }
     }
     let from = super::when::start(text(document, "valid_from"));
     let until = super::when::end(text(document, "valid_until"));

@@ -42,17 +42,6 @@ pub struct Service {
     /// Labels of what callers send when they declare nothing.
     #[serde(default)]
     pub data: Option<Component>,
-    /// Which roles may do what here. Data for the access policy: nothing in this room acts on it.
-    #[serde(default)]
-    pub grants: Vec<Grant>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grant {
-    pub role: Arc<str>,
-    /// `submit`, `metadata`.
-    pub operations: Vec<Arc<str>>,
 }
 
 /// A site: its facts, and how it is reached and known.

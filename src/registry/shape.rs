@@ -7,9 +7,8 @@ use super::{
     Sort,
     places::{country, place, place_or_any, subdivision},
     text::{Reader, base_url, dataset, host, id, identity, plain, service, stamp, term, uri},
-    words::{
-        ALL_REGIMES, CATEGORIES, GROUND_TYPES, LAWS, REGIMES, SECTORS, SUPERVISORS,
-    },
+    categories::CATEGORIES,
+    words::{ALL_REGIMES, LAWS, REGIMES, SCHEMES, SECTORS, SUPERVISORS},
 };
 
 /// What a value is.
@@ -146,7 +145,6 @@ const SERVICE: Shape = Shape {
         may("role", Kind::Word(ROLES, false)),
         may("purposes", Kind::List(&Kind::Table(&PURPOSE))),
         may("data", Kind::Table(&PROFILE)),
-        may("grants", Kind::List(&Kind::Table(&GRANT))),
     ]],
 };
 
@@ -157,14 +155,6 @@ const PURPOSE: Shape = Shape {
         may("legal_basis", Kind::Text(term)),
         may("recurring", Kind::Flag),
         may("third_country_order", Kind::Flag),
-    ]],
-};
-
-const GRANT: Shape = Shape {
-    noun: "a grant",
-    groups: &[&[
-        must("role", ID),
-        must("operations", Kind::List(&Kind::Word(&["submit", "metadata"], false))),
     ]],
 };
 
@@ -268,7 +258,7 @@ const SUB_PROCESSOR: Shape = Shape {
 const CERTIFICATE: Shape = Shape {
     noun: "a certificate",
     groups: &[&[
-        must("scheme", ID),
+        must("scheme", Kind::Word(SCHEMES, false)),
         may("grade", Kind::Word(GRADES, false)),
         must("valid_until", Kind::End),
     ]],
@@ -403,8 +393,3 @@ const OUTSIDE: Shape = Shape {
         SOURCE,
     ],
 };
-
-/// Names of the types of ground.
-pub(super) fn ground_types() -> impl Iterator<Item = &'static str> + Clone {
-    GROUND_TYPES.iter().map(|(name, _)| *name)
-}

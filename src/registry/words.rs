@@ -75,140 +75,82 @@ pub(super) const ALL_REGIMES: &[&str] = &[
     "EAR",
 ];
 
-/// Categories: terms of the W3C DPV extension for personal data, and our own where it has none.
-pub(super) const CATEGORIES: &[&str] = &[
-    "pd:General",
-    "pd:Accent",
-    "pd:AccountIdentifier",
-    "pd:Age",
-    "pd:Apartment",
-    "pd:Authenticating",
-    "pd:Behavioral",
-    "pd:BirthDate",
-    "pd:Biometric",
-    "pd:CallLog",
-    "pd:Communication",
-    "pd:Contact",
-    "pd:CreditRecord",
-    "pd:CriminalOffense",
-    "pd:Demographic",
-    "pd:DeviceBased",
-    "pd:Disability",
-    "pd:DNACode",
-    "pd:EmailAddress",
-    "pd:EmploymentHistory",
-    "pd:EthnicOrigin",
-    "pd:External",
-    "pd:Family",
-    "pd:Financial",
-    "pd:FinancialAccount",
-    "pd:FinancialAccountNumber",
-    "pd:Gender",
-    "pd:Genetic",
-    "pd:GPSCoordinate",
-    "pd:Health",
-    "pd:HealthRecord",
-    "pd:HouseOwned",
-    "pd:Identifying",
-    "pd:Income",
-    "pd:IPAddress",
-    "pd:Language",
-    "pd:Location",
-    "pd:MACAddress",
-    "pd:MedicalHealth",
-    "pd:MentalHealth",
-    "pd:Name",
-    "pd:Nationality",
-    "pd:OfficialID",
-    "pd:Opinion",
-    "pd:PersonalDocuments",
-    "pd:PhilosophicalBelief",
-    "pd:PhysicalAddress",
-    "pd:PoliticalAffiliation",
-    "pd:PoliticalOpinion",
-    "pd:Prescription",
-    "pd:Professional",
-    "pd:Profile",
-    "pd:PurchasesAndSpendingHabit",
-    "pd:Race",
-    "pd:Religion",
-    "pd:Salary",
-    "pd:Sexual",
-    "pd:SexualOrientation",
-    "pd:Social",
-    "pd:Tax",
-    "pd:TelephoneNumber",
-    "pd:Tracking",
-    "pd:TradeUnionMembership",
-    "pd:Transaction",
-    "pd:Transactional",
-    "pd:UID",
-    "pd:Username",
-    "pd:VoiceMail",
-    "dpv:NonPersonalData",
-    "kr:RRN",
-    "kr:UniqueId",
-    "kr:PersonalCreditInfo",
-    "kr:EMR",
-    "kr:NCT",
-    "kr:HighPrecisionSpatial",
-    "kr:LocationInfo",
-    "us:PHI",
-    "cn:ImportantData",
-];
-
 pub(super) const SECTORS: &[&str] =
     &["kr.finance", "kr.public", "kr.medical", "us.health", "in.payments"];
 
 pub(super) const SUPERVISORS: &[&str] = &["KR.FSC"];
 
 /// General data-protection laws that a party answers to.
-pub(super) const LAWS: &[&str] = &[
-    "APPI", "CCPA", "DPDP", "GDPR", "HIPAA", "LGPD", "PDPA", "PIPA", "PIPEDA", "PIPL", "UK-GDPR",
-    "nFADP",
-];
+pub(super) const LAWS: &[&str] =
+    &["APPI", "DPDP", "GDPR", "HIPAA", "PIPA", "PIPEDA", "PIPL", "UK-GDPR"];
 
-/// Types of ground and, where there is one, the key of `details` without which a ground of that type is not live.
-pub(super) const GROUND_TYPES: &[(&str, Option<&str>)] = &[
-    ("kr.consent", None),
-    ("kr.treaty", None),
-    ("kr.contract_disclosed", Some("disclosure_ref")),
-    ("kr.certified_recipient", None),
-    ("kr.equivalency", None),
-    ("kr.nct_approval", Some("approval_ref")),
-    ("kr.nct_report", None),
-    ("kr.spatial_decision", Some("layers")),
-    ("kr.rrn_statute", Some("statute_ref")),
-    ("eu.A45-3", None),
-    ("eu.A46-2-a", Some("tia")),
-    ("eu.A46-2-b", Some("tia")),
-    ("eu.A46-2-c", Some("tia")),
-    ("eu.A46-2-d", Some("tia")),
-    ("eu.A46-2-e", Some("tia")),
-    ("eu.A46-2-f", Some("tia")),
-    ("eu.A46-3-a", Some("tia")),
-    ("eu.A46-3-b", Some("tia")),
-    ("eu.A49-1-a", Some("approver")),
-    ("eu.A49-1-b", Some("approver")),
-    ("eu.A49-1-c", Some("approver")),
-    ("eu.A49-1-d", Some("approver")),
-    ("eu.A49-1-e", Some("approver")),
-    ("eu.A49-1-f", Some("approver")),
-    ("eu.A49-1-g", Some("approver")),
-    ("eu.A49-2", Some("approver")),
-    ("uk.A45A", None),
-    ("uk.A46_tra", None),
-    ("uk.A49", None),
-    ("jp.consent", Some("info_provided")),
-    ("jp.designated", None),
-    ("jp.equivalent_system", Some("checked_at")),
-    ("cn.assessment", None),
-    ("cn.scc", None),
-    ("cn.certification", None),
-    ("cn.exempt", None),
-    ("in.not_restricted", None),
-    ("us.exempt", None),
-    ("us.cisa_controls", None),
-    ("us.licence", Some("licence_ref")),
-    ("us.baa", None),
+pub(super) const SCHEMES: &[&str] = &["CSAP", "NIS"];
+
+/// A type of ground, the regime it serves, and the keys of `details` without which a ground of that type is not live.
+pub(super) struct GroundType {
+    pub name: &'static str,
+    pub regime: &'static str,
+    pub details: &'static [&'static str],
+}
+
+pub(super) fn ground_type(name: &str) -> Option<&'static GroundType> {
+    GROUND_TYPES.iter().find(|one| one.name == name)
+}
+
+pub(super) fn ground_types() -> impl Iterator<Item = &'static str> + Clone {
+    GROUND_TYPES.iter().map(|one| one.name)
+}
+
+const fn ground(
+    name: &'static str,
+    regime: &'static str,
+    details: &'static [&'static str],
+) -> GroundType {
+    GroundType { name, regime, details }
+}
+
+/// An assessment of the transfer, for safeguards under Article 46; who approved it and that it is single, for
+/// derogations under Article 49; separate consent and an assessment, for PIPL, Articles 39 and 55.
+const GROUND_TYPES: &[GroundType] = &[
+    ground("kr.consent", "KR.PIPA", &[]),
+    ground("kr.treaty", "KR.PIPA", &[]),
+    ground("kr.contract_disclosed", "KR.PIPA", &["disclosure_ref"]),
+    ground("kr.certified_recipient", "KR.PIPA", &[]),
+    ground("kr.equivalency", "KR.PIPA", &[]),
+    ground("kr.rrn_statute", "KR.PIPA", &["statute_ref"]),
+    ground("kr.nct_approval", "KR.ITA", &["approval_ref"]),
+    ground("kr.nct_report", "KR.ITA", &[]),
+    ground("kr.spatial_decision", "KR.SPATIAL", &["layers"]),
+    ground("eu.A45-3", "EU.GDPR", &[]),
+    ground("eu.A46-2-a", "EU.GDPR", &["tia"]),
+    ground("eu.A46-2-b", "EU.GDPR", &["tia"]),
+    ground("eu.A46-2-c", "EU.GDPR", &["tia"]),
+    ground("eu.A46-2-d", "EU.GDPR", &["tia"]),
+    ground("eu.A46-2-e", "EU.GDPR", &["tia"]),
+    ground("eu.A46-2-f", "EU.GDPR", &["tia"]),
+    ground("eu.A46-3-a", "EU.GDPR", &["tia"]),
+    ground("eu.A46-3-b", "EU.GDPR", &["tia"]),
+    ground("eu.A49-1-a", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-1-b", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-1-c", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-1-d", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-1-e", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-1-f", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-1-g", "EU.GDPR", &["approver", "single"]),
+    ground("eu.A49-2", "EU.GDPR", &["approver", "single"]),
+    ground("uk.A45A", "UK.GDPR", &[]),
+    ground("uk.A46_tra", "UK.GDPR", &[]),
+    ground("uk.A49", "UK.GDPR", &[]),
+    ground("jp.consent", "JP.APPI", &["info_provided"]),
+    ground("jp.designated", "JP.APPI", &[]),
+    ground("jp.equivalent_system", "JP.APPI", &["checked_at"]),
+    ground("cn.assessment", "CN.PIPL", &["separate_consent", "impact_assessment_ref"]),
+    ground("cn.scc", "CN.PIPL", &["separate_consent", "impact_assessment_ref"]),
+    ground("cn.certification", "CN.PIPL", &["separate_consent", "impact_assessment_ref"]),
+    ground("cn.exempt", "CN.PIPL", &[]),
+    ground("in.not_restricted", "IN.DPDP", &[]),
+    ground("us.exempt", "US.28CFR202", &[]),
+    ground("us.cisa_controls", "US.28CFR202", &[]),
+    ground("us.licence", "EAR", &["licence_ref"]),
+    ground("us.baa", "US.HIPAA", &[]),
 ];
