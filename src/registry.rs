@@ -25,7 +25,6 @@ pub mod store;
 mod text;
 pub mod tree;
 mod watch;
-mod when;
 mod words;
 
 pub use entity::{Dataset, Evidence, Organisation, Service, SiteEntry};
@@ -141,7 +140,9 @@ pub enum RegistryError {
     /// Written by a newer version of Haetae, or by hand.
     #[error("{} `{id}` in the database is not understood: {cause}", .sort.name())]
     Document { sort: Sort, id: String, cause: serde_json::Error },
-    #[error("`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside")]
+    #[error(
+        "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside"
+    )]
     UnknownSort(String),
     #[error("{} `{id}` is not registered", .sort.name())]
     NotFound { sort: Sort, id: String },

@@ -1,6 +1,6 @@
 //! A located value is held against its shape and becomes a canonical document; every fault is kept, none stops.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value as Json};
 
@@ -8,16 +8,25 @@ use super::{
     Sort,
     shape::{Kind, Shape},
     source::{Member, Node, Value},
-    text, when, words,
+    text, words,
 };
 
 /// One fault: file, line, and a sentence that says what was meant.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("{file}:{line}: {text}")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     pub file: String,
+    /// From 1; 0 when it is the file itself that is at fault.
     pub line: usize,
     pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.text),
+            line => write!(f, "{}:{line}: {}", self.file, self.text),
+        }
+    }
 }
 
 /// An id that must be registered for the document to make sense.
@@ -42,11 +51,26 @@ pub(super) struct Check<'a> {
     /// Certificates by the name of their file.
     pub pems: &'a BTreeMap<String, String>,
     pub found: &'a mut Found,
+    /// Where the value that is being read stands in its document (RFC 6901).
+    pub pointer: String,
+    /// On which line each key of the document stands, by pointer.
+    pub lines: BTreeMap<String, usize>,
 }
 
 impl Check<'_> {
-    /// The document, as far as it could be read: whoever keeps it looks at the problems first.
-    pub(super) fn table(&mut self, shape: &Shape, value: &Value) -> Json {
+    /// The document and the lines of its keys, as far as it could be read: whoever keeps it looks at the problems first.
+    pub(super) fn document(
+        &mut self,
+        shape: &Shape,
+        value: &Value,
+    ) -> (Json, BTreeMap<String, usize>) {
+        self.lines.clear();
+        self.lines.insert(String::new(), value.line);
+        let document = self.table(shape, value);
+        (document, std::mem::take(&mut self.lines))
+    }
+
+    fn table(&mut self, shape: &Shape, value: &Value) -> Json {
         let Node::Table(members) = &value.node else {
             self.wrong(value.line, format!("{} must be a table", shape.noun));
             return Json::Null;
@@ -55,7 +79,9 @@ impl Check<'_> {
         for member in members {
             match shape.keys().find(|key| key.name == member.key) {
                 Some(key) => {
-                    let read = self.value(&key.kind, &member.value, &member.key);
+                    let read = self.within(&member.key, member.line, |check| {
+                        check.value(&key.kind, &member.value, &member.key)
+                    });
                     document.insert(member.key.clone(), read);
                 }
                 None => self.unknown(shape, member),
@@ -72,6 +98,16 @@ impl Check<'_> {
         self.found.problems.push(Problem { file: self.file.to_owned(), line, text });
     }
 
+    fn within(&mut self, segment: &str, line: usize, read: impl FnOnce(&mut Self) -> Json) -> Json {
+        let before = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(segment);
+        self.lines.insert(self.pointer.clone(), line);
+        let read = read(self);
+        self.pointer.truncate(before);
+        read
+    }
+
     fn unknown(&mut self, shape: &Shape, member: &Member) {
         let hint = words::hint(&member.key, shape.keys().map(|key| key.name));
         self.wrong(member.line, format!("unknown key `{}` in {}{hint}", member.key, shape.noun));
@@ -80,9 +116,16 @@ impl Check<'_> {
     fn value(&mut self, kind: &Kind, value: &Value, name: &str) -> Json {
         match (kind, &value.node) {
             (Kind::List(item), Node::List(items)) => {
-                Json::Array(items.iter().map(|entry| self.value(item, entry, name)).collect())
+                let mut read = |(index, entry): (usize, &Value)| {
+                    self.within(&index.to_string(), entry.line, |check| {
+                        check.value(item, entry, name)
+                    })
+                };
+                Json::Array(items.iter().enumerate().map(&mut read).collect())
             }
-            (Kind::List(item), Node::Cell(cell)) => Json::Array(self.cells(item, cell, value, name)),
+            (Kind::List(item), Node::Cell(cell)) => {
+                Json::Array(self.cells(item, cell, value, name))
+            }
             (Kind::Table(shape), Node::Table(_)) => self.table(shape, value),
             (Kind::NameOr(shape), Node::Table(_)) => self.table(shape, value),
             (Kind::Flag, Node::Flag(flag)) => Json::Bool(*flag),
@@ -129,12 +172,9 @@ impl Check<'_> {
             Kind::Word(words, any) => word(text, words.iter().copied(), *any, name),
             Kind::GroundType => word(text, words::ground_types(), false, name),
             Kind::End if text == "never" => Ok(Json::Null),
-            Kind::End => match when::end(text) {
-                Some(_) => Ok(Json::from(text)),
-                None => Err(format!(
-                    "`{text}` is not a date: write `2026-11-20`, `2026-11-20T09:00:00+09:00` or `never`"
-                )),
-            },
+            Kind::End => {
+                text::stamp(text).map(Json::String).map_err(|fault| format!("{fault}, or `never`"))
+            }
             Kind::Refer(_, true) if text == "*" => Ok(Json::from(text)),
             Kind::Refer(sort, _) => {
                 self.found.references.push(Reference {
@@ -209,7 +249,9 @@ fn word(
     let all: Vec<&str> = words.collect();
     Err(match meant {
         Some(meant) => format!("`{text}` is not known: did you mean `{meant}`?"),
-        None if all.len() <= SHOWN_MAX => format!("`{text}` is not known: write one of {}", all.join(", ")),
+        None if all.len() <= SHOWN_MAX => {
+            format!("`{text}` is not known: write one of {}", all.join(", "))
+        }
         None => format!("`{text}` is not a known {}", name.trim_end_matches('s')),
     })
 }

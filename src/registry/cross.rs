@@ -1,15 +1,19 @@
 //! What no single key can say: faults between the keys of a document and between documents.
 
 use serde_json::Value as Json;
+use verdict::stamp::Stamp;
 
 use super::{Sort, tree::Tree, words};
 
-/// Sentences about one document, given all others.
-pub(super) fn faults(sort: Sort, document: &Json, tree: &Tree) -> Vec<String> {
+/// Where in the document (RFC 6901) and what.
+pub(super) type Fault = (String, String);
+
+/// The faults of one document, given all others.
+pub(super) fn faults(sort: Sort, document: &Json, tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     match sort {
         Sort::Organisation => organisation(document, tree, &mut faults),
-        Sort::Dataset => faults.extend(labels(document, "the dataset")),
+        Sort::Dataset => faults.extend(labels(document, "", "the dataset")),
         Sort::Ground => ground(document, &mut faults),
         Sort::Order => order(document, &mut faults),
         Sort::Site => site(document, &mut faults),
@@ -18,36 +22,37 @@ pub(super) fn faults(sort: Sort, document: &Json, tree: &Tree) -> Vec<String> {
     faults
 }
 
-fn organisation(document: &Json, tree: &Tree, faults: &mut Vec<String>) {
+fn organisation(document: &Json, tree: &Tree, faults: &mut Vec<Fault>) {
     let allowed = document.get("sites").map(|_| texts(document, "sites"));
     let mut names = Vec::new();
-    for service in items(document, "services") {
-        let name = text(service, "name");
+    for (index, service) in items(document, "services").enumerate() {
+        let (at, name) = (format!("/services/{index}"), text(service, "name"));
         if names.contains(&name) {
-            faults.push(format!("service `{name}` is given twice: keep one of them"));
+            faults.push((at.clone(), format!("service `{name}` is given twice: keep one of them")));
         }
         names.push(name);
         if let Some(profile) = service.get("data") {
-            faults.extend(labels(profile, &format!("the data profile of service `{name}`")));
+            let noun = format!("the data profile of service `{name}`");
+            faults.extend(labels(profile, &format!("{at}/data"), &noun));
         }
-        for id in texts(service, "sites") {
+        for (nth, id) in texts(service, "sites").into_iter().enumerate() {
+            let mut wrong = |why: &str| {
+                let text = format!("service `{name}` names site `{id}`, {why}");
+                faults.push((format!("{at}/sites/{nth}"), text));
+            };
             if allowed.as_ref().is_some_and(|allowed| !allowed.contains(&id)) {
-                faults.push(format!(
-                    "service `{name}` names site `{id}`, which is not among the organisation's `sites`"
-                ));
+                wrong("which is not among the organisation's `sites`");
             }
             let site = tree.documents.get(&(Sort::Site, id.to_owned()));
             if site.is_some_and(|site| !texts(site, "serves").contains(&name)) {
-                faults.push(format!(
-                    "service `{name}` names site `{id}`, which does not serve it: add it to `serves` there"
-                ));
+                wrong("which does not serve it: add it to `serves` there");
             }
         }
     }
 }
 
 /// Personal data is under some law and came from somewhere: without either every rule would pass it by.
-fn labels(document: &Json, noun: &str) -> Vec<String> {
+fn labels(document: &Json, at: &str, noun: &str) -> Vec<Fault> {
     let kind = text(document, "identifiability");
     if !matches!(kind, "personal" | "pseudonymised") {
         return Vec::new();
@@ -55,43 +60,50 @@ fn labels(document: &Json, noun: &str) -> Vec<String> {
     ["regimes", "origins", "categories"]
         .into_iter()
         .filter(|key| texts(document, key).is_empty())
-        .map(|key| format!("{noun} is {kind} and so needs at least one of `{key}`"))
+        .map(|key| {
+            let text = format!("{noun} is {kind} and so needs at least one of `{key}`");
+            (format!("{at}/{key}"), text)
+        })
         .collect()
 }
 
-fn ground(document: &Json, faults: &mut Vec<String>) {
+fn ground(document: &Json, faults: &mut Vec<Fault>) {
     let (name, regime) = (text(document, "type"), text(document, "regime"));
     if let Some(known) = words::ground_type(name) {
         if known.regime != regime {
-            faults.push(format!("a ground of type `{name}` is one under `{}`", known.regime));
+            let text = format!("a ground of type `{name}` is one under `{}`", known.regime);
+            faults.push(("/regime".into(), text));
         }
         for key in known.details {
             let given = document.pointer(&format!("/details/{key}"));
             if given.is_none_or(|given| *given == Json::Bool(false)) {
-                faults.push(format!("a ground of type `{name}` is not live without `details.{key}`"));
+                let text = format!("a ground of type `{name}` is not live without `details.{key}`");
+                faults.push((String::new(), text));
             }
         }
     }
-    let from = super::when::start(text(document, "valid_from"));
-    let until = super::when::end(text(document, "valid_until"));
-    if from.zip(until).is_some_and(|(from, until)| until <= from) {
-        faults.push("`valid_until` lies before `valid_from`".into());
+    let stamp = |key: &str| Stamp::parse(text(document, key)).ok();
+    let span = stamp("valid_from").zip(stamp("valid_until"));
+    if span.is_some_and(|(from, until)| until.ends() <= from.starts()) {
+        let text = "`valid_until` lies before `valid_from`";
+        faults.push(("/valid_until".into(), text.into()));
     }
 }
 
-fn order(document: &Json, faults: &mut Vec<String>) {
+fn order(document: &Json, faults: &mut Vec<Fault>) {
     let mut people = texts(document, "entered_by");
     people.sort_unstable();
     people.dedup();
     if people.len() < 2 {
-        faults.push("an order is entered by two different people: name both in `entered_by`".into());
+        let text = "an order is entered by two different people: name both in `entered_by`";
+        faults.push(("/entered_by".into(), text.into()));
     }
 }
 
-fn site(document: &Json, faults: &mut Vec<String>) {
+fn site(document: &Json, faults: &mut Vec<Fault>) {
     for key in ["identities", "serves"] {
         if document.get(key).and_then(Json::as_array).is_some_and(Vec::is_empty) {
-            faults.push(format!("a site needs at least one of `{key}`"));
+            faults.push((format!("/{key}"), format!("a site needs at least one of `{key}`")));
         }
     }
 }

@@ -7,8 +7,7 @@ use serde_json::{Map, Value as Json};
 use verdict::question::{
     Component, Entity, Ground, Level, List, Order, Profile, Purpose, Role, Site, Subject,
 };
-
-use super::when;
+use verdict::stamp::Stamp;
 
 /// An organisation, and its services by name.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,13 +114,10 @@ pub(super) struct Span {
 impl Span {
     /// Reads and removes nothing: a date that is none counts as long over.
     pub(super) fn of(document: &Json) -> Self {
-        let read = |key: &str, second: fn(&str) -> Option<i64>, otherwise: i64| {
-            let text = document.get(key)?.as_str()?;
-            Some(second(text).unwrap_or(otherwise))
-        };
+        let stamp = |key: &str| document.get(key)?.as_str().map(Stamp::parse);
         Self {
-            from: read("valid_from", when::start, i64::MAX),
-            until: read("valid_until", when::end, i64::MIN),
+            from: stamp("valid_from").map(|from| from.map_or(i64::MAX, |from| from.starts())),
+            until: stamp("valid_until").map(|until| until.map_or(i64::MIN, |until| until.ends())),
         }
     }
 

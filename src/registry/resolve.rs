@@ -36,7 +36,10 @@ impl Snapshot {
         });
         let Some((organisation, service)) = known else {
             let what = "this organisation has no such service registered";
-            return Facts { gaps: vec![gap(Reason::UnknownOrganisation, what)], ..Facts::default() };
+            return Facts {
+                gaps: vec![gap(Reason::UnknownOrganisation, what)],
+                ..Facts::default()
+            };
         };
         let mut gaps = Vec::new();
         let place = place(ask, &mut gaps);
@@ -106,11 +109,8 @@ impl Snapshot {
     }
 
     fn dataset(&self, org: &str, name: &str) -> Option<&Component> {
-        let dataset = if name.contains("://") {
-            self.dataset_at(name)?
-        } else {
-            self.datasets.get(name)?
-        };
+        let dataset =
+            if name.contains("://") { self.dataset_at(name)? } else { self.datasets.get(name)? };
         let may_use = dataset.use_by.iter().any(|user| &**user == org || &**user == "*");
         may_use.then_some(&dataset.component)
     }
@@ -148,13 +148,17 @@ impl Snapshot {
             .filter(|site| listed(&service.sites, site) && listed(&organisation.sites, site));
         let sites: Vec<Site> = match &ask.site {
             None => serving.map(|site| site.facts.clone()).collect(),
-            Some(pin) => {
-                serving.find(|site| site.id == *pin).map(|site| site.facts.clone()).into_iter().collect()
-            }
+            Some(pin) => serving
+                .find(|site| site.id == *pin)
+                .map(|site| site.facts.clone())
+                .into_iter()
+                .collect(),
         };
         if sites.is_empty() {
             gaps.push(match &ask.site {
-                Some(_) => gap(Reason::PinRefused, "the site asked for does not serve this service"),
+                Some(_) => {
+                    gap(Reason::PinRefused, "the site asked for does not serve this service")
+                }
                 None => gap(Reason::NoSite, "no registered site serves this service"),
             });
         }

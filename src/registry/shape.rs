@@ -5,9 +5,9 @@
 
 use super::{
     Sort,
+    categories::CATEGORIES,
     places::{country, place, place_or_any, subdivision},
     text::{Reader, base_url, dataset, host, id, identity, plain, service, stamp, term, uri},
-    categories::CATEGORIES,
     words::{ALL_REGIMES, LAWS, REGIMES, SCHEMES, SECTORS, SUPERVISORS},
 };
 
@@ -115,8 +115,7 @@ const DPF: Shape =
 
 const BAA: Shape = Shape { noun: "`baa`", groups: &[&[must("valid_until", Kind::End)]] };
 
-const NAMED_PARTY: Shape =
-    Shape { noun: "a party", groups: &[&[must("entity", ID)], PARTY] };
+const NAMED_PARTY: Shape = Shape { noun: "a party", groups: &[&[must("entity", ID)], PARTY] };
 
 const ORGANISATION: Shape = Shape {
     noun: "an organisation",
@@ -288,21 +287,19 @@ const ACCELERATOR: Shape =
 
 const GROUND: Shape = Shape {
     noun: "a ground",
-    groups: &[
-        &[
-            must("id", ID),
-            must("org", Kind::Refer(Sort::Organisation, true)),
-            must("regime", Kind::Word(ALL_REGIMES, false)),
-            must("type", Kind::GroundType),
-            must("scope", Kind::Table(&SCOPE)),
-            may("evidence", PLAIN),
-            may("level", Kind::Word(&["declared", "catalogue", "verified", "attested"], false)),
-            must("valid_from", STAMP),
-            must("valid_until", Kind::End),
-            may("suspended", Kind::Flag),
-            may("details", Kind::Table(&DETAILS)),
-        ],
-    ],
+    groups: &[&[
+        must("id", ID),
+        must("org", Kind::Refer(Sort::Organisation, true)),
+        must("regime", Kind::Word(ALL_REGIMES, false)),
+        must("type", Kind::GroundType),
+        must("scope", Kind::Table(&SCOPE)),
+        may("evidence", PLAIN),
+        may("level", Kind::Word(&["declared", "catalogue", "verified", "attested"], false)),
+        must("valid_from", STAMP),
+        must("valid_until", Kind::End),
+        may("suspended", Kind::Flag),
+        may("details", Kind::Table(&DETAILS)),
+    ]],
 };
 
 const SCOPE: Shape = Shape {

@@ -39,9 +39,11 @@ impl Snapshot {
     ) -> Result<Self, RegistryError> {
         let mut snapshot = Self { version, ..Self::default() };
         for (sort, id, document) in documents {
-            snapshot
-                .add(sort, id, document, at)
-                .map_err(|cause| RegistryError::Document { sort, id: id.to_owned(), cause })?;
+            snapshot.add(sort, id, document, at).map_err(|cause| RegistryError::Document {
+                sort,
+                id: id.to_owned(),
+                cause,
+            })?;
         }
         Ok(snapshot)
     }

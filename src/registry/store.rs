@@ -68,9 +68,9 @@ pub async fn apply(pool: &PgPool, tree: &Tree, who: &str) -> Result<Applied, Reg
         }
     }
     let gone = |entry: &Present| entry.how == "apply";
-    for (key, _) in present.iter().filter(|(key, entry)| {
-        gone(entry) && !tree.documents.contains_key(*key)
-    }) {
+    for (key, _) in
+        present.iter().filter(|(key, entry)| gone(entry) && !tree.documents.contains_key(*key))
+    {
         change.applied.removed.push(key.clone());
     }
     commit(transaction, change, &present, who).await
@@ -255,10 +255,11 @@ async fn commit(
             .await?;
         return Ok(change.applied);
     }
-    let version: i64 =
-        sqlx::query_scalar("UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version")
-            .fetch_one(&mut *transaction)
-            .await?;
+    let version: i64 = sqlx::query_scalar(
+        "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version",
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
     sqlx::query(
         "INSERT INTO registry_version (version, applied_by, how, digest) VALUES ($1, $2, $3, $4)",
     )

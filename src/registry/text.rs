@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* nothing is folded or repaired: what is not written as it must be is refused.
 
-use super::when;
+use verdict::stamp::Stamp;
 
 pub(super) type Reader = fn(&str) -> Result<String, String>;
 
@@ -13,13 +13,7 @@ pub(super) fn id(text: &str) -> Result<String, String> {
 
 /// The name of a service: the model, as callers ask for it.
 pub(super) fn service(text: &str) -> Result<String, String> {
-    named(
-        text,
-        NAME_BYTES_MAX,
-        "-._/:@+",
-        "a name of a service",
-        "letters, digits and `-._/:@+`",
-    )
+    named(text, NAME_BYTES_MAX, "-._/:@+", "a name of a service", "letters, digits and `-._/:@+`")
 }
 
 /// `name@version`, as the catalogue calls a dataset.
@@ -55,18 +49,15 @@ pub(super) fn term(text: &str) -> Result<String, String> {
     if well_formed {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is not a term: write it with its prefix, like `dpv:ServiceProvision`"))
+        Err(format!(
+            "`{text}` is not a term: write it with its prefix, like `dpv:ServiceProvision`"
+        ))
     }
 }
 
 /// A date or an instant at which something begins.
 pub(super) fn stamp(text: &str) -> Result<String, String> {
-    match when::start(text) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(format!(
-            "`{text}` is not a date: write `2026-11-20` or `2026-11-20T09:00:00+09:00`"
-        )),
-    }
+    Stamp::parse(text).map(String::from).map_err(|fault| fault.to_string())
 }
 
 /// A site's address: `https`, a host, perhaps a port and a path, no slash at the end.
@@ -106,9 +97,9 @@ pub(super) fn base_url(text: &str) -> Result<String, String> {
 pub(super) fn host(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-            })
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -165,7 +156,8 @@ pub(super) fn uri(text: &str) -> Result<String, String> {
 
 fn named(text: &str, bytes_max: usize, also: &str, what: &str, of: &str) -> Result<String, String> {
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let rest = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.as_bytes().contains(&byte));
+    let rest =
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || also.as_bytes().contains(&byte));
     if first && rest && text.len() <= bytes_max {
         Ok(text.to_owned())
     } else {

@@ -60,39 +60,30 @@ pub fn read(directory: &Path) -> Result<Tree, TreeError> {
 /// The same from memory: paths relative to the directory, with `/`, and their contents.
 pub fn parse(files: &BTreeMap<String, String>) -> Result<Tree, TreeError> {
     let mut found = Found::default();
-    let mut seen: BTreeMap<(Sort, String), (String, usize)> = BTreeMap::new();
-    let mut read = Vec::new();
+    let mut all = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| !path.ends_with(".pem")) {
-        let Some(sort) = place_of(path) else {
-            misplaced(path, &mut found);
-            continue;
-        };
-        read.extend(documents(sort, path, text, &pems_beside(path, files), &mut found));
-    }
-    let mut tree = Tree::default();
-    for Read { key, file, line, document } in read {
-        if let Some((first_file, first_line)) = seen.get(&key) {
-            let text = format!(
-                "{} `{}` is given twice: first in {first_file}:{first_line}",
-                key.0.name(),
-                key.1
-            );
-            found.problems.push(Problem { file, line, text });
-        } else {
-            seen.insert(key.clone(), (file, line));
-            tree.documents.insert(key, document);
+        match place_of(path) {
+            Some(sort) => {
+                all.extend(documents(sort, path, text, &pems_beside(path, files), &mut found));
+            }
+            None => found.problems.push(misplaced(path)),
         }
     }
-    dangling(&tree, &mut found);
-    for ((sort, id), document) in &tree.documents {
-        let (file, line) = seen.get(&(*sort, id.clone())).cloned().unwrap_or_default();
-        let faults = cross::faults(*sort, document, &tree);
-        found.problems.extend(faults.into_iter().map(|text| Problem {
-            file: file.clone(),
-            line,
-            text,
-        }));
+    let mut tree = Tree::default();
+    let mut first: BTreeMap<&(Sort, String), &Read> = BTreeMap::new();
+    for read in &all {
+        if let Some(first) = first.get(&read.key) {
+            let (sort, id) = (read.key.0.name(), &read.key.1);
+            let text =
+                format!("{sort} `{id}` is given twice: first in {}:{}", first.file, first.line(""));
+            found.problems.push(Problem { file: read.file.clone(), line: read.line(""), text });
+        } else {
+            first.insert(&read.key, read);
+            tree.documents.insert(read.key.clone(), read.document.clone());
+        }
     }
+    found.problems.extend(dangling(&tree, &found));
+    found.problems.extend(first.values().flat_map(|read| read.cross(&tree)));
     finish(tree, found)
 }
 
@@ -100,7 +91,11 @@ pub fn parse(files: &BTreeMap<String, String>) -> Result<Tree, TreeError> {
 pub fn read_one(sort: Sort, path: &Path) -> Result<Entry, TreeError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|fault| TreeError {
-        problems: vec![Problem { file: file.clone(), line: 0, text: format!("cannot be read: {fault}") }],
+        problems: vec![Problem {
+            file: file.clone(),
+            line: 0,
+            text: format!("cannot be read: {fault}"),
+        }],
     })?;
     parse_one(sort, &file, &text)
 }
@@ -109,20 +104,13 @@ pub fn read_one(sort: Sort, path: &Path) -> Result<Entry, TreeError> {
 pub fn parse_one(sort: Sort, file: &str, text: &str) -> Result<Entry, TreeError> {
     let mut found = Found::default();
     let read = documents(sort, file, text, &BTreeMap::new(), &mut found).pop();
+    found.problems.extend(read.iter().flat_map(|read| read.cross(&Tree::default())));
     let needs = found.references.iter().map(|one| (one.sort, one.id.clone())).collect();
-    let Some(Read { key, document, line, .. }) = read else {
-        return finish(Tree::default(), found).and_then(|_| {
-            let text = "there is nothing in this file".to_owned();
-            Err(TreeError { problems: vec![Problem { file: file.to_owned(), line: 1, text }] })
-        });
-    };
-    let faults = cross::faults(sort, &document, &Tree::default());
-    found.problems.extend(faults.into_iter().map(|text| Problem {
-        file: file.to_owned(),
-        line,
-        text,
-    }));
     finish(Tree::default(), found)?;
+    let Some(Read { key, document, .. }) = read else {
+        let text = "there is nothing in this file".to_owned();
+        return Err(TreeError { problems: vec![Problem { file: file.to_owned(), line: 0, text }] });
+    };
     Ok(Entry { sort, id: key.1, document, needs })
 }
 
@@ -144,17 +132,40 @@ impl Tree {
     }
 
     pub(super) fn ids(&self, sort: Sort) -> impl Iterator<Item = &str> {
-        self.documents
-            .keys()
-            .filter_map(move |(other, id)| (*other == sort).then_some(id.as_str()))
+        self.documents.keys().filter_map(move |(other, id)| (*other == sort).then_some(id.as_str()))
     }
 }
 
+/// A document and where it stands.
 struct Read {
     key: (Sort, String),
     file: String,
-    line: usize,
+    lines: BTreeMap<String, usize>,
     document: Json,
+    /// Nothing in it was refused: only then do faults between its keys mean anything.
+    clean: bool,
+}
+
+impl Read {
+    fn line(&self, pointer: &str) -> usize {
+        self.lines.get(pointer).copied().unwrap_or(1)
+    }
+
+    /// What no single key can say.
+    fn cross(&self, tree: &Tree) -> Vec<Problem> {
+        if !self.clean {
+            return Vec::new();
+        }
+        let faults = cross::faults(self.key.0, &self.document, tree);
+        faults
+            .into_iter()
+            .map(|(pointer, text)| Problem {
+                file: self.file.clone(),
+                line: self.line(&pointer),
+                text,
+            })
+            .collect()
+    }
 }
 
 fn documents(
@@ -170,7 +181,7 @@ fn documents(
         let (value, slips) = source::toml(text);
         (vec![value], slips)
     };
-    let mut check = Check { file, pems, found };
+    let mut check = Check { file, pems, found, pointer: String::new(), lines: BTreeMap::new() };
     let broken = !slips.is_empty();
     for (line, text) in slips {
         check.wrong(line, text);
@@ -182,15 +193,17 @@ fn documents(
     values
         .iter()
         .filter_map(|value| {
-            let document = check.table(shape::of(sort), value);
+            let before = check.found.problems.len();
+            let (document, lines) = check.document(shape::of(sort), value);
+            let clean = check.found.problems.len() == before;
             let id = document.get(sort.id_key())?.as_str()?.to_owned();
-            Some(Read { key: (sort, id), file: file.to_owned(), line: value.line, document })
+            Some(Read { key: (sort, id), file: file.to_owned(), lines, document, clean })
         })
         .collect()
 }
 
-fn dangling(tree: &Tree, found: &mut Found) {
-    let missing: Vec<_> = found
+fn dangling(tree: &Tree, found: &Found) -> Vec<Problem> {
+    found
         .references
         .iter()
         .filter(|one| !tree.documents.contains_key(&(one.sort, one.id.clone())))
@@ -199,8 +212,7 @@ fn dangling(tree: &Tree, found: &mut Found) {
             let text = format!("{} `{}` is not registered{hint}", one.sort.name(), one.id);
             Problem { file: one.file.clone(), line: one.line, text }
         })
-        .collect();
-    found.problems.extend(missing);
+        .collect()
 }
 
 fn finish(tree: Tree, found: Found) -> Result<Tree, TreeError> {
@@ -217,10 +229,11 @@ fn place_of(path: &str) -> Option<Sort> {
     let (folder, name) = path.split_once('/')?;
     let sort = Sort::ALL.into_iter().find(|sort| sort.folder() == folder)?;
     let ending = name.rsplit_once('.')?.1;
-    (!name.contains('/') && (ending == "toml" || (ending == "csv" && sort.in_csv()))).then_some(sort)
+    (!name.contains('/') && (ending == "toml" || (ending == "csv" && sort.in_csv())))
+        .then_some(sort)
 }
 
-fn misplaced(path: &str, found: &mut Found) {
+fn misplaced(path: &str) -> Problem {
     let folder = path.split_once('/').map_or("", |(folder, _)| folder);
     let known = Sort::ALL.into_iter().find(|sort| sort.folder() == folder);
     let text = match known {
@@ -233,7 +246,7 @@ fn misplaced(path: &str, found: &mut Found) {
             format!("there is no place for this file: folders are {all}{hint}")
         }
     };
-    found.problems.push(Problem { file: path.to_owned(), line: 0, text });
+    Problem { file: path.to_owned(), line: 0, text }
 }
 
 fn pems_beside(path: &str, files: &BTreeMap<String, String>) -> BTreeMap<String, String> {

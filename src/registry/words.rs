@@ -9,7 +9,7 @@ pub(super) fn meant<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let slips_max = (text.chars().count() / 3).clamp(1, 3);
+    let slips_max = text.chars().count().div_ceil(3).clamp(1, 3);
     candidates
         .into_iter()
         .map(|candidate| {
