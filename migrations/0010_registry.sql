@@ -3,10 +3,11 @@
 -- Versions are those of fact_head: whatever changes a fact takes the next one, so a version names one state of all
 -- facts. Rows are never deleted and a document is never changed: an entry's end is written once, into version_until.
 
--- Also made by the log's migration, which reads it in the statement that commits a record.
+-- The log's migration makes the same table: the statement that commits a record reads it.
 CREATE TABLE IF NOT EXISTS fact_head (
-    id      smallint PRIMARY KEY CHECK (id = 1),
-    version bigint   NOT NULL
+    id       integer PRIMARY KEY CHECK (id = 1),
+    version  bigint  NOT NULL CHECK (version >= 0),
+    lockable boolean NOT NULL DEFAULT false
 );
 INSERT INTO fact_head (id, version) VALUES (1, 0) ON CONFLICT (id) DO NOTHING;
 
@@ -34,19 +35,26 @@ CREATE TABLE registry_entry (
 );
 CREATE UNIQUE INDEX registry_entry_present ON registry_entry (sort, id) WHERE version_until IS NULL;
 
--- Roles: whoever writes facts is not the gateway, and nobody deletes.
+-- Roles: whoever writes facts is not the gateway, and nobody deletes. Groups without a login, which belong to the whole
+-- cluster, so another database may have made them already.
 DO $$
+DECLARE
+    name text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'haetae_gateway') THEN
-        CREATE ROLE haetae_gateway NOLOGIN;
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'haetae_registrar') THEN
-        CREATE ROLE haetae_registrar NOLOGIN;
-    END IF;
+    FOREACH name IN ARRAY ARRAY['haetae_gateway', 'haetae_reader', 'haetae_registrar'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- another migration made it just now
+        END;
+    END LOOP;
 END
 $$;
+GRANT USAGE ON SCHEMA public TO haetae_gateway, haetae_reader, haetae_registrar;
 REVOKE ALL ON registry_version, registry_entry FROM PUBLIC;
-GRANT SELECT ON registry_version, registry_entry, fact_head TO haetae_gateway;
+GRANT SELECT ON registry_version, registry_entry, fact_head TO haetae_gateway, haetae_reader;
 GRANT SELECT, INSERT ON registry_version, registry_entry TO haetae_registrar;
 GRANT UPDATE (version_until) ON registry_entry TO haetae_registrar;
 GRANT SELECT, UPDATE (version) ON fact_head TO haetae_registrar;

@@ -1,6 +1,7 @@
 //! `haetae registry`: what is true, from files into the database, and back to the eye.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -16,7 +17,7 @@ use crate::registry::{RegistryError, Sort};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The database, as a user who is a member of `haetae_registrar` (not the gateway's user).
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "HAETAE_REGISTRAR_URL", hide_env_values = true, global = true)]
     database: Option<String>,
     /// Who makes the change; kept with it.
     #[arg(long, env = "USER", global = true)]
@@ -58,14 +59,14 @@ enum Order {
 }
 
 /// Does it, and prints what changed or was found to standard output.
-pub async fn run(args: &Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let What::Check { dir } = &args.what {
         println!("{}", summary(&tree::read(dir)?));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     // What is wrong with a file is said before anything is asked of the database.
     let change = prepared(&args.what)?;
-    let pool = connect(args).await?;
+    let pool = connect(&args).await?;
     let who = args.by.as_deref().unwrap_or("unknown");
     match (&args.what, change) {
         (What::Apply { .. }, Change::Tree(tree)) => {
@@ -84,7 +85,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         (What::History { id }, _) => history(&pool, id).await?,
         _ => {}
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What a command brings along from files.
@@ -111,7 +112,7 @@ async fn connect(args: &Args) -> anyhow::Result<PgPool> {
     let url = args
         .database
         .as_deref()
-        .context("say which database: `--database postgres://..` or DATABASE_URL")?;
+        .context("say which database: `--database postgres://..` or HAETAE_REGISTRAR_URL")?;
     PgPool::connect(url).await.context("the database cannot be reached")
 }
 
@@ -122,7 +123,7 @@ async fn show(pool: &PgPool, kind: Option<&str>) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let (version, _) = store::head(pool).await?;
+    let version = store::head(pool).await?;
     let entries = store::show(pool, sort).await?;
     println!("facts are at version {version}; {} entries", entries.len());
     for entry in entries {

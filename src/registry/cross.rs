@@ -101,10 +101,13 @@ fn order(document: &Json, faults: &mut Vec<Fault>) {
 }
 
 fn site(document: &Json, faults: &mut Vec<Fault>) {
-    for key in ["identities", "serves"] {
-        if document.get(key).and_then(Json::as_array).is_some_and(Vec::is_empty) {
-            faults.push((format!("/{key}"), format!("a site needs at least one of `{key}`")));
-        }
+    if texts(document, "serves").is_empty() {
+        faults.push(("/serves".into(), "a site needs at least one of `serves`".into()));
+    }
+    // A record names the one identity that the connection had to prove.
+    if texts(document, "identities").len() != 1 {
+        faults
+            .push(("/identities".into(), "a site is known by exactly one of `identities`".into()));
     }
 }
 

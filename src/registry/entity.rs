@@ -53,8 +53,10 @@ pub struct SiteEntry {
     pub base_url: Arc<str>,
     /// Certificates that vouch for the site, in PEM.
     pub ca_pem: Arc<str>,
-    /// `spiffe://..` or `spki:sha256/..`; any one of them is enough. Never empty.
-    pub identities: Vec<Arc<str>>,
+    /// Host and port of `base_url`, as the site's guard sees them.
+    pub authority: Arc<str>,
+    /// What the TLS connection must prove: `spiffe://..` or `spki:sha256/..`.
+    pub identity: Arc<str>,
     pub serves: Vec<Arc<str>>,
     /// Places that this site is near to: a hint for choosing among permitted sites, never a fact.
     pub near: Vec<Arc<str>>,
@@ -162,7 +164,7 @@ pub(super) fn site(document: &Json) -> Result<SiteEntry, serde_json::Error> {
         name: Option<String>,
         base_url: Arc<str>,
         ca: Arc<str>,
-        identities: Vec<Arc<str>>,
+        identities: [Arc<str>; 1],
         serves: Vec<Arc<str>>,
         #[serde(default)]
         near: Vec<Arc<str>>,
@@ -172,18 +174,25 @@ pub(super) fn site(document: &Json) -> Result<SiteEntry, serde_json::Error> {
     }
     let own_keys = &["name", "base_url", "ca", "identities", "serves", "near", "evidence"];
     let (own, facts): (Own, Site) = split(document, own_keys, true)?;
+    let [identity] = own.identities;
     Ok(SiteEntry {
         id: own.id,
         name: own.name,
+        authority: authority(&own.base_url).into(),
         base_url: own.base_url,
         ca_pem: own.ca,
-        identities: own.identities,
+        identity,
         serves: own.serves,
         near: own.near,
         level: own.level,
         evidence: own.evidence,
         facts,
     })
+}
+
+fn authority(base_url: &str) -> &str {
+    let rest = base_url.strip_prefix("https://").unwrap_or(base_url);
+    rest.split('/').next().unwrap_or(rest)
 }
 
 pub(super) fn dataset(document: &Json) -> Result<Dataset, serde_json::Error> {

@@ -83,7 +83,7 @@ impl Snapshot {
         components.sort_by(|one, other| one.dataset.cmp(&other.dataset));
         components.dedup_by(|one, other| one.dataset == other.dataset);
         for component in &mut components {
-            component.kind = component.kind.or(Some(kind));
+            component.kind = Some(kind);
         }
         let profile = service.data.as_ref();
         if ask.no_data && (!ask.datasets.is_empty() || profile.is_some_and(has_data)) {
@@ -274,7 +274,7 @@ fn purpose(ask: &Ask, service: &Service, gaps: &mut Vec<Gap>) -> Purpose {
     Purpose { workload: Some(ask.workload), ..chosen.cloned().unwrap_or_default() }
 }
 
-/// What data is, in a workload, when the catalogue does not say.
+/// What data is in a workload.
 const fn kind(workload: Workload) -> ComponentKind {
     match workload {
         Workload::Infer | Workload::Evaluate => ComponentKind::Prompt,

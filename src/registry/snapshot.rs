@@ -90,6 +90,11 @@ impl Snapshot {
         self.organisations.get(org)?.services.get(service)
     }
 
+    /// Names of the organisation's services, in order.
+    pub fn services(&self, org: &str) -> impl Iterator<Item = Arc<str>> {
+        self.organisations.get(org).into_iter().flat_map(|one| one.services.keys().cloned())
+    }
+
     fn add(
         &mut self,
         sort: Sort,

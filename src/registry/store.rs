@@ -102,60 +102,51 @@ pub async fn suspend_ground(pool: &PgPool, id: &str, who: &str) -> Result<Applie
     commit(transaction, change, &present, who).await
 }
 
-/// `fact_head`'s version and the database's time in unix seconds.
-pub async fn head(pool: &PgPool) -> Result<(i64, i64), RegistryError> {
-    let row = sqlx::query(
-        "SELECT version, floor(extract(epoch FROM now()))::bigint AS now FROM fact_head WHERE id = 1",
-    )
-    .fetch_one(pool)
-    .await?;
-    Ok((row.try_get("version")?, row.try_get("now")?))
+/// `fact_head`'s version.
+pub async fn head(pool: &PgPool) -> Result<i64, RegistryError> {
+    Ok(sqlx::query_scalar(HEAD).fetch_one(pool).await?)
 }
 
-/// Everything present, from one state of the database.
-pub async fn snapshot(pool: &PgPool) -> Result<Snapshot, RegistryError> {
+/// Everything present, from one state of the database, as it is at `at` (unix seconds).
+pub async fn snapshot(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError> {
     let mut transaction =
         pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let row = sqlx::query(
-        "SELECT version, floor(extract(epoch FROM now()))::bigint AS now FROM fact_head WHERE id = 1",
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    let (version, now) = (row.try_get("version")?, row.try_get("now")?);
+    let version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
     let present = present(&mut transaction).await?;
     transaction.commit().await?;
     Snapshot::build(
         version,
-        now,
+        at,
         present.iter().map(|((sort, id), entry)| (*sort, id.as_str(), &entry.document)),
     )
 }
 
 /// The present entries of one sort, or of all.
 pub async fn show(pool: &PgPool, sort: Option<Sort>) -> Result<Vec<Version>, RegistryError> {
-    let rows = sqlx::query(
-        "SELECT e.sort, e.id, e.version_from, e.version_until, e.how, e.document, v.applied_by,
-                floor(extract(epoch FROM v.applied_at))::bigint AS applied_at
-         FROM registry_entry e JOIN registry_version v ON v.version = e.version_from
-         WHERE e.version_until IS NULL AND ($1::text IS NULL OR e.sort = $1)
-         ORDER BY e.sort, e.id",
-    )
-    .bind(sort.map(Sort::name))
-    .fetch_all(pool)
-    .await?;
-    rows.iter().map(version_of).collect()
+    versions(pool, None, sort).await
 }
 
 /// Every version of the entries with this id, oldest first.
 pub async fn history(pool: &PgPool, id: &str) -> Result<Vec<Version>, RegistryError> {
+    versions(pool, Some(id), None).await
+}
+
+/// The versions of one id, or the present ones of one sort or of all.
+async fn versions(
+    pool: &PgPool,
+    id: Option<&str>,
+    sort: Option<Sort>,
+) -> Result<Vec<Version>, RegistryError> {
     let rows = sqlx::query(
         "SELECT e.sort, e.id, e.version_from, e.version_until, e.how, e.document, v.applied_by,
                 floor(extract(epoch FROM v.applied_at))::bigint AS applied_at
          FROM registry_entry e JOIN registry_version v ON v.version = e.version_from
-         WHERE e.id = $1
-         ORDER BY e.sort, e.version_from",
+         WHERE CASE WHEN $1::text IS NULL THEN e.version_until IS NULL ELSE e.id = $1 END
+           AND ($2::text IS NULL OR e.sort = $2)
+         ORDER BY e.sort, e.id, e.version_from",
     )
     .bind(id)
+    .bind(sort.map(Sort::name))
     .fetch_all(pool)
     .await?;
     rows.iter().map(version_of).collect()
@@ -250,9 +241,7 @@ async fn commit(
     who: &str,
 ) -> Result<Applied, RegistryError> {
     if change.applied.is_nothing() {
-        change.applied.version = sqlx::query_scalar("SELECT version FROM fact_head WHERE id = 1")
-            .fetch_one(&mut *transaction)
-            .await?;
+        change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
         return Ok(change.applied);
     }
     let version: i64 = sqlx::query_scalar(
@@ -371,3 +360,5 @@ fn sort_of(row: &sqlx::postgres::PgRow) -> Result<Sort, RegistryError> {
     let name: String = row.try_get("sort")?;
     Sort::named(&name).ok_or(RegistryError::UnknownSort(name))
 }
+
+const HEAD: &str = "SELECT version FROM fact_head WHERE id = 1";

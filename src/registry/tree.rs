@@ -275,7 +275,11 @@ fn gather(
         Err(fault) => return wrong(prefix, &fault),
     };
     let mut folders = Vec::new();
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(fault) => return wrong(prefix, &fault),
+        };
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         if name.starts_with('.') || name.ends_with(".md") {

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{RegistryError, Snapshot, store};
+use crate::clock::Clock;
 
 /// The registry of this replica. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -54,26 +55,46 @@ pub struct Health {
     pub listening: bool,
 }
 
+impl Health {
+    /// True while the snapshot is known to be recent. An old one is safe (it cannot be committed on) but of no use.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.age <= AGE_MAX
+    }
+
+    /// For people: what is in force, and what is wrong.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let (version, age) = (self.version, self.age.as_secs());
+        let facts = format!("facts are those of version {version}, seen {age} s ago");
+        match (&self.error, self.listening) {
+            (Some(error), _) => format!("{error}; {facts}"),
+            (None, true) => facts,
+            (None, false) => format!("{facts}; no notifications, by polling only"),
+        }
+    }
+}
+
 impl Registry {
     /// Loads a snapshot, then follows the changes until `stop`. An empty registry is a registry: it refuses everything.
-    ///
-    /// The time against which entries are held is the database's own, so that all replicas agree on it.
     ///
     /// # Errors
     /// When the first snapshot cannot be read: a gateway without facts does not start.
     pub async fn start(
         pool: PgPool,
+        clock: Clock,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, RegistryError> {
-        let snapshot = in_time(store::snapshot(&pool)).await?;
+        let snapshot = in_time(store::snapshot(&pool, clock.unix_s())).await?;
         let look = Look { succeeded_at: Instant::now(), error: None, listening: false };
         let shared = Arc::new(Shared {
             changed: watch::Sender::new(snapshot.version()),
             current: ArcSwap::from_pointee(snapshot),
             look: ArcSwap::from_pointee(look),
         });
-        tracker.spawn(Watcher { pool, shared: shared.clone(), listener: None }.run(stop));
+        let watcher = Watcher { pool, clock, shared: shared.clone(), listener: None };
+        tracker.spawn(stop.run_until_cancelled_owned(watcher.run()));
         Ok(Self { shared })
     }
 
@@ -103,17 +124,17 @@ impl Registry {
 
 struct Watcher {
     pool: PgPool,
+    clock: Clock,
     shared: Arc<Shared>,
     listener: Option<PgListener>,
 }
 
 impl Watcher {
-    async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self) {
         let mut tick = tokio::time::interval(POLL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
                 _ = tick.tick() => {}
                 () = heard(&mut self.listener) => {}
             }
@@ -128,13 +149,14 @@ impl Watcher {
 
     /// Asks for the version and the time, and builds a new snapshot if either has passed the present one.
     async fn look(&self) -> Result<(), RegistryError> {
-        let (version, now) = in_time(store::head(&self.pool)).await?;
+        let version = in_time(store::head(&self.pool)).await?;
+        let now = self.clock.unix_s();
         let current = self.shared.current.load_full();
         let ran_out = current.valid_until().is_some_and(|until| until <= now);
         if version == current.version() && !ran_out {
             return Ok(());
         }
-        let snapshot = in_time(store::snapshot(&self.pool)).await?;
+        let snapshot = in_time(store::snapshot(&self.pool, now)).await?;
         let version = snapshot.version();
         self.shared.current.store(Arc::new(snapshot));
         self.shared.changed.send_replace(version);
@@ -190,5 +212,7 @@ async fn in_time<T>(
 
 /// A lost notification costs at most this: all replicas see an order within a second.
 const POLL: Duration = Duration::from_secs(1);
+/// A few looks may fail, each after its deadline, before traffic should go elsewhere.
+const AGE_MAX: Duration = Duration::from_secs(15);
 /// A registry of 10,000 entries loads in well under a second; five is a database in trouble.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 //! from one snapshot without telling a caller what is not theirs.
 
 mod changes;
+mod command;
 mod files;
 mod resolve;
 mod watching;

@@ -15,7 +15,7 @@ use crate::support::fresh_database;
 #[tokio::test]
 async fn a_tree_applied_twice_changes_nothing_the_second_time() {
     let pool = fresh_database().await.pool;
-    assert_eq!(store::head(&pool).await.unwrap().0, 0);
+    assert_eq!(store::head(&pool).await.unwrap(), 0);
     let first = store::apply(&pool, &example(), "kim").await.unwrap();
     assert_eq!(first.version, 1);
     assert_eq!((first.added.len(), first.changed.len(), first.removed.len()), (18, 0, 0));
@@ -35,7 +35,7 @@ async fn a_tree_applied_twice_changes_nothing_the_second_time() {
         .map(|(sort, id, document)| ((sort, id.to_owned()), document.clone()))
         .collect();
     assert_eq!(read, written);
-    assert_eq!(store::snapshot(&pool).await.unwrap().version(), 1);
+    assert_eq!(store::snapshot(&pool, 0).await.unwrap().version(), 1);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_ground_is_added_and_suspended_and_an_older_directory_undoes_neither()
         "ground `kr-retailer.fra-2026` was changed by `lee` in version 3 and the directory says otherwise: \
          bring the directory up to date first (`haetae registry history kr-retailer.fra-2026`)"
     );
-    assert_eq!(store::head(&pool).await.unwrap().0, 3);
+    assert_eq!(store::head(&pool).await.unwrap(), 3);
 
     // brought up to date, the directory has it again, and may lift it
     let mut files = example_files();
@@ -148,7 +148,7 @@ async fn a_single_change_that_names_nobody_is_refused_and_leaves_no_version() {
     assert_eq!(error.unwrap_err().to_string(), "organisation `kr-retailer` is not registered");
     let error = store::suspend_ground(&pool, "no-such", "lee").await.unwrap_err();
     assert_eq!(error.to_string(), "ground `no-such` is not registered");
-    assert_eq!(store::head(&pool).await.unwrap().0, 0);
+    assert_eq!(store::head(&pool).await.unwrap(), 0);
     let versions: i64 =
         sqlx::query_scalar("SELECT count(*) FROM registry_version").fetch_one(&pool).await.unwrap();
     assert_eq!(versions, 0);
@@ -168,7 +168,7 @@ async fn writers_come_one_after_the_other() {
     let mut versions = [one.unwrap().version, two.unwrap().version, three.unwrap().version];
     versions.sort_unstable();
     assert_eq!(versions, [2, 3, 4]);
-    assert_eq!(store::head(&pool).await.unwrap().0, 4);
+    assert_eq!(store::head(&pool).await.unwrap(), 4);
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn the_gateway_reads_and_the_registrar_adds_but_nobody_deletes() {
     store::apply(&registrar, &example(), "kim").await.unwrap();
     store::suspend_ground(&registrar, "kr-retailer.va-2025", "kim").await.unwrap();
     let gateway = pool_as(&fresh, "SET ROLE haetae_gateway").await;
-    assert_eq!(store::snapshot(&gateway).await.unwrap().version(), 2);
+    assert_eq!(store::snapshot(&gateway, 0).await.unwrap().version(), 2);
     let refused = store::suspend_ground(&gateway, "kr-retailer.fra-2026", "kim").await.unwrap_err();
     assert!(is_forbidden(&refused), "{refused}");
     for statement in [
@@ -203,7 +203,7 @@ async fn a_document_that_is_not_understood_is_named() {
     .execute(&pool)
     .await
     .unwrap();
-    let error = store::snapshot(&pool).await.unwrap_err().to_string();
+    let error = store::snapshot(&pool, 0).await.unwrap_err().to_string();
     assert!(
         error
             .starts_with("site `kr-seo-1` in the database is not understood: unknown field `moat`"),

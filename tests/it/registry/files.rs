@@ -40,9 +40,13 @@ fn the_example_loads_and_every_entry_can_be_used() {
     let seoul = snapshot.site("kr-seo-1").unwrap();
     assert_eq!(seoul.facts.location.as_deref(), Some("KR-11"));
     assert_eq!(&*seoul.base_url, "https://kr-seo-1.sites.example:8443");
-    assert_eq!(&*seoul.identities[0], "spiffe://haetae.example/site/kr-seo-1");
+    assert_eq!(&*seoul.authority, "kr-seo-1.sites.example:8443");
+    assert_eq!(&*seoul.identity, "spiffe://haetae.example/site/kr-seo-1");
     assert!(seoul.ca_pem.starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(snapshot.version(), 7);
+    assert!(
+        snapshot.services("kr-hospital").eq(["llama-3.3-70b", "radiology-vlm"].map(Into::into))
+    );
 }
 
 #[test]
@@ -151,7 +155,7 @@ fn every_slip_is_named_with_its_line_and_what_was_meant() {
             "sites/kr-seo-1.toml",
             "[\"spiffe://haetae.example/site/kr-seo-1\"]",
             "[]",
-            "sites/kr-seo-1.toml:7: a site needs at least one of `identities`",
+            "sites/kr-seo-1.toml:7: a site is known by exactly one of `identities`",
         ),
         (
             "sites/us-va-1.toml",

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use haetae::clock::Clock;
 use haetae::registry::{Registry, RegistryError, store, tree};
 use sqlx::PgPool;
 use sqlx::postgres::{PgListener, PgPoolOptions};
@@ -73,6 +74,9 @@ async fn what_cannot_be_read_is_an_error_in_health_and_the_old_snapshot_stays() 
     bump(&fresh.pool).await;
     until(|| registry.health().error.is_some()).await;
     assert_eq!(registry.current().version(), 1);
+    let cause = registry.health().cause();
+    assert!(cause.contains("relation \"registry_entry\" does not exist"), "{cause}");
+    assert!(cause.contains("; facts are those of version 1, seen "), "{cause}");
     sqlx::query("ALTER TABLE elsewhere RENAME TO registry_entry")
         .execute(&fresh.pool)
         .await
@@ -84,17 +88,19 @@ async fn what_cannot_be_read_is_an_error_in_health_and_the_old_snapshot_stays() 
 #[tokio::test]
 async fn an_entry_that_runs_out_leaves_without_a_change() {
     let fresh = fresh_database().await;
-    let (_, now) = store::head(&fresh.pool).await.unwrap();
-    let end = verdict::stamp::Stamp::at(now + 2).unwrap();
     let files = example_with(
         "sites/us-va-1.toml",
         "level = \"verified\"",
-        &format!("valid_until = \"{end}\""),
+        "valid_until = \"2026-11-24T12:00:00+09:00\"",
     );
+    let end = 1_795_489_200; // 03:00 in UTC
     store::apply(&fresh.pool, &tree::parse(&files).unwrap(), "kim").await.unwrap();
-    let registry = replica(&fresh).await;
+    let clock = Clock::fixed((end - 1) * 1_000_000_000);
+    let registry = replica_at(&fresh, clock.clone()).await;
     let mut changed = registry.changed();
-    assert_eq!(registry.current().valid_until(), Some(now + 2));
+    assert_eq!(registry.current().valid_until(), Some(end));
+    assert!(registry.current().site("us-va-1").is_some());
+    clock.set(end * 1_000_000_000);
     timeout(DEADLINE, changed.changed()).await.unwrap().unwrap();
     assert_eq!(*changed.borrow(), 1);
     assert_eq!(registry.current().valid_until(), None);
@@ -105,7 +111,8 @@ async fn an_entry_that_runs_out_leaves_without_a_change() {
 async fn it_stops_when_told_to() {
     let fresh = fresh_database().await;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    let _registry = Registry::start(fresh.pool.clone(), &tracker, stop.clone()).await.unwrap();
+    let _registry =
+        Registry::start(fresh.pool.clone(), Clock::system(), &tracker, stop.clone()).await.unwrap();
     tracker.close();
     stop.cancel();
     timeout(DEADLINE, tracker.wait()).await.unwrap();
@@ -117,15 +124,21 @@ async fn without_a_database_it_does_not_start() {
     let nowhere = PgPoolOptions::new()
         .acquire_timeout(Duration::from_millis(200))
         .connect_lazy_with(fresh.options.clone().database("no_such_database"));
-    let error = Registry::start(nowhere, &TaskTracker::new(), CancellationToken::new()).await;
+    let error =
+        Registry::start(nowhere, Clock::system(), &TaskTracker::new(), CancellationToken::new())
+            .await;
     assert!(matches!(error, Err(RegistryError::Database(_))), "{error:?}");
 }
 
 /// A registry with a pool of its own, followed until the test ends.
 async fn replica(fresh: &Fresh) -> Registry {
+    replica_at(fresh, Clock::system()).await
+}
+
+async fn replica_at(fresh: &Fresh, clock: Clock) -> Registry {
     let pool =
         PgPoolOptions::new().max_connections(2).connect_with(fresh.options.clone()).await.unwrap();
-    Registry::start(pool, &TaskTracker::new(), CancellationToken::new()).await.unwrap()
+    Registry::start(pool, clock, &TaskTracker::new(), CancellationToken::new()).await.unwrap()
 }
 
 async fn bump(pool: &PgPool) {
