@@ -158,7 +158,7 @@ impl RunningSite {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let options = site::Options {
+        let args = site::Args {
             name: "kr-seo-1".to_owned(),
             place: "Seoul".to_owned(),
             models: vec!["m".to_owned()],
@@ -171,8 +171,7 @@ impl RunningSite {
             token_ms: 1,
         };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let serving =
-            site::serve(listener, options, Clock::system(), tracker.clone(), stop.clone());
+        let serving = site::serve(listener, args, Clock::system(), tracker.clone(), stop.clone());
         tracker.spawn(async { serving.await.unwrap() });
         let client = |name, id| {
             let identity = pki.client(By::Root, name, id).unwrap();
