@@ -51,7 +51,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let mut world = World::build(plot, &|step| println!("  started  {step}")).await?;
     let failed = tell(&mut world, colour).await?;
     let verified = verify(&world).await;
-    let code = conclude(failed, &verified);
+    let code = conclude(&failed, &verified);
     if !args.once {
         stay(&world).await?;
     }
@@ -98,9 +98,9 @@ async fn verify(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn conclude(failed: Vec<&str>, verified: &Result<()>) -> ExitCode {
+fn conclude(failed: &[&str], verified: &Result<()>) -> ExitCode {
     println!();
-    for title in &failed {
+    for title in failed {
         println!("not as expected: {title}");
     }
     if let Err(error) = verified {

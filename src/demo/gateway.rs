@@ -218,7 +218,7 @@ gateway=$!
 wait $gateway
 "#;
 
-const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
+const COMMAND_WAIT_MAX: Duration = Duration::from_mins(1);
 const READY_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The gateway's own drain takes at most 25 s.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);

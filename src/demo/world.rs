@@ -285,9 +285,12 @@ fn plans(registry: &Path) -> Result<Vec<Plan>> {
 /// Puts the running site's address in the place of the example's.
 fn readdress(path: &Path, address: SocketAddr) -> Result<()> {
     let text = std::fs::read_to_string(path)?;
-    let line = |line: &str| match line.starts_with("base_url") {
-        true => format!("base_url = \"https://localhost:{}\"\n", address.port()),
-        false => format!("{line}\n"),
+    let line = |line: &str| {
+        if line.starts_with("base_url") {
+            format!("base_url = \"https://localhost:{}\"\n", address.port())
+        } else {
+            format!("{line}\n")
+        }
     };
     Ok(std::fs::write(path, text.lines().map(line).collect::<String>())?)
 }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
 use haetae::clock::Clock;
 use haetae::demo::client::Client;
 use haetae::demo::fleet::GATEWAY;
@@ -103,7 +104,6 @@ async fn embeddings_come_as_numbers_and_as_the_sdks_ask_for_them() {
     let packed = ask("base64").await;
     let first: Vec<f32> = serde_json::from_value(numbers["data"][0]["embedding"].clone()).unwrap();
     assert_eq!(first.len(), 8);
-    use base64::Engine as _;
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(packed["data"][0]["embedding"].as_str().unwrap())
         .unwrap();
