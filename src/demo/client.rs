@@ -48,7 +48,7 @@ impl Client {
             }
         };
         let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_all_versions();
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions();
         let client = Http::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
             .retry_canceled_requests(false)

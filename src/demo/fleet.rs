@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -78,6 +79,7 @@ impl Site {
             .arg(pki.ca(By::Root))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0) // Ctrl-C is for us: sites end after the gateway
             .spawn()
             .with_context(|| format!("`{}` could not be started", program.display()))?;
         let mut line = String::new();

@@ -16,12 +16,15 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::door::{self, Answer};
 
+/// Answers a request by its method and path.
+pub type Answers = Arc<dyn Fn(&Method, &str) -> Answer + Send + Sync>;
+
 /// The keys of one issuer, and what it says of itself.
 pub struct Issuer {
     pub url: String,
     audience: String,
     keys: Vec<Key>,
-    /// A key that is not published, with the published EdDSA key's id.
+    /// A key that is not published, under the id of the published Ed25519 key.
     forger: Key,
 }
 
@@ -95,7 +98,7 @@ impl Issuer {
     }
 
     /// What the issuer answers to a GET of its key set; nothing else is there.
-    pub fn answers(&self) -> Result<Arc<dyn Fn(&Method, &str) -> Answer + Send + Sync>> {
+    pub fn answers(&self) -> Result<Answers> {
         let jwks = Bytes::from(serde_json::to_vec(&self.jwks()?)?);
         Ok(Arc::new(move |method, path| {
             if method == Method::GET && path == JWKS_PATH {

@@ -11,6 +11,7 @@ mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +33,9 @@ use answers::{Here, Kind};
 use memory::Memory;
 pub use memory::{Report, Seen};
 
-/// What one site is told at its start. Also the arguments of `haetae demo-site`.
+/// What one site is told at its start: the arguments of `haetae demo-site`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Options {
+pub struct Args {
     /// Id of the site, as in the registry.
     #[arg(long)]
     pub name: String,
@@ -68,8 +69,8 @@ pub struct Options {
 
 /// Runs one site as this process: prints its address on a line, and ends when its standard input does, so that it
 /// never outlives whoever started it.
-pub async fn run(options: Options, clock: Clock) -> Result<()> {
-    let listener = TcpListener::bind(options.listen).await?;
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let listener = TcpListener::bind(args.listen).await?;
     println!("{}", listener.local_addr()?);
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let ended = stop.clone();
@@ -78,20 +79,21 @@ pub async fn run(options: Options, clock: Clock) -> Result<()> {
         let _closed = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         ended.cancel();
     });
-    serve(listener, options, clock, tracker, stop).await
+    serve(listener, args, Clock::system(), tracker, stop).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Serves one site on `listener` until `stop`.
 pub async fn serve(
     listener: TcpListener,
-    options: Options,
+    args: Args,
     clock: Clock,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) -> Result<()> {
-    let identity = Identity { certificate: options.certificate.clone(), key: options.key.clone() };
-    let tls = door::server_config(&identity, Some(&options.client_ca))?;
-    let site = Arc::new(Site { options, clock, memory: Memory::default() });
+    let identity = Identity { certificate: args.certificate.clone(), key: args.key.clone() };
+    let tls = door::server_config(&identity, Some(&args.client_ca))?;
+    let site = Arc::new(Site { args, clock, memory: Memory::default() });
     door::serve(listener, tls, tracker, stop, move |peer, request| {
         let site = Arc::clone(&site);
         async move { site.answer(peer.as_deref(), request).await }
@@ -101,7 +103,7 @@ pub async fn serve(
 }
 
 struct Site {
-    options: Options,
+    args: Args,
     clock: Clock,
     memory: Memory,
 }
@@ -110,10 +112,10 @@ impl Site {
     async fn answer(self: Arc<Self>, peer: Option<&str>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
-        if peer == Some(&*self.options.observer) {
+        if peer == Some(&*self.args.observer) {
             return self.observed(path);
         }
-        if peer != Some(&*self.options.gateway) {
+        if peer != Some(&*self.args.gateway) {
             self.memory.surprise(format!("{} {path} from another caller", head.method));
             return problem(StatusCode::FORBIDDEN, "this site serves the gateway only");
         }
@@ -157,13 +159,13 @@ impl Site {
         let ask: Value = serde_json::from_slice(body).context("the body is not JSON")?;
         let kind = Kind::of(path).context("the path is not served")?;
         let here = Here {
-            site: &self.options.name,
-            place: &self.options.place,
+            site: &self.args.name,
+            place: &self.args.place,
             created: self.clock.unix_s(),
             digest: hex::encode(Sha256::digest(body)),
         };
         if ask.get("stream").and_then(Value::as_bool) == Some(true) && kind.streams() {
-            let pause = Duration::from_millis(self.options.token_ms);
+            let pause = Duration::from_millis(self.args.token_ms);
             let events = stream::events(kind, &here, &ask);
             return Ok(stream::answer(events, pause, move |whole| self.memory.streamed(whole)));
         }
@@ -171,8 +173,8 @@ impl Site {
     }
 
     fn models(&self) -> Answer {
-        let entry = |id: &String| json!({ "id": id, "object": "model", "created": 0, "owned_by": self.options.name });
-        let data: Vec<Value> = self.options.models.iter().map(entry).collect();
+        let entry = |id: &String| json!({ "id": id, "object": "model", "created": 0, "owned_by": self.args.name });
+        let data: Vec<Value> = self.args.models.iter().map(entry).collect();
         door::json(StatusCode::OK, json!({ "object": "list", "data": data }).to_string())
     }
 

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
 use haetae::clock::Clock;
 use haetae::demo::client::Client;
 use haetae::demo::fleet::GATEWAY;
@@ -103,7 +104,6 @@ async fn embeddings_come_as_numbers_and_as_the_sdks_ask_for_them() {
     let packed = ask("base64").await;
     let first: Vec<f32> = serde_json::from_value(numbers["data"][0]["embedding"].clone()).unwrap();
     assert_eq!(first.len(), 8);
-    use base64::Engine as _;
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(packed["data"][0]["embedding"].as_str().unwrap())
         .unwrap();
@@ -158,7 +158,7 @@ impl RunningSite {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let options = site::Options {
+        let args = site::Args {
             name: "kr-seo-1".to_owned(),
             place: "Seoul".to_owned(),
             models: vec!["m".to_owned()],
@@ -171,8 +171,7 @@ impl RunningSite {
             token_ms: 1,
         };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let serving =
-            site::serve(listener, options, Clock::system(), tracker.clone(), stop.clone());
+        let serving = site::serve(listener, args, Clock::system(), tracker.clone(), stop.clone());
         tracker.spawn(async { serving.await.unwrap() });
         let client = |name, id| {
             let identity = pki.client(By::Root, name, id).unwrap();

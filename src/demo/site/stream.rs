@@ -95,14 +95,8 @@ fn chunks(
 /// The typed events of the responses API, numbered.
 fn response_events(here: &Here<'_>, ask: &Value, text: &str) -> Vec<Bytes> {
     let (begun, id) = (answers::response(here, ask, "in_progress", None), here.id("msg_"));
-    let at = |mut value: Value| {
-        for (key, item) in
-            [("item_id", json!(id)), ("output_index", json!(0)), ("content_index", json!(0))]
-        {
-            value[key] = item;
-        }
-        value
-    };
+    let place = json!({ "item_id": id, "output_index": 0, "content_index": 0 });
+    let at = |value: Value| joined(value, &place);
     let mut list = vec![
         ("response.created", json!({ "response": begun })),
         ("response.in_progress", json!({ "response": begun })),
@@ -130,14 +124,21 @@ fn response_events(here: &Here<'_>, ask: &Value, text: &str) -> Vec<Bytes> {
     list.into_iter().enumerate().map(|(number, (kind, event))| typed(kind, number, event)).collect()
 }
 
-fn typed(kind: &str, number: usize, mut event: Value) -> Bytes {
-    event["type"] = kind.into();
-    event["sequence_number"] = number.into();
+fn typed(kind: &str, number: usize, event: Value) -> Bytes {
+    let event = joined(event, &json!({ "type": kind, "sequence_number": number }));
     Bytes::from(format!("event: {kind}\ndata: {event}\n\n"))
 }
 
 fn data(event: &Value) -> Bytes {
     Bytes::from(format!("data: {event}\n\n"))
+}
+
+/// The object with the keys of `more` added.
+fn joined(mut object: Value, more: &Value) -> Value {
+    if let (Some(into), Some(more)) = (object.as_object_mut(), more.as_object()) {
+        into.extend(more.clone());
+    }
+    object
 }
 
 /// Words with the space that follows them: joined they are the text.
