@@ -124,7 +124,7 @@ async fn build(
     let registry = Registry::start(pool.clone(), clock.clone(), tracker, stop.clone())
         .await
         .context("the registry cannot be read: has `haetae migrate` run?")?;
-    let forward = Forward::new(&config.forward, clock.clone(), tracker, stop).context("`forward`")?;
+    let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let audit = Audit::start(&config.audit, config.database.options()?, pool, clock.clone(), tracker, stop.clone())
         .await
         .context("the audit log cannot be opened")?;
@@ -161,8 +161,8 @@ fn sites(snapshot: &Snapshot) -> Vec<forward::Site> {
         .sites()
         .map(|entry| forward::Site {
             id: Arc::clone(&entry.id),
-            base_url: Arc::clone(&entry.base_url),
-            ca_pem: Arc::clone(&entry.ca_pem),
+            base_url: entry.base_url.to_string(),
+            ca_pem: entry.ca_pem.to_string(),
             identity: Arc::clone(&entry.identity),
         })
         .collect()
@@ -251,7 +251,8 @@ impl View {
         }
         for site in self.forward.health() {
             // A site that is down is reported, not a reason to take no traffic for the others.
-            parts.push(Part { name: format!("site {}", site.id), ready: true, cause: site.cause() });
+            let cause = site.why.unwrap_or_else(|| format!("{} in flight", site.in_flight));
+            parts.push(Part { name: format!("site {}", site.id), ready: true, cause });
         }
         parts
     }

@@ -151,7 +151,7 @@ impl Gate {
         B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
     {
         let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
-        known.route = Some(route);
+        known.route = Some(route.clone());
         let body = body::read(body, &head.headers, route.body_max_bytes, &self.limits).await?;
         known.body_digest = hex::encode(sha256(&body));
         known.body_bytes = body.len() as u64;
@@ -240,7 +240,7 @@ impl Gate {
         match self.forward.send(permit, request, started, ended).await {
             Ok(response) => answer::allowed(response.map(Body::new), prepared, &proof),
             Err(error) => {
-                self.metrics.site_failed(error.reason());
+                self.metrics.site_failed(error.code());
                 answer::site_failed(known, &error, prepared, &proof)
             }
         }
@@ -277,7 +277,7 @@ impl Known {
     }
 
     const fn protocol(&self) -> Protocol {
-        match self.route {
+        match &self.route {
             Some(route) => route.protocol,
             None => Protocol::OpenAi,
         }

@@ -30,6 +30,15 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The files it names, for whoever knows from which directory relative ones are meant.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.issuers
+            .iter_mut()
+            .flat_map(|issuer| issuer.jwks_file.iter_mut().chain(&mut issuer.jwks_ca))
+    }
+}
+
 /// One token issuer. Its keys come from exactly one of `jwks_url` and `jwks_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use tlog::key::{Kind, SigningKey};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -20,7 +21,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut seed = [0_u8; 32];
     getrandom::fill(&mut seed).context("no source of randomness")?;
-    let signer = tlog::note::Signer::from_seed(&args.origin, &seed)
+    let key = SigningKey::from_seed(&args.origin, Kind::Ed25519, &seed)
+        .ok()
         .with_context(|| format!("`{}` cannot be the name of a key", args.origin))?;
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -28,9 +30,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .mode(0o600)
         .open(&args.out)
         .with_context(|| format!("cannot make `{}`", args.out.display()))?;
-    writeln!(file, "{}", signer.to_skey())?;
+    writeln!(file, "{}", key.to_skey())?;
     file.sync_all()?;
-    println!("{}", signer.verifier().to_vkey());
+    println!("{}", key.verifier());
     eprintln!(
         "the secret key is in `{}`; give the line above, the public key, to everyone who verifies",
         args.out.display()

@@ -20,8 +20,8 @@ impl Schema {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Question => include_str!("schema/question.json"),
-            Self::Decision => include_str!("schema/decision.json"),
+            Self::Question => super::decide::QUESTION_SCHEMA,
+            Self::Decision => super::decide::DECISION_SCHEMA,
             Self::Record => include_str!("schema/record.json"),
         }
     }

@@ -52,6 +52,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The files it names, for whoever knows from which directory relative ones are meant.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.client_certificate.iter_mut().chain(&mut self.client_key)
+    }
+}
+
 /// Why forwarding cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -58,12 +58,12 @@ pub fn site_failed(
     let message = format!("{error} (decision {})", proof.id);
     let native = workload::refuse(
         known.protocol(),
-        &Refusal { status: error.status(), code: error.reason(), message: &message, param: None },
+        &Refusal { status: error.status(), code: error.code(), message: &message, param: None },
     );
     let mut response = render(native);
     stamp(response.headers_mut(), Some(prepared), Some(proof));
-    if error.status() == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+    if let Some(seconds) = error.retry_after_s() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -335,7 +335,7 @@ impl From<RecordError> for Unavailable {
                 code: "record_too_large",
                 message: "the decision cannot be recorded: it names too much; declare fewer datasets",
             },
-            RecordError::Timeout | RecordError::Unavailable => Self {
+            RecordError::Timeout | RecordError::Unavailable | RecordError::Malformed(_) => Self {
                 code: "audit_unavailable",
                 message: "the decision cannot be recorded now: nothing was forwarded, try again",
             },

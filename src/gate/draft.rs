@@ -41,7 +41,7 @@ pub fn build(
         protocol: match known.protocol() {
             Protocol::OpenAi => "openai",
         },
-        operation: known.route.map_or("unknown", |route| route.name),
+        operation: known.route.as_ref().map_or("unknown", |route| route.name),
         service: claims.map_or_else(|| Arc::from(""), |claims| Arc::clone(&claims.model)),
         datasets: claims.map(|claims| claims.datasets.clone()).unwrap_or_default(),
         purpose: claims.and_then(|claims| claims.purpose.clone()),
@@ -55,6 +55,7 @@ pub fn build(
         detail: Arc::clone(&prepared.detail),
         facts: Arc::clone(&prepared.facts),
         bundle: Arc::clone(&prepared.bundle),
+        judged_at: prepared.judged_at,
         fact_version: prepared.version,
         valid_until: prepared.valid_until,
         retries: None,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use verdict::facts::{Facts, Gap, Judgement};
 use verdict::reason::Reason;
+use verdict::stamp::Stamp;
 
-use super::sha256;
 use crate::audit::Text;
 use crate::caller::Caller;
 use crate::policy::{Bundle, Policy};
@@ -30,6 +30,8 @@ pub struct Prepared {
     /// `sha256:` and hex, as callers see it.
     pub bundle_digest: Arc<str>,
     pub version: i64,
+    /// Unix seconds: the instant that the judge was given.
+    pub judged_at: i64,
     /// Unix seconds; from then on it must be judged again.
     pub valid_until: Option<i64>,
 }
@@ -84,7 +86,7 @@ impl Preparer {
     pub fn not_understood(&self, caller: &Caller, why: &NotUnderstood, now: i64) -> Arc<Prepared> {
         let facts = gap(caller, why.reason, why.message.clone());
         let version = self.registry.current().version();
-        Arc::new(self.judge(&self.policy.current(), Resolved { facts, version }, now))
+        Arc::new(self.judge(&self.policy.current(), Resolved { facts, version, valid_until: None }, now))
     }
 
     /// The same refusal on the facts now in force.
@@ -97,6 +99,7 @@ impl Preparer {
             bundle: Arc::clone(&prepared.bundle),
             bundle_digest: Arc::clone(&prepared.bundle_digest),
             version: self.registry.current().version(),
+            judged_at: prepared.judged_at,
             valid_until: prepared.valid_until,
         })
     }
@@ -117,13 +120,14 @@ impl Preparer {
 
     fn judge(&self, bundle: &Bundle, resolved: Resolved, now: i64) -> Prepared {
         let judgement = bundle.judge(&resolved.facts, now);
-        let valid_until = verdict::facts::valid_until(&judgement);
+        let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();
         Prepared {
             facts: Arc::new(text(&resolved.facts)),
             detail: Arc::new(text(&judgement)),
             bundle: self.bundle_text(bundle),
             bundle_digest: Arc::from(bundle.digest()),
             version: resolved.version,
+            judged_at: now,
             valid_until,
             permitted: judgement.permitted.iter().map(|site| Arc::from(site.as_str())).collect(),
             judgement,
@@ -136,7 +140,7 @@ impl Preparer {
             return Arc::clone(known);
         }
         let bytes = bytes::Bytes::copy_from_slice(bundle.texts());
-        let text = Arc::new(Text { digest: sha256(&bytes), bytes });
+        let text = Arc::new(Text::new(bytes));
         bundles.insert(Arc::from(bundle.digest()), Arc::clone(&text));
         text
     }
@@ -179,8 +183,16 @@ fn gap(caller: &Caller, reason: Reason, what: String) -> Facts {
 
 fn text<T: serde::Serialize>(value: &T) -> Text {
     // Facts and judgements have string keys only, so they can always be written.
-    let bytes = bytes::Bytes::from(verdict::canonical(value).unwrap_or_default());
-    Text { digest: sha256(&bytes), bytes }
+    Text::new(verdict::canonical(value).unwrap_or_default().into())
+}
+
+/// The first second at which any candidate's decision may change.
+fn earliest(judgement: &Judgement) -> Option<i64> {
+    let candidates = judgement.candidates.iter().map(|candidate| &candidate.decision);
+    candidates
+        .chain([&judgement.decision])
+        .filter_map(|decision| decision.valid_until.as_ref().map(Stamp::starts))
+        .min()
 }
 
 const fn operation(operation: Operation) -> &'static str {

@@ -26,7 +26,7 @@ impl Gate {
         };
         let snapshot = self.registry.current();
         let entry = snapshot.site(&site).ok_or_else(answer::Unavailable::site)?;
-        let route = known.route.ok_or_else(answer::Unavailable::site)?;
+        let route = known.route.as_ref().ok_or_else(answer::Unavailable::site)?;
         Ok(Some(Target {
             site,
             identity: Arc::clone(&entry.identity),

@@ -34,6 +34,15 @@ pub struct Tls {
     pub reload_poll_ms: u64,
 }
 
+impl Config {
+    /// The files it names, for whoever knows from which directory relative ones are meant.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.tls.iter_mut().flat_map(|tls| {
+            [&mut tls.certificate, &mut tls.key].into_iter().chain(&mut tls.client_cas)
+        })
+    }
+}
+
 /// Whether the client must show a certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
