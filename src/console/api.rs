@@ -64,7 +64,8 @@ pub async fn receipt(
     Path(id): Path<Uuid>,
 ) -> Result<Response, ApiError> {
     let proven = audit::prove(&sources.pool, id).await?.ok_or(ApiError::NotFound(id))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proven.receipt).into_response())
+    let receipt = proven.receipt.ok_or(ApiError::NotFound(id))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], receipt).into_response())
 }
 
 pub async fn log(State(sources): State<Sources>) -> Result<Response, ApiError> {

@@ -292,7 +292,7 @@ fn model_object(service: &str) -> serde_json::Value {
 
 /// `NO_GROUND` as `no_ground`.
 fn snake(reason: Reason) -> String {
-    reason.as_str().to_ascii_lowercase()
+    reason.code().to_ascii_lowercase()
 }
 
 fn serde_name<T: serde::Serialize>(value: &T) -> String {

@@ -63,7 +63,7 @@ impl Metrics {
             Outcome::Deny => "deny",
         };
         let reason =
-            judgement.decision.reasons.first().map_or("none", |why| why.code.as_str()).to_owned();
+            judgement.decision.reasons.first().map_or("none", |why| why.code.code()).to_owned();
         self.decisions.get_or_create(&Decided { outcome, reason }).inc();
         self.decision_seconds.observe(took.as_secs_f64());
     }

@@ -59,7 +59,7 @@ impl Snapshot {
             components,
             ..Question::default()
         };
-        Facts { question, sites, gaps }
+        Facts { question, sites, pinned: ask.site.as_ref().map(ToString::to_string), gaps }
     }
 
     /// Declared datasets as the catalogue labels them, then what is actually sent: it has every label of the default
@@ -142,25 +142,19 @@ impl Snapshot {
         let listed = |list: &Option<Vec<Arc<str>>>, site: &SiteEntry| {
             list.as_ref().is_none_or(|list| list.contains(&site.id))
         };
-        let mut serving = self
+        let sites: Vec<Site> = self
             .sites()
             .filter(|site| site.serves.contains(&service.name))
-            .filter(|site| listed(&service.sites, site) && listed(&organisation.sites, site));
-        let sites: Vec<Site> = match &ask.site {
-            None => serving.map(|site| site.facts.clone()).collect(),
-            Some(pin) => serving
-                .find(|site| site.id == *pin)
-                .map(|site| site.facts.clone())
-                .into_iter()
-                .collect(),
-        };
+            .filter(|site| listed(&service.sites, site) && listed(&organisation.sites, site))
+            .map(|site| site.facts.clone())
+            .collect();
+        // With a pin the other sites stay: they are not judged for, but they may be the remedy.
+        let serves = |pin: &Arc<str>| sites.iter().any(|site| site.id.as_deref() == Some(&**pin));
         if sites.is_empty() {
-            gaps.push(match &ask.site {
-                Some(_) => {
-                    gap(Reason::PinRefused, "the site asked for does not serve this service")
-                }
-                None => gap(Reason::NoSite, "no registered site serves this service"),
-            });
+            gaps.push(gap(Reason::NoSite, "no registered site serves this service"));
+        } else if ask.site.as_ref().is_some_and(|pin| !serves(pin)) {
+            let what = "the site asked for does not serve this service";
+            gaps.push(gap(Reason::PinRefused, what));
         }
         sites
     }
