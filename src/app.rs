@@ -32,7 +32,6 @@ pub struct Running {
     data: SocketAddr,
     console: SocketAddr,
     gate: Arc<Gate>,
-    audit: Arc<Audit>,
     edge: TaskTracker,
     inner: TaskTracker,
     stop: Stop,
@@ -53,10 +52,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     metrics.with(|all| rooms.forward.register(all));
     let wire = listen::Metrics::default();
     metrics.with(|all| wire.register(all));
-    let (audit, callers) = (Arc::clone(&rooms.audit), Arc::clone(&rooms.callers));
     let view = View {
         audit: Arc::clone(&rooms.audit),
-        callers,
+        callers: Arc::clone(&rooms.callers),
         forward: Arc::clone(&rooms.forward),
         registry: Arc::clone(&rooms.registry),
         policy: Arc::clone(&rooms.policy),
@@ -68,7 +66,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let console = console_sources(&config, view, metrics).await?;
     let console = serve_console(&config, &wire, console, &edge, &stop).await?;
     let data = serve_data(&config, &wire, &gate, &edge, &stop).await?;
-    Ok(Running { data, console, gate, audit, edge, inner, stop, inner_stop })
+    Ok(Running { data, console, gate, edge, inner, stop, inner_stop })
 }
 
 impl Running {
@@ -101,12 +99,11 @@ impl Running {
         self.edge.close();
         self.edge.wait().await;
         // If we stop here, then ends of finished requests are missing: the next start closes them as `unknown_crash`.
-        if tokio::time::timeout(FLUSH_MAX, self.audit.close()).await.is_err() {
-            tracing::warn!("the log was not flushed in time: the next start closes what is open");
-        }
         self.inner_stop.cancel();
         self.inner.close();
-        let _ = tokio::time::timeout(FLUSH_MAX, self.inner.wait()).await;
+        if tokio::time::timeout(FLUSH_MAX, self.inner.wait()).await.is_err() {
+            tracing::warn!("the log was not flushed in time: the next start closes what is open");
+        }
     }
 }
 
@@ -125,8 +122,7 @@ async fn build(
         .await
         .context("the registry cannot be read: has `haetae migrate` run?")?;
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
-    let audit = Audit::start(&config.audit, config.database.options()?, pool, clock.clone(), tracker, stop.clone())
-        .await
+    let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
@@ -243,7 +239,12 @@ impl View {
     fn parts(&self) -> Vec<Part> {
         let mut parts = vec![];
         let audit = self.audit.health();
-        parts.push(Part { name: "audit".into(), ready: audit.ready, cause: audit.cause() });
+        let cause = if audit.causes.is_empty() {
+            format!("{} records wait for their rows", audit.projection_lag)
+        } else {
+            audit.causes.join("; ")
+        };
+        parts.push(Part { name: "audit".into(), ready: audit.ready, cause });
         let registry = self.registry.health();
         parts.push(Part { name: "registry".into(), ready: registry.ready(), cause: registry.cause() });
         for (issuer, ready, cause) in self.callers.health() {

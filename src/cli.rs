@@ -7,7 +7,6 @@ use clap::{Parser, Subcommand};
 pub mod decide;
 pub mod demo;
 pub mod keygen;
-pub mod log;
 pub mod migrate;
 pub mod policy;
 pub mod registry;
@@ -38,8 +37,6 @@ enum Command {
     Decide(decide::Args),
     /// Print a JSON Schema: question, decision or record.
     Schema(schema::Args),
-    /// Verify, export and inspect the audit log.
-    Log(log::Args),
     /// Make the signing key of a log.
     Keygen(keygen::Args),
     /// One demo GPU site (started by `haetae demo`).
@@ -75,7 +72,6 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Registry(args) => registry::run(args).await,
         Command::Decide(args) => decide::run(args).await,
         Command::Schema(args) => schema::run(&args),
-        Command::Log(args) => log::run(args).await,
         Command::Keygen(args) => keygen::run(&args),
         Command::DemoSite(args) => crate::demo::site::run(args).await,
     }

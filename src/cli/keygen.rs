@@ -1,4 +1,4 @@
-//! `haetae keygen`: makes the Ed25519 key that signs a log, in the signed-note encoding (C2SP).
+//! `haetae keygen`: makes the Ed25519 key that signs a log and prints its public keys in the signed-note encoding (C2SP).
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -6,35 +6,38 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tlog::key::{Kind, SigningKey};
+
+use crate::audit::Key;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The key's name: the log's origin, a host name and path without scheme, e.g. `gateway.example.kr/log`.
+    /// The log's origin, a host name and path without scheme, e.g. `gateway.example.kr/log`; a lane's key is named
+    /// `<origin>/<lane>`.
     #[arg(long)]
     origin: String,
+    /// Lanes of the deployment: as many public keys are printed.
+    #[arg(long, default_value_t = 2)]
+    lanes: u16,
     /// Where the secret key goes; made with mode 0600, never overwritten.
     #[arg(long)]
     out: PathBuf,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut seed = [0_u8; 32];
-    getrandom::fill(&mut seed).context("no source of randomness")?;
-    let key = SigningKey::from_seed(&args.origin, Kind::Ed25519, &seed)
-        .ok()
-        .with_context(|| format!("`{}` cannot be the name of a key", args.origin))?;
+    let key = Key::generate()?;
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&args.out)
         .with_context(|| format!("cannot make `{}`", args.out.display()))?;
-    writeln!(file, "{}", key.to_skey())?;
+    file.write_all(key.to_pem()?.as_bytes())?;
     file.sync_all()?;
-    println!("{}", key.verifier());
+    for lane in 0..args.lanes {
+        println!("{}", key.vkey(&args.origin, lane)?);
+    }
     eprintln!(
-        "the secret key is in `{}`; give the line above, the public key, to everyone who verifies",
+        "the secret key is in `{}`; give the lines above, one public key for each lane, to everyone who verifies",
         args.out.display()
     );
     Ok(ExitCode::SUCCESS)
