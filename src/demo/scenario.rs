@@ -125,10 +125,17 @@ pub const EMBEDDING_MODEL: &str = "bge-m3";
 
 const ORDERS: &[&str] = &["kr-retail/orders@1"];
 const TICKETS: &[&str] = &["de-bank/tickets@3"];
+const CREDIT: &[&str] = &["de-bank/seoul-credit@1"];
 const REPORTS: &[&str] = &["kr-med/ct-reports@2026"];
 
+/// What the demo adds to the example registry: (path in it, content).
+pub const ADDITIONS: [(&str, &str); 2] = [
+    ("datasets/seoul-credit.toml", include_str!("registry/seoul-credit.toml")),
+    ("grounds/seoul-consent.toml", include_str!("registry/seoul-consent.toml")),
+];
+
 /// The story of the first run, in order.
-pub const STORY: [Scenario; 14] = [
+pub const STORY: [Scenario; 15] = [
     Scenario {
         title: "Korean orders, to be computed in Seoul",
         first: None,
@@ -140,6 +147,12 @@ pub const STORY: [Scenario; 14] = [
         first: None,
         ask: pinned(token("kr-retailer"), ORDERS, "us-va-1"),
         expect: Expect::refused(403, "data_residency_denied", Some("R04")),
+    },
+    Scenario {
+        title: "A German bank's Korean credit questions: Frankfurt is nearer, only Seoul may",
+        first: None,
+        ask: ask(token("de-bank"), Call::Chat, CREDIT),
+        expect: Expect::allowed("kr-seo-1"),
     },
     Scenario {
         title: "Radiology reports, to wherever they may go (RS256 token)",
