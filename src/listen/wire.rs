@@ -35,6 +35,8 @@ struct Gate {
     head_read: Duration,
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
     refused: bool,
+    /// The body that hyper is reading is malformed from here on.
+    broken: Option<Fault>,
 }
 
 struct Linger {
@@ -51,6 +53,7 @@ impl<S> Wire<S> {
             head_read,
             deadline: None,
             refused: false,
+            broken: None,
         };
         Self { stream, vitals, gate: Some(gate), linger: None }
     }
@@ -92,6 +95,10 @@ impl Gate {
                 // hyper closes after the answer; until then it must not take this for the client going away
                 return Poll::Pending;
             }
+            if let Some(fault) = self.broken {
+                let error = io::Error::new(io::ErrorKind::InvalidData, fault.message());
+                return Poll::Ready(Err(error));
+            }
             let before = out.filled().len();
             if self.held.is_empty() {
                 ready!(Pin::new(&mut *stream).poll_read(cx, out))?;
@@ -104,7 +111,7 @@ impl Gate {
                     self.held.extend_from_slice(fresh.get(look.pass..).unwrap_or_default());
                 }
                 out.set_filled(before + look.pass);
-                self.conclude(look.then, vitals)?;
+                self.conclude(look.then, vitals);
                 if look.pass > 0 {
                     return Poll::Ready(Ok(()));
                 }
@@ -119,7 +126,7 @@ impl Gate {
                     Poll::Ready(Ok(_)) => {
                         let look = self.tracker.look(&self.held);
                         self.cleared = self.held.split_to(look.pass).freeze();
-                        self.conclude(look.then, vitals)?;
+                        self.conclude(look.then, vitals);
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 }
@@ -127,14 +134,15 @@ impl Gate {
         }
     }
 
-    fn conclude(&mut self, then: Then, vitals: &Vitals) -> io::Result<()> {
+    fn conclude(&mut self, then: Then, vitals: &Vitals) {
         match then {
-            Then::More | Then::Hold => Ok(()),
-            Then::Refuse(fault) => {
-                self.refuse(fault, vitals);
-                Ok(())
+            Then::More | Then::Hold => {}
+            Then::Refuse(fault) => self.refuse(fault, vitals),
+            // what passed before it goes first
+            Then::Break(fault) => {
+                self.held.clear();
+                self.broken = Some(fault);
             }
-            Then::Break(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, fault.message())),
         }
     }
 
