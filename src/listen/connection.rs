@@ -29,14 +29,14 @@ use super::config::{
     BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_PING_ANSWER, H2_PING_EVERY, H2_RESETS_LOCAL_MAX,
     H2_RESETS_PENDING_MAX, H2_SEND_BUFFER, H2_STREAM_WINDOW, HEAD_BYTES_MAX, IDLE_LOOKS, Limits,
 };
-use super::framing::Fault;
+use super::fault::Fault;
 use super::metrics::Counters;
 use super::tls::{Keeper, failure_kind};
 use super::wire::Wire;
-use super::{OnFault, Peer, ResponseBody};
+use super::{Factory, OnFault, Peer, ResponseBody};
 
 /// What all connections of a listener share.
-pub(super) struct Shop<F> {
+pub(super) struct Common<F> {
     pub factory: F,
     pub limits: Limits,
     pub tls: Option<Arc<Keeper>>,
@@ -47,21 +47,13 @@ pub(super) struct Shop<F> {
     pub hard: CancellationToken,
 }
 
-impl<F> Shop<F> {
-    pub async fn connection<S, B>(
+impl<F: Factory> Common<F> {
+    pub async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
         remote: SocketAddr,
         permit: OwnedSemaphorePermit,
-    ) where
-        F: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
-        B: ResponseBody,
-    {
+    ) {
         self.counters.open.inc();
         // a lost option costs latency, not correctness
         let _ = stream.set_nodelay(true);
@@ -94,22 +86,12 @@ impl<F> Shop<F> {
         drop(permit);
     }
 
-    async fn http<I, S, B>(&self, stream: I, peer: Peer)
-    where
-        F: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
-        B: ResponseBody,
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let peer = Arc::new(peer);
         let vitals = Arc::new(Vitals::default());
         let alpn = peer.alpn;
         let desk = Desk {
-            inner: (self.factory)(Arc::clone(&peer)),
+            inner: self.factory.service(Arc::clone(&peer)),
             vitals: Arc::clone(&vitals),
             limits: self.limits.clone(),
             counters: self.counters.clone(),

@@ -16,7 +16,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::config::{LINGER, LINGER_BYTES_MAX};
 use super::connection::Vitals;
-use super::framing::{Fault, Then, Tracker};
+use super::fault::Fault;
+use super::framing::{Then, Tracker};
 
 pub(super) struct Wire<S> {
     stream: S,
@@ -99,39 +100,62 @@ impl Gate {
                 let error = io::Error::new(io::ErrorKind::InvalidData, fault.message());
                 return Poll::Ready(Err(error));
             }
-            let before = out.filled().len();
-            if self.held.is_empty() {
-                ready!(Pin::new(&mut *stream).poll_read(cx, out))?;
-                let fresh = out.filled().get(before..).unwrap_or_default();
-                if fresh.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-                let look = self.tracker.look(fresh);
-                if look.then == Then::Hold {
-                    self.held.extend_from_slice(fresh.get(look.pass..).unwrap_or_default());
-                }
-                out.set_filled(before + look.pass);
-                self.conclude(look.then, vitals);
-                if look.pass > 0 {
-                    return Poll::Ready(Ok(()));
-                }
+            let passed = if self.held.is_empty() {
+                ready!(self.poll_fresh(stream, vitals, cx, out))?
             } else {
-                match poll_read_buf(Pin::new(&mut *stream), cx, &mut self.held) {
-                    Poll::Pending => {
-                        ready!(self.poll_deadline(cx));
-                        self.refuse(Fault::HeadTooSlow, vitals);
-                    }
-                    // the client went away in mid-head: hyper sees the end between two requests
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
-                    Poll::Ready(Ok(_)) => {
-                        let look = self.tracker.look(&self.held);
-                        self.cleared = self.held.split_to(look.pass).freeze();
-                        self.conclude(look.then, vitals);
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                }
+                ready!(self.poll_held(stream, vitals, cx))?
+            };
+            if passed {
+                return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Reads into hyper's buffer. True when hyper has something to look at: bytes, or the end.
+    fn poll_fresh<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        vitals: &Vitals,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = out.filled().len();
+        ready!(Pin::new(stream).poll_read(cx, out))?;
+        let fresh = out.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let look = self.tracker.look(fresh);
+        if look.then == Then::Hold {
+            self.held.extend_from_slice(fresh.get(look.pass..).unwrap_or_default());
+        }
+        out.set_filled(before + look.pass);
+        self.conclude(look.then, vitals);
+        Poll::Ready(Ok(look.pass > 0))
+    }
+
+    /// Reads on at an unfinished head. True at the end: a client that goes away in mid-head is seen by hyper as one
+    /// that goes away between two requests.
+    fn poll_held<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        vitals: &Vitals,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        match poll_read_buf(Pin::new(stream), cx, &mut self.held) {
+            Poll::Pending => {
+                ready!(self.poll_deadline(cx));
+                self.refuse(Fault::HeadTooSlow, vitals);
+            }
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(true)),
+            Poll::Ready(Ok(_)) => {
+                let look = self.tracker.look(&self.held);
+                self.cleared = self.held.split_to(look.pass).freeze();
+                self.conclude(look.then, vitals);
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(Ok(false))
     }
 
     fn conclude(&mut self, then: Then, vitals: &Vitals) {

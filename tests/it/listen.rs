@@ -3,6 +3,12 @@
 //! Proves that limits hold before a service is asked, that an ambiguous HTTP/1 head is answered and never served, that
 //! stopping finishes what is in flight, and that new certificates are taken whole or not at all.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the helpers of a test fail by panicking too"
+)]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -140,6 +146,13 @@ impl Server {
         TlsConnector::from(config).connect(name, stream).await
     }
 
+    /// With TLS 1.3 the refusal of a certificate comes after the client's side is done.
+    async fn is_served(&self, config: Arc<rustls::ClientConfig>) -> bool {
+        let Ok(mut stream) = self.connect(config).await else { return false };
+        let sent = stream.write_all(GET.as_bytes()).await;
+        sent.is_ok() && stream.read_exact(&mut [0; 12]).await.is_ok()
+    }
+
     /// Sends bytes and reads to the end.
     async fn answer(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.raw().await;
@@ -260,7 +273,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    tokio::time::timeout(DEADLINE, waiting).await.expect(what);
 }
 
 fn status(answer: &str) -> &str {
@@ -322,93 +335,7 @@ async fn bodies_arrive_whole_however_they_are_framed() {
 #[tokio::test]
 async fn ambiguous_requests_are_answered_and_not_served() {
     let server = Server::start(Limits::default()).await;
-    let cases: [(&str, &str, &str); 34] = [
-        // what only the bytes show
-        (
-            "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "400",
-            "framing_length_with_encoding",
-        ),
-        (
-            "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
-            "400",
-            "framing_length_repeated",
-        ),
-        (
-            "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3, 3\r\n\r\nabc",
-            "400",
-            "framing_length_invalid",
-        ),
-        (
-            "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: +3\r\n\r\nabc",
-            "400",
-            "framing_length_invalid",
-        ),
-        (
-            "POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-            "400",
-            "framing_transfer_encoding",
-        ),
-        (
-            "POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "400",
-            "framing_transfer_encoding",
-        ),
-        (
-            "POST /a HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "400",
-            "framing_transfer_encoding",
-        ),
-        ("GET /a HTTP/1.1\nHost: localhost\n\n", "400", "framing_bare_lf"),
-        ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\n\r\n", "400", "framing_bare_lf"),
-        ("GET /a HTTP/1.1\r\nHost : localhost\r\n\r\n", "400", "framing_field_name"),
-        (
-            "GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n",
-            "400",
-            "framing_obsolete_fold",
-        ),
-        ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\0c\r\n\r\n", "400", "framing_control_byte"),
-        ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\rc\r\n\r\n", "400", "framing_control_byte"),
-        ("GET /a#b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_target"),
-        ("GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_request_line"),
-        ("\r\nGET /a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_request_line"),
-        ("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n", "400", "framing_version"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", "framing_version"),
-        // what the head shows
-        ("GET /a HTTP/1.1\r\n\r\n", "400", "host_missing"),
-        ("GET /a HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "400", "host_repeated"),
-        ("GET /a HTTP/1.1\r\nHost: a@localhost\r\n\r\n", "400", "host_invalid"),
-        ("GET /a HTTP/1.1\r\nHost: localhost/#\r\n\r\n", "400", "host_invalid"),
-        (
-            "GET https://evil.example/a HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            "400",
-            "host_conflicts_with_target",
-        ),
-        ("GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "authority_not_ours"),
-        (
-            "GET /a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
-            "400",
-            "header_repeated",
-        ),
-        ("CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", "405", "method_refused"),
-        ("TRACE /a HTTP/1.1\r\nHost: localhost\r\n\r\n", "405", "method_refused"),
-        ("GET /a/%2e%2e/b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_characters"),
-        ("GET /a%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_characters"),
-        ("GET /a;b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_characters"),
-        ("GET //a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_empty_segment"),
-        ("GET /a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_dot_segment"),
-        (
-            "GET /a HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-            "400",
-            "upgrade_refused",
-        ),
-        (
-            "GET /a HTTP/1.1\r\nHost: localhost\r\nHaetae_Datasets: a\r\n\r\n",
-            "400",
-            "header_underscore",
-        ),
-    ];
-    for (request, code, rule) in cases {
+    for (request, code, rule) in ONLY_BYTES_SHOW.into_iter().chain(THE_HEAD_SHOWS) {
         let mut stream = server.raw().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = read_one(&mut stream).await;
@@ -491,13 +418,10 @@ async fn slow_clients_are_let_go() {
     // a drop now and then buys no time
     let (mut read, mut write) = tokio::io::split(server.raw().await);
     let dripping = async {
-        for byte in GET.bytes().cycle() {
-            if byte == b'\n'
-                || write.write_all(&[byte]).await.is_err()
-                || write.flush().await.is_err()
-            {
-                continue;
-            }
+        for byte in GET.bytes().filter(|byte| *byte != b'\n').cycle() {
+            // the end of the connection shows on the reading side
+            let _ = write.write_all(&[byte]).await;
+            let _ = write.flush().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -534,17 +458,15 @@ async fn idle_and_old_connections_are_closed() {
     let server =
         Server::start(Limits { idle_ms: 200, connection_age_ms: 100, ..Limits::default() }).await;
     let mut stream = server.raw().await;
-    let mut answer = String::new();
-    while !answer.contains("connection: close") && stream.write_all(GET.as_bytes()).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let mut bytes = [0; 4_096];
-        match stream.read(&mut bytes).await {
-            Ok(length) if length > 0 => {
-                answer = String::from_utf8_lossy(&bytes[..length]).into_owned()
-            }
-            _ => break,
+    // never idle, so only its age ends it
+    let using = async {
+        while stream.write_all(GET.as_bytes()).await.is_ok()
+            && stream.read(&mut [0; 4_096]).await.is_ok_and(|length| length > 0)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
+    };
+    tokio::time::timeout(DEADLINE, using).await.unwrap();
     until("the old connection is closed", || {
         server.metric("haetae_connections_open{listener=\"gateway\"} 0")
     })
@@ -583,14 +505,8 @@ async fn client_certificates_are_asked_for_as_configured() {
         let identities =
             [None, Some(server.ca.issue("client.example")), Some(stranger.issue("client.example"))];
         for (identity, let_in) in identities.into_iter().zip([without, ours, theirs]) {
-            let tried = async {
-                // with TLS 1.3 the refusal comes after the client's side is done
-                let mut stream = server.connect(client_tls(&server.ca, identity)).await?;
-                stream.write_all(GET.as_bytes()).await?;
-                let mut byte = [0];
-                stream.read_exact(&mut byte).await
-            };
-            assert_eq!(tried.await.is_ok(), let_in, "{mode:?}");
+            let tried = server.is_served(client_tls(&server.ca, identity));
+            assert_eq!(tried.await, let_in, "{mode:?}");
         }
         let handed_on = server
             .seen
@@ -728,17 +644,11 @@ async fn new_certificates_are_taken_whole_or_not_at_all() {
 async fn a_ca_that_was_taken_away_is_not_let_in_by_an_old_ticket() {
     let server = Server::with(Limits::default(), ClientCertificates::Required).await;
     let config = client_tls(&server.ca, Some(server.ca.issue("client.example")));
-    let ask = async || {
-        let mut stream = server.connect(Arc::clone(&config)).await?;
-        stream.write_all(GET.as_bytes()).await?;
-        stream.read_exact(&mut [0; 12]).await?;
-        std::io::Result::Ok(())
-    };
-    ask().await.unwrap();
-    ask().await.unwrap();
+    assert!(server.is_served(Arc::clone(&config)).await);
+    assert!(server.is_served(Arc::clone(&config)).await);
     std::fs::write(server.files.path().join("ca.pem"), Ca::new().pem()).unwrap();
     until("the new CA is in use", || matches!(server.reloader.reload(), Ok(false))).await;
-    assert!(ask().await.is_err());
+    assert!(!server.is_served(config).await);
 }
 
 #[tokio::test]
@@ -770,6 +680,92 @@ async fn plain_http_serves_this_machine_only() {
     tracker.close();
     tokio::time::timeout(DEADLINE, tracker.wait()).await.unwrap();
 }
+
+/// Request, status, rule: what can no longer be seen once the head is parsed.
+const ONLY_BYTES_SHOW: [(&str, &str, &str); 18] = [
+    (
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "framing_length_with_encoding",
+    ),
+    (
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        "400",
+        "framing_length_repeated",
+    ),
+    (
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3, 3\r\n\r\nabc",
+        "400",
+        "framing_length_invalid",
+    ),
+    (
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: +3\r\n\r\nabc",
+        "400",
+        "framing_length_invalid",
+    ),
+    (
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "framing_transfer_encoding",
+    ),
+    (
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "400",
+        "framing_transfer_encoding",
+    ),
+    (
+        "POST /a HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "framing_transfer_encoding",
+    ),
+    ("GET /a HTTP/1.1\nHost: localhost\n\n", "400", "framing_bare_lf"),
+    ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\n\r\n", "400", "framing_bare_lf"),
+    ("GET /a HTTP/1.1\r\nHost : localhost\r\n\r\n", "400", "framing_field_name"),
+    ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n", "400", "framing_obsolete_fold"),
+    ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\0c\r\n\r\n", "400", "framing_control_byte"),
+    ("GET /a HTTP/1.1\r\nHost: localhost\r\nA: b\rc\r\n\r\n", "400", "framing_control_byte"),
+    ("GET /a#b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_target"),
+    ("GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_request_line"),
+    ("\r\nGET /a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_request_line"),
+    ("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n", "400", "framing_version"),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", "framing_version"),
+];
+
+/// The same for what the parsed head still shows.
+const THE_HEAD_SHOWS: [(&str, &str, &str); 16] = [
+    ("GET /a HTTP/1.1\r\n\r\n", "400", "host_missing"),
+    ("GET /a HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "400", "host_repeated"),
+    ("GET /a HTTP/1.1\r\nHost: a@localhost\r\n\r\n", "400", "host_invalid"),
+    ("GET /a HTTP/1.1\r\nHost: localhost/#\r\n\r\n", "400", "host_invalid"),
+    (
+        "GET https://evil.example/a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "400",
+        "host_conflicts_with_target",
+    ),
+    ("GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421", "authority_not_ours"),
+    (
+        "GET /a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+        "400",
+        "header_repeated",
+    ),
+    ("CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", "405", "method_refused"),
+    ("TRACE /a HTTP/1.1\r\nHost: localhost\r\n\r\n", "405", "method_refused"),
+    ("GET /a/%2e%2e/b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_characters"),
+    ("GET /a%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_characters"),
+    ("GET /a;b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_characters"),
+    ("GET //a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_empty_segment"),
+    ("GET /a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "path_dot_segment"),
+    (
+        "GET /a HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "400",
+        "upgrade_refused",
+    ),
+    (
+        "GET /a HTTP/1.1\r\nHost: localhost\r\nHaetae_Datasets: a\r\n\r\n",
+        "400",
+        "header_underscore",
+    ),
+];
 
 /// Not a measurement: what hangs longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(20);
