@@ -16,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -54,7 +55,7 @@ impl<F: Factory> Common<F> {
         remote: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
-        self.counters.open.inc();
+        let _open = Open::new(&self.counters, permit);
         // a lost option costs latency, not correctness
         let _ = stream.set_nodelay(true);
         match &self.tls {
@@ -65,7 +66,7 @@ impl<F: Factory> Common<F> {
             Some(keeper) => {
                 let shaking = keeper.acceptor().accept(stream);
                 let shaken = tokio::select! {
-                    () = self.hard.cancelled() => return self.counters_closed(permit),
+                    () = self.hard.cancelled() => return,
                     shaken = tokio::time::timeout(self.limits.handshake(), shaking) => shaken,
                 };
                 match shaken {
@@ -78,12 +79,6 @@ impl<F: Factory> Common<F> {
                 }
             }
         }
-        self.counters_closed(permit);
-    }
-
-    fn counters_closed(&self, permit: OwnedSemaphorePermit) {
-        self.counters.open.dec();
-        drop(permit);
     }
 
     async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
@@ -144,6 +139,25 @@ impl<F: Factory> Common<F> {
     }
 }
 
+/// One of the open connections: counted and under the cap, also when its task panics.
+struct Open {
+    gauge: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(counters: &Counters, permit: OwnedSemaphorePermit) -> Self {
+        counters.open.inc();
+        Self { gauge: counters.open.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
 /// Stands before the service on one connection.
 struct Desk<S> {
     inner: S,
@@ -199,7 +213,7 @@ impl Vitals {
         let _ = self.fault.set((number, fault));
     }
 
-    fn fault_at(&self, number: u64) -> Option<Fault> {
+    pub fn fault_at(&self, number: u64) -> Option<Fault> {
         self.fault.get().filter(|(at, _)| *at == number).map(|(_, fault)| *fault)
     }
 

@@ -259,3 +259,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 /// Read by hyper where a refused head stood; never seen by a service.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+#[cfg(test)]
+mod tests;
