@@ -291,13 +291,10 @@ fn set(facts: &mut Value, path: &str, value: Value) -> Result<(), Complaint> {
     let mut here = facts;
     for step in parents.split('.').filter(|step| !step.is_empty()) {
         here = match here {
-            Value::Object(map) => map
-                .entry(step)
-                .or_insert_with(|| Value::Object(serde_json::Map::new())),
-            Value::Array(list) => {
-                let index: usize = step.parse().map_err(|_| wrong())?;
-                list.get_mut(index).ok_or_else(wrong)?
+            Value::Object(map) => {
+                map.entry(step).or_insert_with(|| Value::Object(serde_json::Map::new()))
             }
+            Value::Array(items) => item(items, step).ok_or_else(wrong)?,
             _ => return Err(wrong()),
         };
     }
@@ -309,13 +306,16 @@ fn set(facts: &mut Value, path: &str, value: Value) -> Result<(), Complaint> {
             map.insert(last.to_owned(), value);
             Ok(())
         }
-        Value::Array(list) => {
-            let index: usize = last.parse().map_err(|_| wrong())?;
-            *list.get_mut(index).ok_or_else(wrong)? = value;
+        Value::Array(items) => {
+            *item(items, last).ok_or_else(wrong)? = value;
             Ok(())
         }
         _ => Err(wrong()),
     }
+}
+
+fn item<'a>(items: &'a mut [Value], index: &str) -> Option<&'a mut Value> {
+    items.get_mut(index.parse::<usize>().ok()?)
 }
 
 impl AccessCase {
@@ -367,12 +367,7 @@ impl Case {
                 if owed { String::new() } else { format!(", obligations {:?}", got.obligations) },
             )
         });
-        CaseResult {
-            pack: self.pack.clone(),
-            name: self.name.clone(),
-            failure,
-            line: self.line,
-        }
+        CaseResult { pack: self.pack.clone(), name: self.name.clone(), failure, line: self.line }
     }
 }
 
