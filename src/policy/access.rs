@@ -87,15 +87,15 @@ impl Sheets {
 
     /// Every row and link in a fixed order, for the digest of the bundle.
     pub(crate) fn canonical(&self) -> BTreeSet<Vec<&str>> {
-        let of = |(org, grants): (&'_ String, &'_ Grants)| -> Vec<Vec<&str>> {
-            let all = grants.rows.iter().map(|row| ("p", row));
-            let all = all.chain(grants.links.iter().map(|link| ("g", link)));
-            all.map(|(section, cells)| {
-                [org.as_str(), section].into_iter().chain(cells.iter().map(String::as_str)).collect()
-            })
-            .collect()
-        };
-        self.by_org.iter().flat_map(of).collect()
+        let mut all = BTreeSet::new();
+        for (org, grants) in &self.by_org {
+            let rows = grants.rows.iter().map(|row| ("p", row));
+            for (section, cells) in rows.chain(grants.links.iter().map(|link| ("g", link))) {
+                let line = [org.as_str(), section].into_iter();
+                all.insert(line.chain(cells.iter().map(String::as_str)).collect());
+            }
+        }
+        all
     }
 
     /// Builds the engines: the shared rows alone, and the shared rows with each organisation's own.

@@ -157,7 +157,7 @@ fn words(rulebook: &Rulebook, symbols: &[Symbol]) -> String {
 }
 
 /// A word of a closed vocabulary as it is written in JSON.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }

@@ -1,7 +1,6 @@
 //! Proves that a bundle says what it is meant to say, that a slip in its files is refused with the place and the mend and
 //! never becomes a rule, and that casbin and the pure matcher give one answer for every cell that the bundle can meet.
 
-
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -243,4 +242,3 @@ fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
-

@@ -67,4 +67,3 @@ async fn the_floor_refuses_what_an_organisation_grants() {
     let nobody = bundle.access("kr-bank", &[], "m", "submit").unwrap_err();
     assert_eq!((nobody.code, nobody.rule), (Reason::AccessDenied, None));
 }
-

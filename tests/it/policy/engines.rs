@@ -66,4 +66,3 @@ const FLOWS: [Flow; 8] = [
     Flow::Result,
     Flow::Onward,
 ];
-

@@ -97,14 +97,10 @@ async fn a_repeated_row_and_a_repeated_id_are_refused() {
 #[tokio::test]
 async fn a_chain_of_ten_roles_is_refused_and_one_of_nine_works() {
     let chain = |links: usize| {
-        let mut sheet = String::from(
-            "p, id, out, role, org, service, operation\np, D01, allow, role:top, org:deep, *, cancel\ng, member, group, org\n",
-        );
-        for link in 1..links {
-            sheet += &format!("g, role:r{link}, role:r{}, org:deep\n", link + 1);
-        }
-        sheet += &format!("g, role:r{links}, role:top, org:deep\n");
-        sheet
+        let head = "p, id, out, role, org, service, operation\np, D01, allow, role:top, org:deep, *, cancel\ng, member, group, org";
+        let inner = (1..links).map(|link| format!("g, role:r{link}, role:r{}, org:deep", link + 1));
+        let last = format!("g, role:r{links}, role:top, org:deep");
+        std::iter::once(head.to_owned()).chain(inner).chain([last]).collect::<Vec<_>>().join("\n")
     };
     let copy = Copy::new();
     fs::write(copy.path().join("access/deep.csv"), chain(10)).unwrap();
@@ -199,4 +195,3 @@ async fn a_bundle_whose_case_or_canary_fails_is_not_used() {
     let error = copy.load().await.unwrap_err();
     assert!(error.to_string().contains("case `canary: nobody administers a site through the gateway` fails: expected a refusal, got leave"), "{error}");
 }
-
