@@ -1,2 +1,5 @@
-//! (to be written)
+//! What was typed becomes what it means: one file for each subcommand.
+
+pub mod decide;
+pub mod policy;
 pub mod registry;

@@ -205,27 +205,40 @@ pub struct GroundType {
     pub never_roles: Vec<Role>,
 }
 
-/// A key of a ground's `details`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Detail {
-    DisclosureRef,
-    InfoProvided,
+macro_rules! details {
+    ($($(#[$doc:meta])* $name:ident $key:literal)*) => {
+        /// A key of a ground's `details`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Detail { $($(#[$doc])* #[serde(rename = $key)] $name,)* }
+
+        impl Detail {
+            /// The key as written in a question.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $key,)* }
+            }
+        }
+    };
+}
+
+details! {
+    DisclosureRef "disclosure_ref"
+    InfoProvided "info_provided"
     /// Outcome known and not older than [`Limits::tia_age_s`].
-    Tia,
-    Approver,
-    Single,
-    ApprovalRef,
+    Tia "tia"
+    Approver "approver"
+    Single "single"
+    ApprovalRef "approval_ref"
     /// Covers every layer of the component.
-    Layers,
-    SeparateConsent,
-    ImpactAssessmentRef,
-    InstructionRef,
-    LicenceRef,
-    StatuteRef,
+    Layers "layers"
+    SeparateConsent "separate_consent"
+    ImpactAssessmentRef "impact_assessment_ref"
+    InstructionRef "instruction_ref"
+    LicenceRef "licence_ref"
+    StatuteRef "statute_ref"
     /// Not older than [`Limits::check_age_s`].
-    CheckedAt,
-    SingleUse,
+    CheckedAt "checked_at"
+    SingleUse "single_use"
 }
 
 /// Figures of the law and of the house. Ages in seconds, shares in percent.
@@ -257,6 +270,9 @@ pub struct Threshold {
     pub categories: Vec<String>,
     /// Exceeded by one more than this.
     pub over: u64,
+    /// Only counters towards the flow's own place add up; else all of them do.
+    #[serde(default)]
+    pub by_place: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
