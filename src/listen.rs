@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 mod body;
 mod config;
 mod connection;
+mod fault;
 mod framing;
 mod metrics;
 mod tls;
@@ -28,10 +29,10 @@ mod wire;
 
 pub use body::{Answer, RequestBody};
 pub use config::{ClientCertificates, Config, ConfigError, Limits, Tls};
-pub use framing::Fault;
+pub use fault::Fault;
 pub use metrics::Metrics;
 
-use connection::Shop;
+use connection::Common;
 use metrics::Counters;
 use tls::Keeper;
 
@@ -74,6 +75,40 @@ impl<B> ResponseBody for B where
         + Unpin
         + 'static
 {
+}
+
+/// Makes the service of each connection. Any `Fn(Arc<Peer>) -> Service` is one; so the app can join this room to the
+/// gate without either knowing the other. A service answers everything, so it has no error.
+pub trait Factory: Send + Sync + 'static {
+    type Body: ResponseBody;
+    type Service: Service<
+            Request<RequestBody>,
+            Response = Response<Self::Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Send
+        + Sync
+        + 'static;
+
+    fn service(&self, peer: Arc<Peer>) -> Self::Service;
+}
+
+impl<F, S, B> Factory for F
+where
+    F: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+    B: ResponseBody,
+{
+    type Body = B;
+    type Service = S;
+
+    fn service(&self, peer: Arc<Peer>) -> S {
+        self(peer)
+    }
 }
 
 /// A bound socket, not yet serving.
@@ -135,16 +170,7 @@ impl Listener {
 
     /// Serves until `stop.soft`, then drains: returns when the last connection is closed, at the latest after the
     /// drain limit. The factory is called once for each connection. All tasks run on `tracker`.
-    pub async fn serve<F, S, B>(self, factory: F, tracker: TaskTracker, stop: Stop) -> Drained
-    where
-        F: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
-        B: ResponseBody,
-    {
+    pub async fn serve(self, factory: impl Factory, tracker: TaskTracker, stop: Stop) -> Drained {
         let Self { socket, limits, tls, counters, on_fault, .. } = self;
         if let Some(keeper) = &tls {
             tracker.spawn(Arc::clone(keeper).watch(stop.soft.clone()));
@@ -152,7 +178,7 @@ impl Listener {
         let drain = limits.drain();
         let hard = stop.hard.child_token();
         let cap = Arc::new(Semaphore::new(limits.connections));
-        let shop = Arc::new(Shop {
+        let common = Arc::new(Common {
             factory,
             limits,
             tls,
@@ -175,11 +201,11 @@ impl Listener {
             };
             // before the handshake, so that a flood costs an accept and a close, not a key exchange
             let Ok(permit) = Arc::clone(&cap).try_acquire_owned() else {
-                shop.counters.refused.inc();
+                common.counters.refused.inc();
                 continue;
             };
-            shop.counters.accepted.inc();
-            let run = Arc::clone(&shop).connection(stream, remote, permit);
+            common.counters.accepted.inc();
+            let run = Arc::clone(&common).connection(stream, remote, permit);
             tracker.spawn(connections.track_future(run));
         }
         drop(socket);

@@ -130,16 +130,10 @@ impl Claims {
         self.get(claim)?.as_str()
     }
 
-    /// A NumericDate (RFC 7519, section 2): seconds, perhaps with a fraction. `None` if absent.
+    /// A `NumericDate` (RFC 7519, section 2): seconds, perhaps with a fraction. `None` if absent.
     pub fn date(&self, claim: &str) -> Result<Option<i64>, CallerError> {
         let Some(value) = self.get(claim) else { return Ok(None) };
-        let whole = value.as_i64().or_else(|| {
-            #[expect(clippy::cast_possible_truncation, reason = "floor of a value within 2^53")]
-            value
-                .as_f64()
-                .filter(|date| date.abs() < DATE_MAX as f64)
-                .map(|date| date.floor() as i64)
-        });
+        let whole = value.as_i64().or_else(|| value.as_f64().and_then(floor));
         whole.filter(|date| (0..DATE_MAX).contains(date)).map(Some).ok_or(CallerError::Claims)
     }
 
@@ -216,6 +210,11 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+fn floor(date: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked first")]
+    (0.0..DATE_MAX_FRACTION).contains(&date).then(|| date.floor() as i64)
+}
+
 /// Ids of organisations, roles and places: refused, never folded, when they hold anything else.
 pub(super) fn is_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@=+-".contains(&byte);
@@ -229,8 +228,9 @@ fn is_subject(subject: &str) -> bool {
 }
 
 const ID_BYTES_MAX: usize = 128;
-/// OpenID Connect Core, section 2.
+/// `OpenID` Connect Core, section 2.
 const SUBJECT_BYTES_MAX: usize = 255;
 const ROLES_MAX: usize = 64;
 /// 2^53: what a double still counts by one.
 const DATE_MAX: i64 = 1 << 53;
+const DATE_MAX_FRACTION: f64 = 9_007_199_254_740_992.0;

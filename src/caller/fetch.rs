@@ -19,17 +19,25 @@ use super::config::IssuerConfig;
 
 pub(super) enum Source {
     File(PathBuf),
-    Url { address: Uri, client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>> },
+    Url(Box<Address>),
 }
+
+/// A key set on the network, and the client that asks for it.
+pub(super) struct Address {
+    uri: Uri,
+    client: KeyClient,
+}
+
+type KeyClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 impl Source {
     pub fn new(config: &IssuerConfig) -> Result<Self, String> {
         match (&config.jwks_url, &config.jwks_file) {
             (None, Some(file)) => Ok(Self::File(file.clone())),
             (Some(url), None) => {
-                let address = address(url)?;
-                let client = client(&address, config.jwks_ca.as_deref())?;
-                Ok(Self::Url { address, client })
+                let uri = address(url)?;
+                let client = client(&uri, config.jwks_ca.as_deref())?;
+                Ok(Self::Url(Box::new(Address { uri, client })))
             }
             _ => Err("give either `jwks_url` or `jwks_file`".to_owned()),
         }
@@ -50,7 +58,8 @@ impl Source {
                 let read = tokio::fs::read(path).await;
                 read.map(Bytes::from).map_err(|cause| format!("`{}`: {cause}", path.display()))
             }
-            Self::Url { address, client } => {
+            Self::Url(address) => {
+                let (address, client) = (&address.uri, &address.client);
                 let fetching = get(client, address.clone());
                 match tokio::time::timeout(FETCH_TIME_MAX, fetching).await {
                     Ok(fetched) => fetched.map_err(|cause| format!("`{address}`: {cause}")),
@@ -61,10 +70,7 @@ impl Source {
     }
 }
 
-async fn get(
-    client: &Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    address: Uri,
-) -> Result<Bytes, String> {
+async fn get(client: &KeyClient, address: Uri) -> Result<Bytes, String> {
     // the outer error says only "client error": the cause is what helps
     let answer = client.get(address).await.map_err(|error| {
         std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
@@ -88,10 +94,7 @@ fn address(url: &str) -> Result<Uri, String> {
     }
 }
 
-fn client(
-    address: &Uri,
-    ca: Option<&Path>,
-) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String> {
+fn client(address: &Uri, ca: Option<&Path>) -> Result<KeyClient, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = HttpsConnectorBuilder::new();
     let plain = address.scheme_str() == Some("http");

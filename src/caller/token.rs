@@ -72,10 +72,10 @@ pub(super) async fn verify(
     let mut parts = token.split('.');
     let head: Head = part(parts.next(), CallerError::Malformed)?;
     // unverified: it only selects whose rules are applied
-    let issued: Issued = part(parts.next(), CallerError::Claims)?;
+    let unproven: Issued = part(parts.next(), CallerError::Claims)?;
     let issuer = issuers
         .iter()
-        .find(|issuer| *issuer.name == *issued.iss)
+        .find(|issuer| *issuer.name == *unproven.iss)
         .ok_or(CallerError::UnknownIssuer)?;
     // RFC 7515, section 4.1.11: we understand no extension
     if head.crit.is_some() {
@@ -107,8 +107,8 @@ pub(super) async fn verify(
     })
 }
 
-fn part<'a, T: serde::de::DeserializeOwned>(
-    part: Option<&'a str>,
+fn part<T: serde::de::DeserializeOwned>(
+    part: Option<&str>,
     error: CallerError,
 ) -> Result<T, CallerError> {
     let json =

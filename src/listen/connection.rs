@@ -16,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -29,14 +30,14 @@ use super::config::{
     BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_PING_ANSWER, H2_PING_EVERY, H2_RESETS_LOCAL_MAX,
     H2_RESETS_PENDING_MAX, H2_SEND_BUFFER, H2_STREAM_WINDOW, HEAD_BYTES_MAX, IDLE_LOOKS, Limits,
 };
-use super::framing::Fault;
+use super::fault::Fault;
 use super::metrics::Counters;
 use super::tls::{Keeper, failure_kind};
 use super::wire::Wire;
-use super::{OnFault, Peer, ResponseBody};
+use super::{Factory, OnFault, Peer, ResponseBody};
 
 /// What all connections of a listener share.
-pub(super) struct Shop<F> {
+pub(super) struct Common<F> {
     pub factory: F,
     pub limits: Limits,
     pub tls: Option<Arc<Keeper>>,
@@ -47,22 +48,14 @@ pub(super) struct Shop<F> {
     pub hard: CancellationToken,
 }
 
-impl<F> Shop<F> {
-    pub async fn connection<S, B>(
+impl<F: Factory> Common<F> {
+    pub async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
         remote: SocketAddr,
         permit: OwnedSemaphorePermit,
-    ) where
-        F: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
-        B: ResponseBody,
-    {
-        self.counters.open.inc();
+    ) {
+        let _open = Open::new(&self.counters, permit);
         // a lost option costs latency, not correctness
         let _ = stream.set_nodelay(true);
         match &self.tls {
@@ -73,7 +66,7 @@ impl<F> Shop<F> {
             Some(keeper) => {
                 let shaking = keeper.acceptor().accept(stream);
                 let shaken = tokio::select! {
-                    () = self.hard.cancelled() => return self.counters_closed(permit),
+                    () = self.hard.cancelled() => return,
                     shaken = tokio::time::timeout(self.limits.handshake(), shaking) => shaken,
                 };
                 match shaken {
@@ -86,30 +79,14 @@ impl<F> Shop<F> {
                 }
             }
         }
-        self.counters_closed(permit);
     }
 
-    fn counters_closed(&self, permit: OwnedSemaphorePermit) {
-        self.counters.open.dec();
-        drop(permit);
-    }
-
-    async fn http<I, S, B>(&self, stream: I, peer: Peer)
-    where
-        F: Fn(Arc<Peer>) -> S + Send + Sync + 'static,
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
-        B: ResponseBody,
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let peer = Arc::new(peer);
         let vitals = Arc::new(Vitals::default());
         let alpn = peer.alpn;
         let desk = Desk {
-            inner: (self.factory)(Arc::clone(&peer)),
+            inner: self.factory.service(Arc::clone(&peer)),
             vitals: Arc::clone(&vitals),
             limits: self.limits.clone(),
             counters: self.counters.clone(),
@@ -159,6 +136,25 @@ impl<F> Shop<F> {
                 }
             }
         }
+    }
+}
+
+/// One of the open connections: counted and under the cap, also when its task panics.
+struct Open {
+    gauge: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(counters: &Counters, permit: OwnedSemaphorePermit) -> Self {
+        counters.open.inc();
+        Self { gauge: counters.open.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gauge.dec();
     }
 }
 
@@ -217,7 +213,7 @@ impl Vitals {
         let _ = self.fault.set((number, fault));
     }
 
-    fn fault_at(&self, number: u64) -> Option<Fault> {
+    pub fn fault_at(&self, number: u64) -> Option<Fault> {
         self.fault.get().filter(|(at, _)| *at == number).map(|(_, fault)| *fault)
     }
 

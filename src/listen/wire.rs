@@ -16,7 +16,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::config::{LINGER, LINGER_BYTES_MAX};
 use super::connection::Vitals;
-use super::framing::{Fault, Then, Tracker};
+use super::fault::Fault;
+use super::framing::{Then, Tracker};
 
 pub(super) struct Wire<S> {
     stream: S,
@@ -35,6 +36,8 @@ struct Gate {
     head_read: Duration,
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
     refused: bool,
+    /// The body that hyper is reading is malformed from here on.
+    broken: Option<Fault>,
 }
 
 struct Linger {
@@ -51,6 +54,7 @@ impl<S> Wire<S> {
             head_read,
             deadline: None,
             refused: false,
+            broken: None,
         };
         Self { stream, vitals, gate: Some(gate), linger: None }
     }
@@ -92,49 +96,77 @@ impl Gate {
                 // hyper closes after the answer; until then it must not take this for the client going away
                 return Poll::Pending;
             }
-            let before = out.filled().len();
-            if self.held.is_empty() {
-                ready!(Pin::new(&mut *stream).poll_read(cx, out))?;
-                let fresh = out.filled().get(before..).unwrap_or_default();
-                if fresh.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-                let look = self.tracker.look(fresh);
-                if look.then == Then::Hold {
-                    self.held.extend_from_slice(fresh.get(look.pass..).unwrap_or_default());
-                }
-                out.set_filled(before + look.pass);
-                self.conclude(look.then, vitals)?;
-                if look.pass > 0 {
-                    return Poll::Ready(Ok(()));
-                }
+            if let Some(fault) = self.broken {
+                let error = io::Error::new(io::ErrorKind::InvalidData, fault.message());
+                return Poll::Ready(Err(error));
+            }
+            let passed = if self.held.is_empty() {
+                ready!(self.poll_fresh(stream, vitals, cx, out))?
             } else {
-                match poll_read_buf(Pin::new(&mut *stream), cx, &mut self.held) {
-                    Poll::Pending => {
-                        ready!(self.poll_deadline(cx));
-                        self.refuse(Fault::HeadTooSlow, vitals);
-                    }
-                    // the client went away in mid-head: hyper sees the end between two requests
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
-                    Poll::Ready(Ok(_)) => {
-                        let look = self.tracker.look(&self.held);
-                        self.cleared = self.held.split_to(look.pass).freeze();
-                        self.conclude(look.then, vitals)?;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                }
+                ready!(self.poll_held(stream, vitals, cx))?
+            };
+            if passed {
+                return Poll::Ready(Ok(()));
             }
         }
     }
 
-    fn conclude(&mut self, then: Then, vitals: &Vitals) -> io::Result<()> {
-        match then {
-            Then::More | Then::Hold => Ok(()),
-            Then::Refuse(fault) => {
-                self.refuse(fault, vitals);
-                Ok(())
+    /// Reads into hyper's buffer. True when hyper has something to look at: bytes, or the end.
+    fn poll_fresh<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        vitals: &Vitals,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = out.filled().len();
+        ready!(Pin::new(stream).poll_read(cx, out))?;
+        let fresh = out.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let look = self.tracker.look(fresh);
+        if look.then == Then::Hold {
+            self.held.extend_from_slice(fresh.get(look.pass..).unwrap_or_default());
+        }
+        out.set_filled(before + look.pass);
+        self.conclude(look.then, vitals);
+        Poll::Ready(Ok(look.pass > 0))
+    }
+
+    /// Reads on at an unfinished head. True at the end: a client that goes away in mid-head is seen by hyper as one
+    /// that goes away between two requests.
+    fn poll_held<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        vitals: &Vitals,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        match poll_read_buf(Pin::new(stream), cx, &mut self.held) {
+            Poll::Pending => {
+                ready!(self.poll_deadline(cx));
+                self.refuse(Fault::HeadTooSlow, vitals);
             }
-            Then::Break(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, fault.message())),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(true)),
+            Poll::Ready(Ok(_)) => {
+                let look = self.tracker.look(&self.held);
+                self.cleared = self.held.split_to(look.pass).freeze();
+                self.conclude(look.then, vitals);
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    fn conclude(&mut self, then: Then, vitals: &Vitals) {
+        match then {
+            Then::More | Then::Hold => {}
+            Then::Refuse(fault) => self.refuse(fault, vitals),
+            // what passed before it goes first
+            Then::Break(fault) => {
+                self.held.clear();
+                self.broken = Some(fault);
+            }
         }
     }
 
@@ -227,3 +259,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 /// Read by hyper where a refused head stood; never seen by a service.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+#[cfg(test)]
+mod tests;

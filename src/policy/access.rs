@@ -85,15 +85,17 @@ impl Sheets {
         self.by_org.len()
     }
 
-    /// The rows in a fixed order, for the digest of the bundle.
-    pub(crate) fn canonical(&self) -> BTreeMap<&str, (BTreeSet<&[String]>, BTreeSet<&[String]>)> {
-        self.by_org
-            .iter()
-            .map(|(org, grants)| {
-                let rows = grants.rows.iter().map(Vec::as_slice).collect();
-                (org.as_str(), (rows, grants.links.iter().map(Vec::as_slice).collect()))
-            })
-            .collect()
+    /// Every row and link in a fixed order, for the digest of the bundle.
+    pub(crate) fn canonical(&self) -> BTreeSet<Vec<&str>> {
+        let mut all = BTreeSet::new();
+        for (org, grants) in &self.by_org {
+            let rows = grants.rows.iter().map(|row| ("p", row));
+            for (section, cells) in rows.chain(grants.links.iter().map(|link| ("g", link))) {
+                let line = [org.as_str(), section].into_iter();
+                all.insert(line.chain(cells.iter().map(String::as_str)).collect());
+            }
+        }
+        all
     }
 
     /// Builds the engines: the shared rows alone, and the shared rows with each organisation's own.
@@ -124,6 +126,7 @@ impl Sheets {
 impl Access {
     /// May these roles of `org` do `operation` on `service`? A floor row refuses first, then the organisation's own
     /// `deny` rows, then one `allow` is enough; nothing that matches is a refusal.
+    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
     pub(crate) fn ask(
         &self,
         org: &str,
@@ -176,7 +179,8 @@ fn read_row(row: &SheetRow, name: &str, grants: &mut Grants, faults: &mut Faults
     let [id, out, role, org, service, operation] = row.cells.as_slice() else { return };
     let before = faults.found.len();
     if !OUTS.contains(&out.as_str()) {
-        let mend = format!("write {}: another word would silently not count", listed(OUTS.into_iter()));
+        let mend =
+            format!("write {}: another word would silently not count", listed(OUTS.into_iter()));
         faults.unknown(row.line, "outcome", out, OUTS.into_iter(), mend);
     } else if name == FLOOR && out != "deny" {
         faults.add(row.line, "the floor grants something", "write only `deny` rows here");
@@ -256,7 +260,11 @@ pub(crate) fn long_chains(links: &[Vec<String>]) -> Vec<(usize, String)> {
         }
         !reach.is_empty()
     };
-    up.keys().filter(|start| too_long(start)).take(1).map(|start| (0, (*start).to_owned())).collect()
+    up.keys()
+        .filter(|start| too_long(start))
+        .take(1)
+        .map(|start| (0, (*start).to_owned()))
+        .collect()
 }
 
 fn refusal(code: Reason, rule: Option<String>) -> Why {
@@ -267,7 +275,8 @@ fn refusal(code: Reason, rule: Option<String>) -> Why {
         }
     } else if rule.is_some() {
         Text {
-            en: "The national floor or the organisation's own policy refuses this operation.".into(),
+            en: "The national floor or the organisation's own policy refuses this operation."
+                .into(),
             ko: "국가 공통 하한 또는 해당 조직의 정책이 이 작업을 금지합니다.".into(),
         }
     } else {

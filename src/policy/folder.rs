@@ -62,7 +62,11 @@ impl Folder {
         self.files.get(path).map_or_else(
             || {
                 let mut faults = Faults { file: path, found };
-                faults.add(0, "the file is missing", "see policies/README.md for the files of a bundle");
+                faults.add(
+                    0,
+                    "the file is missing",
+                    "see policies/README.md for the files of a bundle",
+                );
                 ""
             },
             String::as_str,
@@ -86,7 +90,7 @@ impl Folder {
         let expected = |path: &str| {
             TOP.contains(&path)
                 || path.ends_with("README.md")
-                || (path.starts_with("access/") && path.ends_with(".csv"))
+                || (path.starts_with("access/") && path.strip_suffix(".csv").is_some())
                 || path.strip_prefix("packs/").and_then(|rest| rest.split_once('/')).is_some_and(
                     |(pack, file)| packs.iter().any(|p| p == pack) && PACK.contains(&file),
                 )

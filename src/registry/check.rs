@@ -79,9 +79,7 @@ impl Check<'_> {
         for member in members {
             match shape.keys().find(|key| key.name == member.key) {
                 Some(key) => {
-                    let read = self.within(&member.key, member.line, |check| {
-                        check.value(&key.kind, &member.value, &member.key)
-                    });
+                    let read = self.within(&member.key, member.line, &key.kind, &member.value);
                     document.insert(member.key.clone(), read);
                 }
                 None => self.unknown(shape, member),
@@ -98,14 +96,31 @@ impl Check<'_> {
         self.found.problems.push(Problem { file: self.file.to_owned(), line, text });
     }
 
-    fn within(&mut self, segment: &str, line: usize, read: impl FnOnce(&mut Self) -> Json) -> Json {
+    /// The value of a key, whose line is kept.
+    fn within(&mut self, key: &str, line: usize, kind: &Kind, value: &Value) -> Json {
+        let before = self.enter(key, line);
+        let read = self.value(kind, value, key);
+        self.pointer.truncate(before);
+        read
+    }
+
+    fn items(&mut self, kind: &Kind, items: &[Value], name: &str) -> Json {
+        let mut list = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let before = self.enter(&index.to_string(), item.line);
+            list.push(self.value(kind, item, name));
+            self.pointer.truncate(before);
+        }
+        Json::Array(list)
+    }
+
+    /// Steps into a segment; gives the pointer's length before.
+    fn enter(&mut self, segment: &str, line: usize) -> usize {
         let before = self.pointer.len();
         self.pointer.push('/');
         self.pointer.push_str(segment);
         self.lines.insert(self.pointer.clone(), line);
-        let read = read(self);
-        self.pointer.truncate(before);
-        read
+        before
     }
 
     fn unknown(&mut self, shape: &Shape, member: &Member) {
@@ -115,19 +130,11 @@ impl Check<'_> {
 
     fn value(&mut self, kind: &Kind, value: &Value, name: &str) -> Json {
         match (kind, &value.node) {
-            (Kind::List(item), Node::List(items)) => {
-                let mut read = |(index, entry): (usize, &Value)| {
-                    self.within(&index.to_string(), entry.line, |check| {
-                        check.value(item, entry, name)
-                    })
-                };
-                Json::Array(items.iter().enumerate().map(&mut read).collect())
-            }
+            (Kind::List(item), Node::List(items)) => self.items(item, items, name),
             (Kind::List(item), Node::Cell(cell)) => {
                 Json::Array(self.cells(item, cell, value, name))
             }
-            (Kind::Table(shape), Node::Table(_)) => self.table(shape, value),
-            (Kind::NameOr(shape), Node::Table(_)) => self.table(shape, value),
+            (Kind::Table(shape) | Kind::NameOr(shape), Node::Table(_)) => self.table(shape, value),
             (Kind::Flag, Node::Flag(flag)) => Json::Bool(*flag),
             (Kind::Whole(max), Node::Whole(number)) => {
                 self.whole(*max, u64::try_from(*number).ok(), value.line, name)
@@ -244,7 +251,6 @@ fn word(
     if words.clone().any(|word| word == text) || (any && text == "*") {
         return Ok(Json::from(text));
     }
-    const SHOWN_MAX: usize = 6;
     let meant = words::meant(text, words.clone());
     let all: Vec<&str> = words.collect();
     Err(match meant {
@@ -255,3 +261,6 @@ fn word(
         None => format!("`{text}` is not a known {}", name.trim_end_matches('s')),
     })
 }
+
+/// A longer list of words helps nobody; near misses are named anyway.
+const SHOWN_MAX: usize = 6;

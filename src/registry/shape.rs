@@ -3,12 +3,14 @@
 //! A flow fact of a site and a label of data must be written even when it is empty: in the question format an absent
 //! list is an empty one, so a forgotten `backups` would quietly be a promise that there are none.
 
+mod legal;
+
 use super::{
     Sort,
     categories::CATEGORIES,
-    places::{country, place, place_or_any, subdivision},
+    places::{country, place, subdivision},
     text::{Reader, base_url, dataset, host, id, identity, plain, service, stamp, term, uri},
-    words::{ALL_REGIMES, LAWS, REGIMES, SCHEMES, SECTORS, SUPERVISORS},
+    words::{LAWS, REGIMES, SCHEMES, SECTORS, SUPERVISORS},
 };
 
 /// What a value is.
@@ -55,9 +57,9 @@ pub(super) const fn of(sort: Sort) -> &'static Shape {
         Sort::Organisation => &ORGANISATION,
         Sort::Site => &SITE,
         Sort::Dataset => &DATASET,
-        Sort::Ground => &GROUND,
-        Sort::Order => &ORDER,
-        Sort::List => &LIST,
+        Sort::Ground => &legal::GROUND,
+        Sort::Order => &legal::ORDER,
+        Sort::List => &legal::LIST,
         Sort::Outside => &OUTSIDE,
     }
 }
@@ -79,17 +81,13 @@ const SHARE_MAX: u64 = 100;
 /// JSON integers below 2^53 are exact for every reader (RFC 8259, 6).
 const COUNT_MAX: u64 = (1 << 53) - 1;
 const COUNT: Kind = Kind::Whole(COUNT_MAX);
-const ANY_REGIMES: Kind = Kind::List(&Kind::Word(ALL_REGIMES, true));
-const ANY_CATEGORIES: Kind = Kind::List(&Kind::Word(CATEGORIES, true));
-const ANY_PLACES: Kind = Kind::List(&Kind::Text(place_or_any));
 const ROLES: &[&str] = &["entrustment", "provision", "storage"];
 const GRADES: &[&str] = &["low", "mid", "high"];
 
-const SOURCE: &[Key] = &[
-    may("level", Kind::Word(&["declared", "catalogue", "verified", "attested"], false)),
-    may("valid_from", STAMP),
-    may("valid_until", Kind::End),
-];
+const LEVEL: Kind = Kind::Word(&["declared", "catalogue", "verified", "attested"], false);
+
+const SOURCE: &[Key] =
+    &[may("level", LEVEL), may("valid_from", STAMP), may("valid_until", Kind::End)];
 
 const PARTY: &[Key] = &[
     must("seat", PLACE),
@@ -284,99 +282,6 @@ const KEYS: Shape = Shape {
 
 const ACCELERATOR: Shape =
     Shape { noun: "an accelerator", groups: &[&[must("model", ID), must("eccn", ID)]] };
-
-const GROUND: Shape = Shape {
-    noun: "a ground",
-    groups: &[&[
-        must("id", ID),
-        must("org", Kind::Refer(Sort::Organisation, true)),
-        must("regime", Kind::Word(ALL_REGIMES, false)),
-        must("type", Kind::GroundType),
-        must("scope", Kind::Table(&SCOPE)),
-        may("evidence", PLAIN),
-        may("level", Kind::Word(&["declared", "catalogue", "verified", "attested"], false)),
-        must("valid_from", STAMP),
-        must("valid_until", Kind::End),
-        may("suspended", Kind::Flag),
-        may("details", Kind::Table(&DETAILS)),
-    ]],
-};
-
-const SCOPE: Shape = Shape {
-    noun: "a scope",
-    groups: &[&[
-        must("categories", ANY_CATEGORIES),
-        must("roles", Kind::List(&Kind::Word(ROLES, true))),
-        must("recipients", Kind::List(&PLAIN)),
-        must("places", ANY_PLACES),
-    ]],
-};
-
-const DETAILS: Shape = Shape {
-    noun: "the details of a ground",
-    groups: &[&[
-        may("disclosure_ref", PLAIN),
-        may("info_provided", Kind::Flag),
-        may("tia", Kind::Table(&TIA)),
-        may("approver", PLAIN),
-        may("single", Kind::Flag),
-        may("approval_ref", PLAIN),
-        may("layers", Kind::List(&PLAIN)),
-        may("separate_consent", Kind::Flag),
-        may("impact_assessment_ref", PLAIN),
-        may("instruction_ref", PLAIN),
-        may("licence_ref", PLAIN),
-        may("statute_ref", PLAIN),
-        may("checked_at", STAMP),
-        may("single_use", Kind::Flag),
-    ]],
-};
-
-const TIA: Shape = Shape {
-    noun: "`tia`",
-    groups: &[&[
-        must("outcome", Kind::Word(&["no_problem", "problematic"], false)),
-        may("measures", Kind::List(&Kind::Word(&["tee"], false))),
-        must("at", STAMP),
-    ]],
-};
-
-const ORDER: Shape = Shape {
-    noun: "an order",
-    groups: &[&[
-        must("id", ID),
-        must("authority", PLAIN),
-        must("legal_basis", PLAIN),
-        must("kind", Kind::Word(&["suspend", "prohibit", "restrict", "hold"], false)),
-        must("match", Kind::Table(&MATCH)),
-        must("effective_from", STAMP),
-        must("until", Kind::End),
-        may("received_at", STAMP),
-        must("entered_by", Kind::List(&PLAIN)),
-    ]],
-};
-
-const MATCH: Shape = Shape {
-    noun: "the match of an order",
-    groups: &[&[
-        may("org", Kind::Refer(Sort::Organisation, true)),
-        may("regimes", ANY_REGIMES),
-        may("categories", ANY_CATEGORIES),
-        may("to", ANY_PLACES),
-    ]],
-};
-
-const LIST: Shape = Shape {
-    noun: "a list",
-    groups: &[&[
-        must("id", ID),
-        must("regime", Kind::Word(ALL_REGIMES, false)),
-        must("kind", Kind::Word(&["restricted_places"], false)),
-        must("places", PLACES),
-        must("valid_from", STAMP),
-        must("valid_until", Kind::End),
-    ]],
-};
 
 const OUTSIDE: Shape = Shape {
     noun: "an outside host",

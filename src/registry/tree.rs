@@ -61,7 +61,7 @@ pub fn read(directory: &Path) -> Result<Tree, TreeError> {
 pub fn parse(files: &BTreeMap<String, String>) -> Result<Tree, TreeError> {
     let mut found = Found::default();
     let mut all = Vec::new();
-    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with(".pem")) {
+    for (path, text) in files.iter().filter(|(path, _)| ending(path) != "pem") {
         match place_of(path) {
             Some(sort) => {
                 all.extend(documents(sort, path, text, &pems_beside(path, files), &mut found));
@@ -175,7 +175,8 @@ fn documents(
     pems: &BTreeMap<String, String>,
     found: &mut Found,
 ) -> Vec<Read> {
-    let (values, slips) = if file.ends_with(".csv") {
+    let in_csv = ending(file) == "csv";
+    let (values, slips) = if in_csv {
         source::csv(text)
     } else {
         let (value, slips) = source::toml(text);
@@ -187,7 +188,7 @@ fn documents(
         check.wrong(line, text);
     }
     // A text that is not TOML has no keys worth complaining about.
-    if broken && !file.ends_with(".csv") {
+    if broken && !in_csv {
         return Vec::new();
     }
     values
@@ -228,9 +229,13 @@ fn finish(tree: Tree, found: Found) -> Result<Tree, TreeError> {
 fn place_of(path: &str) -> Option<Sort> {
     let (folder, name) = path.split_once('/')?;
     let sort = Sort::ALL.into_iter().find(|sort| sort.folder() == folder)?;
-    let ending = name.rsplit_once('.')?.1;
+    let ending = ending(name);
     (!name.contains('/') && (ending == "toml" || (ending == "csv" && sort.in_csv())))
         .then_some(sort)
+}
+
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
 
 fn misplaced(path: &str) -> Problem {
@@ -255,7 +260,7 @@ fn pems_beside(path: &str, files: &BTreeMap<String, String>) -> BTreeMap<String,
         .iter()
         .filter_map(|(other, text)| {
             let name = other.strip_prefix(folder)?.strip_prefix('/')?;
-            name.ends_with(".pem").then(|| (name.to_owned(), text.clone()))
+            (ending(name) == "pem").then(|| (name.to_owned(), text.clone()))
         })
         .collect()
 }
@@ -282,7 +287,7 @@ fn gather(
         };
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-        if name.starts_with('.') || name.ends_with(".md") {
+        if name.starts_with('.') || ending(&name) == "md" {
             continue;
         }
         if entry.path().is_dir() && prefix.is_empty() {

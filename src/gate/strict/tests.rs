@@ -4,11 +4,13 @@ use hyper::http::{Request, Uri};
 
 use super::*;
 
+type Headers<'a> = &'a [(&'a str, &'a [u8])];
+
 fn authorities() -> Authorities {
     Authorities::new(["gw.example.kr", "127.0.0.1:8443", "[::1]"]).unwrap()
 }
 
-fn head(method: &str, target: &str, headers: &[(&str, &[u8])]) -> Parts {
+fn head(method: &str, target: &str, headers: Headers<'_>) -> Parts {
     let mut builder = Request::builder().method(method).uri(target);
     for (name, value) in headers {
         builder = builder.header(*name, HeaderValue::from_bytes(value).unwrap());
@@ -22,7 +24,7 @@ fn rule(head: &Parts) -> (u16, &'static str) {
 }
 
 /// A good request and some more headers.
-fn with(more: &[(&str, &[u8])]) -> (u16, &'static str) {
+fn with(more: Headers<'_>) -> (u16, &'static str) {
     let mut headers: Vec<(&str, &[u8])> = vec![("host", b"gw.example.kr")];
     headers.extend_from_slice(more);
     rule(&head("POST", "/v1/chat/completions", &headers))
@@ -150,7 +152,7 @@ fn only_get_and_post() {
 
 #[test]
 fn the_framing_is_said_once() {
-    let cases: [(&[(&str, &[u8])], &str); 8] = [
+    let cases: [(Headers<'_>, &str); 8] = [
         (&[("transfer-encoding", b"gzip, chunked")], "transfer_encoding_refused"),
         (
             &[("transfer-encoding", b"chunked"), ("transfer-encoding", b"chunked")],
@@ -208,7 +210,7 @@ fn sizes_hold_on_any_version() {
         many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(with(&many), (431, "headers_too_many"));
     assert_eq!(with(many.get(..99).unwrap()), (200, ""));
-    assert_eq!(with(&[("x-a", &[b'a'; 32 * 1_024])]), (431, "headers_too_large"));
+    assert_eq!(with(&[("x-a", &vec![b'a'; 32 * 1_024])]), (431, "headers_too_large"));
 }
 
 /// Headers by which clients have talked some server into believing them. Refused, or dropped on the way.
