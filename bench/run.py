@@ -23,9 +23,9 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 CONNECTIONS = [1, 16, 64, 256]
 BODY = json.dumps(
-    {"model": "midm-2.0", "messages": [{"role": "user", "content": "Summarise the attached ward report in two sentences."}]}
+    {"model": "llama-3.3-70b", "messages": [{"role": "user", "content": "Summarise the attached ward report in two sentences."}]}
 )
-NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT = 18443, 18444, 18445, 18446
+NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT, HAETAE_PORT, CONSOLE_PORT = 18443, 18444, 18445, 18446, 18447, 18448
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -93,6 +93,8 @@ wrk.method = "POST"
 wrk.path = "/v1/chat/completions"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer %s"
+wrk.headers["Haetae-Datasets"] = "kr-retail/orders@1"
+wrk.headers["Haetae-Site"] = "kr-seo-1"
 wrk.body = [==[%s]==]
 function done(summary, latency, requests)
   local e = summary.errors
@@ -130,7 +132,8 @@ def wait_for(what, probe, seconds=60):
 
 def answers(url, token=None, ca=None):
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", str(ca), url, "-d", BODY,
-               "-H", "content-type: application/json"]
+               "-H", "content-type: application/json", "-H", "haetae-datasets: kr-retail/orders@1",
+               "-H", "haetae-site: kr-seo-1"]
     if token:
         command += ["-H", f"authorization: Bearer {token}"]
     return subprocess.run(command, capture_output=True, text=True).stdout == "200"
@@ -147,25 +150,34 @@ def nginx(processes, name, template, **values):
 
 
 def start_world(processes, binary):
-    """Postgres and the demo's PKI, registry and tokens, with every site's address that of the bench's backend."""
-    world_dir = WORK / "world"
-    subprocess.run([binary, "demo", "--dir", str(world_dir), "--prepare", "--site-port", str(BACKEND_PORT)],
+    """The demo's own world, left running: Postgres with fsync on, PKI, issuer, registry, gateway. Then the Seoul site's
+    address becomes that of the bench's backend, by the command that an operator would use."""
+    world = WORK / "demo"
+    demo = processes.start("demo", [binary, "demo", "--dir", str(world), "--ports", f"{HAETAE_PORT},{CONSOLE_PORT}"],
+                           cwd=HERE.parent)
+    wait_for("the demo", (world / "token").exists)
+    site = world / "registry" / "sites" / "kr-seo-1.toml"
+    site.write_text(re.sub(r'base_url = ".*"', f'base_url = "https://localhost:{BACKEND_PORT}"', site.read_text()))
+    database = re.search(r'^url = "(.*)"', (world / "haetae.toml").read_text(), re.M)[1]
+    subprocess.run([binary, "registry", "--database", database, "--by", "bench", "apply", str(world / "registry")],
                    check=True, stdout=subprocess.DEVNULL)
-    world = json.loads((world_dir / "world.json").read_text())
-    postgres = processes.start("postgres", [binary, "postgres", "--dir", str(world_dir / "postgres")])
-    return world_dir, world, postgres
+    issuer = re.search(r'^jwks_url = "(.*)"', (world / "haetae.toml").read_text(), re.M)[1]
+    jwks = WORK / "jwks.json"
+    subprocess.run(["curl", "-sf", "--cacert", str(world / "pki/root.pem"), "-o", str(jwks), issuer], check=True)
+    gateway = next(pid for pid in tree(demo.pid) if b"serve" in command_of(pid) and b"haetae" in command_of(pid)[0])
+    postgres = next(pid for pid in tree(demo.pid) if command_of(pid)[0].endswith(b"postgres"))
+    return {"dir": world, "database": database, "jwks": jwks, "gateway": gateway, "postgres": postgres}
 
 
-def start_haetae(processes, binary, world_dir, world):
-    subprocess.run([binary, "migrate", "--config", world["config"]], check=True)
-    subprocess.run([binary, "registry", "--config", world["config"], "apply", world["registry"]], check=True,
-                   stdout=subprocess.DEVNULL)
-    return processes.start("haetae", [binary, "serve", "--config", world["config"]])
+def command_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
 
 
 def start_diy(processes, world, python):
-    environment = dict(os.environ, DIY_PUBLIC_KEY=world["issuer_public_key"], DIY_AUDIENCE=world["audience"],
-                       DIY_DATABASE=world["database"])
+    environment = dict(os.environ, DIY_JWKS=str(world["jwks"]), DIY_AUDIENCE="haetae", DIY_DATABASE=world["database"])
     # As many workers as cores, the usual advice.
     return processes.start("authz", [python, "-m", "uvicorn", "authz:app", "--port", str(AUTHZ_PORT), "--workers",
                                      str(os.cpu_count()), "--no-access-log"], cwd=HERE / "diy", env=environment)
@@ -202,6 +214,8 @@ def main():
     options.add_argument("--seconds", type=int, default=5)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--out", default="docs/bench.md")
+    options.add_argument("--only", help="names of systems, with commas")
+    options.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], default=CONNECTIONS)
     options.add_argument("--keep", action="store_true")
     options = options.parse_args()
     WORK = pathlib.Path(tempfile.mkdtemp(prefix="haetae-bench-", dir="/tmp"))
@@ -217,43 +231,44 @@ def main():
 
 def run(processes, options):
     binary = str(pathlib.Path(options.binary).resolve())
-    world_dir, world, postgres = start_world(processes, binary)
-    pki = {"CA": world["ca"], "CERT": world["gateway_cert"], "KEY": world["gateway_key"],
-           "SITE_CERT": world["site_cert"], "SITE_KEY": world["site_key"]}
-    backend = nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, WORKERS=1, **pki)
-    plain = nginx(processes, "nginx", "nginx-proxy.conf", PORT=NGINX_PORT, BACKEND=BACKEND_PORT, **pki)
-    wait_for("postgres", lambda: subprocess.run([binary, "migrate", "--config", world["config"]],
-                                                capture_output=True).returncode == 0)
-    haetae = start_haetae(processes, binary, world_dir, world)
+    world = start_world(processes, binary)
+    pki = world["dir"] / "pki"
+    files = {"CA": pki / "root.pem", "CERT": pki / "gateway.pem", "KEY": pki / "gateway.key",
+             "SITE_CERT": pki / "kr-seo-1.pem", "SITE_KEY": pki / "kr-seo-1.key"}
+    nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, WORKERS=1, **files)
+    plain = nginx(processes, "nginx", "nginx-proxy.conf", PORT=NGINX_PORT, BACKEND=BACKEND_PORT, **files)
     authz = start_diy(processes, world, options.python)
-    diy = nginx(processes, "diy", "nginx-diy.conf", PORT=DIY_PORT, BACKEND=BACKEND_PORT, AUTHZ=AUTHZ_PORT, **pki)
-    token = pathlib.Path(world["token"]).read_text().strip()
+    diy = nginx(processes, "diy", "nginx-diy.conf", PORT=DIY_PORT, BACKEND=BACKEND_PORT, AUTHZ=AUTHZ_PORT, **files)
+    token = (world["dir"] / "token").read_text().strip()
+    gateway, postgres = world["gateway"], world["postgres"]
     targets = {
-        "nginx": {"url": f"https://127.0.0.1:{NGINX_PORT}", "pids": [plain.pid]},
-        "haetae": {"url": f"https://{world['gateway']}", "pids": [haetae.pid, postgres.pid]},
-        "do-it-yourself": {"url": f"https://127.0.0.1:{DIY_PORT}", "pids": [diy.pid, authz.pid, postgres.pid]},
+        "nginx": {"url": f"https://localhost:{NGINX_PORT}", "pids": [plain.pid]},
+        "haetae": {"url": f"https://localhost:{HAETAE_PORT}", "pids": [gateway, postgres]},
+        "do-it-yourself": {"url": f"https://localhost:{DIY_PORT}", "pids": [diy.pid, authz.pid, postgres]},
     }
+    if options.only:
+        targets = {name: targets[name] for name in options.only.split(",")}
     for name, target in targets.items():
-        wait_for(name, lambda: answers(target["url"] + "/v1/chat/completions", token, world["ca"]))
+        wait_for(name, lambda: answers(target["url"] + "/v1/chat/completions", token, files["CA"]))
     script = WORK / "load.lua"
     script.write_text(LUA % (token, BODY))
     results = {}
     for round_number in range(options.rounds):
-        for count in CONNECTIONS:
+        for count in options.connections:
             for name, target in targets.items():
                 results.setdefault((name, count), []).append(measure(target, str(script), count, options.seconds))
                 print(f"round {round_number + 1} {count:4} {name:15} {results[name, count][-1]}", flush=True)
-    report(options, results, targets, haetae)
+    report(options, results, targets, gateway)
 
 
-def report(options, results, targets, haetae):
+def report(options, results, targets, gateway):
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     today = datetime.date.today().isoformat()
     lines = [f"## {today}, commit {commit}, {os.cpu_count()} cores", "",
              f"`make bench` ({options.rounds} interleaved rounds of {options.seconds} s; medians). Load, backend, proxies and Postgres share the "
              "machine. CPU of Haetae and of the do-it-yourself includes Postgres'.", ""]
-    lines += table(results, targets, CONNECTIONS)
-    lines += ["", f"Peak memory of haetae over the run (256 connections included): {peak_rss_mb(haetae.pid):.0f} MB.", ""]
+    lines += table(results, targets, options.connections)
+    lines += ["", f"Peak memory of haetae over the run (256 connections included): {peak_rss_mb(gateway):.0f} MB.", ""]
     print("\n".join(lines))
     out = pathlib.Path(options.out)
     old = out.read_text() if out.exists() else "# Side by side\n\nNewest first.\n"

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 app = FastAPI()
 HERE = os.path.dirname(os.path.abspath(__file__))
-PUBLIC_KEY = open(os.environ["DIY_PUBLIC_KEY"], "rb").read()
+KEYS = {key.key_id: key.key for key in jwt.PyJWKSet.from_json(open(os.environ["DIY_JWKS"]).read()).keys}
 AUDIENCE = os.environ["DIY_AUDIENCE"]
 enforcer = casbin.Enforcer(os.path.join(HERE, "model.conf"), os.path.join(HERE, "policy.csv"))
 pool = None
@@ -30,8 +30,9 @@ async def start():
 async def authz(request: Request):
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
     try:
-        claims = jwt.decode(token, PUBLIC_KEY, algorithms=["EdDSA"], audience=AUDIENCE)
-    except jwt.PyJWTError:
+        key = KEYS[jwt.get_unverified_header(token)["kid"]]
+        claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE)
+    except (jwt.PyJWTError, KeyError):
         return Response(status_code=401)
     allowed = enforcer.enforce(claims["org"], "KR", "submit")
     await pool.execute(
