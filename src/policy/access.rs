@@ -176,7 +176,8 @@ fn read_row(row: &SheetRow, name: &str, grants: &mut Grants, faults: &mut Faults
     let [id, out, role, org, service, operation] = row.cells.as_slice() else { return };
     let before = faults.found.len();
     if !OUTS.contains(&out.as_str()) {
-        let mend = format!("write {}: another word would silently not count", listed(OUTS.into_iter()));
+        let mend =
+            format!("write {}: another word would silently not count", listed(OUTS.into_iter()));
         faults.unknown(row.line, "outcome", out, OUTS.into_iter(), mend);
     } else if name == FLOOR && out != "deny" {
         faults.add(row.line, "the floor grants something", "write only `deny` rows here");
@@ -256,7 +257,11 @@ pub(crate) fn long_chains(links: &[Vec<String>]) -> Vec<(usize, String)> {
         }
         !reach.is_empty()
     };
-    up.keys().filter(|start| too_long(start)).take(1).map(|start| (0, (*start).to_owned())).collect()
+    up.keys()
+        .filter(|start| too_long(start))
+        .take(1)
+        .map(|start| (0, (*start).to_owned()))
+        .collect()
 }
 
 fn refusal(code: Reason, rule: Option<String>) -> Why {
@@ -267,7 +272,8 @@ fn refusal(code: Reason, rule: Option<String>) -> Why {
         }
     } else if rule.is_some() {
         Text {
-            en: "The national floor or the organisation's own policy refuses this operation.".into(),
+            en: "The national floor or the organisation's own policy refuses this operation."
+                .into(),
             ko: "국가 공통 하한 또는 해당 조직의 정책이 이 작업을 금지합니다.".into(),
         }
     } else {

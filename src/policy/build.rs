@@ -60,8 +60,7 @@ fn read(folder: &Folder, at_unix_s: i64, found: &mut Vec<Fault>) -> Option<Parts
     let text = folder.text(WORDS, found);
     let mut words = vocabulary::read(text, &mut Faults { file: WORDS, found })?;
     let text = folder.text(GROUPS, found);
-    let groups =
-        vocabulary::read_groups(text, &words.regimes, &mut Faults { file: GROUPS, found });
+    let groups = vocabulary::read_groups(text, &words.regimes, &mut Faults { file: GROUPS, found });
     let mut packs = Vec::new();
     for name in &manifest.packs {
         let known = Known { words: &words, groups: &groups };
@@ -88,8 +87,7 @@ fn read_pack(
     let mut text = |file: &str| folder.text(&format!("packs/{name}/{file}"), found).to_owned();
     let (head, rules, texts, cases) =
         (text("pack.toml"), text("rules.csv"), text("texts.toml"), text("cases.toml"));
-    let files =
-        Files { folder: name, head: &head, rules: &rules, texts: &texts, cases: &cases };
+    let files = Files { folder: name, head: &head, rules: &rules, texts: &texts, cases: &cases };
     pack::read(&files, known, found)
 }
 

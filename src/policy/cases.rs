@@ -291,9 +291,9 @@ fn set(facts: &mut Value, path: &str, value: Value) -> Result<(), Complaint> {
     let mut here = facts;
     for step in parents.split('.').filter(|step| !step.is_empty()) {
         here = match here {
-            Value::Object(map) => map
-                .entry(step)
-                .or_insert_with(|| Value::Object(serde_json::Map::new())),
+            Value::Object(map) => {
+                map.entry(step).or_insert_with(|| Value::Object(serde_json::Map::new()))
+            }
             Value::Array(list) => {
                 let index: usize = step.parse().map_err(|_| wrong())?;
                 list.get_mut(index).ok_or_else(wrong)?
@@ -367,12 +367,7 @@ impl Case {
                 if owed { String::new() } else { format!(", obligations {:?}", got.obligations) },
             )
         });
-        CaseResult {
-            pack: self.pack.clone(),
-            name: self.name.clone(),
-            failure,
-            line: self.line,
-        }
+        CaseResult { pack: self.pack.clone(), name: self.name.clone(), failure, line: self.line }
     }
 }
 

@@ -105,7 +105,8 @@ fn distance(one: &str, other: &str) -> usize {
     for (i, a) in one.chars().enumerate() {
         let mut row = vec![i + 1];
         for (j, b) in other.iter().enumerate() {
-            let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
+            let at =
+                |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
             let changed = at(&last, j) + usize::from(a != *b);
             let mut best = changed.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
             let exchanged = j > 0 && previous == Some(*b) && other.get(j - 1) == Some(&a);

@@ -62,7 +62,11 @@ impl Folder {
         self.files.get(path).map_or_else(
             || {
                 let mut faults = Faults { file: path, found };
-                faults.add(0, "the file is missing", "see policies/README.md for the files of a bundle");
+                faults.add(
+                    0,
+                    "the file is missing",
+                    "see policies/README.md for the files of a bundle",
+                );
                 ""
             },
             String::as_str,

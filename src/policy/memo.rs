@@ -84,9 +84,9 @@ pub(crate) fn compare(
     key: &CellKey,
 ) -> Result<Matches, Disagreement> {
     let pure = Pure.matches(rulebook, key)?;
-    let casbin = engines
-        .matches(rulebook, key)
-        .map_err(|error| Disagreement { what: format!("{error} on {} {}", key.regime, key.flow.name()) })?;
+    let casbin = engines.matches(rulebook, key).map_err(|error| Disagreement {
+        what: format!("{error} on {} {}", key.regime, key.flow.name()),
+    })?;
     if casbin == pure {
         return Ok(pure);
     }

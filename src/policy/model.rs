@@ -21,7 +21,8 @@ pub(crate) fn check(text: &str, shape: &Shape, faults: &mut Faults<'_>) {
             continue;
         }
         if raw.contains('#') {
-            let mend = "put the comment on a line of its own: the engine drops the rest of this one";
+            let mend =
+                "put the comment on a line of its own: the engine drops the rest of this one";
             faults.add(line, "a `#` inside a definition", mend);
             continue;
         }
@@ -31,7 +32,11 @@ pub(crate) fn check(text: &str, shape: &Shape, faults: &mut Faults<'_>) {
         }
         let Some((key, value)) = raw.split_once('=').map(|(key, value)| (key.trim(), value.trim()))
         else {
-            faults.add(line, format!("`{raw}` is no definition"), "write `key = value` on one line");
+            faults.add(
+                line,
+                format!("`{raw}` is no definition"),
+                "write `key = value` on one line",
+            );
             continue;
         };
         check_definition(line, (section, key, value), shape, faults);

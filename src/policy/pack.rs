@@ -129,7 +129,11 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Vec<(usize, RuleText)> {
         let entry = spanned.into_inner();
         if entry.en.is_empty() || !entry.ko.chars().any(is_hangul) || entry.basis.is_empty() {
             let mend = "write `en`, `ko` in Korean, and at least one `basis`";
-            faults.add(line, format!("rule `{id}` lacks a text in both languages or a basis"), mend);
+            faults.add(
+                line,
+                format!("rule `{id}` lacks a text in both languages or a basis"),
+                mend,
+            );
         }
         for stamp in [Some(&entry.from), entry.until.as_ref()].into_iter().flatten() {
             if !stamp.as_str().contains('T') {
@@ -260,7 +264,13 @@ fn check_place(
 ) {
     let regimes = known.words.regimes.iter().map(|regime| regime.id.as_str());
     if regime != "*" && !regimes.clone().any(|id| id == regime) {
-        faults.unknown(line, "regime", regime, regimes, "write a regime of vocabulary.toml, or `*`");
+        faults.unknown(
+            line,
+            "regime",
+            regime,
+            regimes,
+            "write a regime of vocabulary.toml, or `*`",
+        );
     }
     let flows = FLOWS.map(Flow::name);
     if flow != "*" && !flows.contains(&flow) {
@@ -287,7 +297,13 @@ fn check_literal(line: usize, literal: &str, known: &Known<'_>, faults: &mut Fau
         && !vocabulary.categories.iter().any(|known| known == category)
     {
         let categories = vocabulary.categories.iter().map(String::as_str);
-        faults.unknown(line, "category", category, categories, "write a category of vocabulary.toml");
+        faults.unknown(
+            line,
+            "category",
+            category,
+            categories,
+            "write a category of vocabulary.toml",
+        );
     }
     if let Some(ground) = word.strip_prefix("ground:") {
         let ground = ground.split('/').next().unwrap_or(ground);

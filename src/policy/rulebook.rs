@@ -62,10 +62,11 @@ impl Engines {
         let ask = |reading: &str| {
             let request = [key.regime.as_str(), key.flow.name(), &holds, &unknown, reading];
             let rows = slice.engine.matching(request.map(str::to_owned).to_vec())?;
-            Ok::<_, EngineError>(rows
-                .iter()
-                .filter_map(|row| slice.rows.get(row.first()?).copied())
-                .collect::<BTreeSet<RowId>>())
+            Ok::<_, EngineError>(
+                rows.iter()
+                    .filter_map(|row| slice.rows.get(row.first()?).copied())
+                    .collect::<BTreeSet<RowId>>(),
+            )
         };
         let sure: BTreeSet<RowId> = ask(SURE)?;
         let possible: BTreeSet<RowId> =
@@ -118,7 +119,8 @@ fn conditions(book: &Book, row: &Row) -> String {
         .any(|rule| rule.id == row.rule && (rule.from.is_some() || rule.until.is_some()));
     let place = (row.to != "*").then(|| format!("to:{}", row.to));
     let in_force = dated.then(|| format!("in_force:{}", row.rule));
-    let words: Vec<String> = place.into_iter().chain(row.when.iter().cloned()).chain(in_force).collect();
+    let words: Vec<String> =
+        place.into_iter().chain(row.when.iter().cloned()).chain(in_force).collect();
     words.join(" ")
 }
 

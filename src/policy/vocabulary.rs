@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use verdict::place::is_place;
 use verdict::question::Role;
-use verdict::rule::{Detail, Group, GroundType, Limits, Mark, Mode, Regime, Threshold, Vocabulary};
+use verdict::rule::{Detail, GroundType, Group, Limits, Mark, Mode, Regime, Threshold, Vocabulary};
 use verdict::stamp::Stamp;
 
 use super::cases::line_of;
@@ -105,7 +105,11 @@ pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
         },
         vocabulary: Vocabulary {
             categories: file.categories.keys().cloned().collect(),
-            broader: file.categories.into_iter().filter(|(_, broader)| !broader.is_empty()).collect(),
+            broader: file
+                .categories
+                .into_iter()
+                .filter(|(_, broader)| !broader.is_empty())
+                .collect(),
             category_sets: file.sets,
             purposes: file.terms.purposes,
             sectors: file.terms.sectors,
@@ -171,7 +175,13 @@ fn group_row_is_sound(row: &SheetRow, regimes: &[Regime], faults: &mut Faults<'_
     let [_, regime, place, from, until, mark, _] = row.cells.as_slice() else { return false };
     let known = || regimes.iter().map(|regime| regime.id.as_str());
     if regime != "*" && !known().any(|id| id == regime) {
-        faults.unknown(row.line, "regime", regime, known(), "write a regime of vocabulary.toml, or `*`");
+        faults.unknown(
+            row.line,
+            "regime",
+            regime,
+            known(),
+            "write a regime of vocabulary.toml, or `*`",
+        );
     }
     if !is_place(place) {
         let mend = "write an ISO 3166-1 or 3166-2 code in capitals, as `KR` or `KR-11`";

@@ -45,7 +45,10 @@ async fn the_seoul_example_is_allowed_and_a_login_from_india_is_not() {
     let bundle = bundle().await;
     let decision = bundle.decide(&question(&seoul())).unwrap();
     assert_eq!(decision.outcome, Outcome::Allow);
-    assert_eq!(decision.reasons.iter().map(|why| why.rule.as_deref()).collect::<BTreeSet<_>>(), [Some("R02")].into());
+    assert_eq!(
+        decision.reasons.iter().map(|why| why.rule.as_deref()).collect::<BTreeSet<_>>(),
+        [Some("R02")].into()
+    );
 
     let mut abroad = seoul();
     let desk = json!({"place": "IN", "entity": "in-desk", "plaintext": true});
@@ -54,7 +57,10 @@ async fn the_seoul_example_is_allowed_and_a_login_from_india_is_not() {
     assert_eq!(decision.outcome, Outcome::Deny);
     let why = &decision.reasons[0];
     let cell = why.cell.as_ref().unwrap();
-    assert_eq!((why.rule.as_deref(), cell.flow, cell.to.as_str()), (Some("R04"), Flow::OperatorAccess, "IN"));
+    assert_eq!(
+        (why.rule.as_deref(), cell.flow, cell.to.as_str()),
+        (Some("R04"), Flow::OperatorAccess, "IN")
+    );
     assert_eq!(why.code, Reason::NoGround);
 }
 
@@ -111,7 +117,12 @@ async fn one_question_gives_one_object_and_a_broken_file_gives_none() {
     let twice = r#"{"id": "x", "at": "2026-11-20", "at": "2026-11-21"}"#;
     let answer = decide::decide(&bundle, twice).unwrap();
     assert!(!answer.any_decided());
-    assert!(serde_json::to_value(&answer).unwrap()["error"].as_str().unwrap().contains("duplicate field"));
+    assert!(
+        serde_json::to_value(&answer).unwrap()["error"]
+            .as_str()
+            .unwrap()
+            .contains("duplicate field")
+    );
 }
 
 #[tokio::test]
@@ -159,7 +170,9 @@ async fn the_digest_is_of_the_content_and_not_of_the_files() {
     assert_eq!(verdict::Rulebook::new(book).unwrap(), *plain.rules());
 
     let other = Copy::new();
-    other.edit("packs/kr.pipa/texts.toml", |text| text.replace("never leaves Korea", "does not leave Korea"));
+    other.edit("packs/kr.pipa/texts.toml", |text| {
+        text.replace("never leaves Korea", "does not leave Korea")
+    });
     assert_ne!(other.load().await.unwrap().digest(), plain.digest());
 }
 
@@ -174,7 +187,11 @@ async fn a_rule_past_its_end_is_closed_and_an_old_review_warns() {
         )
     });
     let bundle = copy.load().await.unwrap();
-    assert!(bundle.warnings().iter().all(|warning| !warning.starts_with("rule ")), "{:?}", bundle.warnings());
+    assert!(
+        bundle.warnings().iter().all(|warning| !warning.starts_with("rule ")),
+        "{:?}",
+        bundle.warnings()
+    );
     let later = Stamp::parse("2027-06-02").unwrap().starts();
     let bundle = Bundle::load(copy.path(), later).await.unwrap();
     let about_r11: Vec<&String> =
@@ -203,7 +220,11 @@ async fn a_rule_past_its_end_is_closed_and_an_old_review_warns() {
 #[tokio::test]
 async fn an_outcome_with_a_capital_is_refused() {
     let copy = Copy::new();
-    copy.replace("packs/kr.pipa/rules.csv", "restrict, deny,   *,       *,    *,        cat:kr:RRN !to:KR", "restrict, Deny,   *,       *,    *,        cat:kr:RRN !to:KR");
+    copy.replace(
+        "packs/kr.pipa/rules.csv",
+        "restrict, deny,   *,       *,    *,        cat:kr:RRN !to:KR",
+        "restrict, Deny,   *,       *,    *,        cat:kr:RRN !to:KR",
+    );
     copy.refuses("packs/kr.pipa/rules.csv:10: outcome `Deny` is not known: did you mean `deny`?: write `allow`, `oblige`, `hold` or `deny`").await;
     let copy = Copy::new();
     copy.replace("access/floor.csv", "p, F01, deny,", "p, F01, Deny,");
@@ -227,7 +248,10 @@ async fn a_short_row_is_refused() {
 #[tokio::test]
 async fn a_comment_inside_a_row_is_refused() {
     let copy = Copy::new();
-    copy.append("packs/kr.pipa/rules.csv", "p, R05/3, restrict, deny, *, *, *, cat:kr:RRN, -, * # why");
+    copy.append(
+        "packs/kr.pipa/rules.csv",
+        "p, R05/3, restrict, deny, *, *, *, cat:kr:RRN, -, * # why",
+    );
     copy.refuses("packs/kr.pipa/rules.csv:12: a `#` inside a row would be read as part of the cell, not as a comment: put the comment on a line of its own").await;
 }
 
@@ -241,7 +265,11 @@ async fn a_comment_inside_a_matcher_is_refused() {
 #[tokio::test]
 async fn an_effect_that_casbin_does_not_know_is_refused() {
     let copy = Copy::new();
-    copy.replace("model/access.conf", "e = some(where (p.eft == allow))", "e = some(where (p.eft == permit))");
+    copy.replace(
+        "model/access.conf",
+        "e = some(where (p.eft == allow))",
+        "e = some(where (p.eft == permit))",
+    );
     copy.refuses("model/access.conf:16: `e = some(where (p.eft == permit))`: write `e = some(where (p.eft == allow))`").await;
 }
 
@@ -255,7 +283,9 @@ async fn a_second_role_graph_is_refused() {
 #[tokio::test]
 async fn an_empty_sheet_is_refused() {
     let copy = Copy::new();
-    copy.edit("access/floor.csv", |text| text.lines().filter(|line| !line.starts_with("p, F")).collect::<Vec<_>>().join("\n"));
+    copy.edit("access/floor.csv", |text| {
+        text.lines().filter(|line| !line.starts_with("p, F")).collect::<Vec<_>>().join("\n")
+    });
     copy.refuses("access/floor.csv: the sheet has no rows: write at least one row, or remove the file: an empty policy can allow").await;
 }
 
@@ -270,7 +300,8 @@ async fn a_number_in_a_cell_is_refused() {
 async fn a_repeated_row_and_a_repeated_id_are_refused() {
     let copy = Copy::new();
     copy.append("packs/kr.pipa/rules.csv", "p, R02/1, permit, allow, KR.PIPA, *, home, -, -, *");
-    copy.refuses("packs/kr.pipa/rules.csv:12: this row repeats line 4: remove one of the two").await;
+    copy.refuses("packs/kr.pipa/rules.csv:12: this row repeats line 4: remove one of the two")
+        .await;
     let copy = Copy::new();
     copy.append("packs/kr.pipa/rules.csv", "p, R02/1, permit, allow, KR.PIPA, *, abroad, -, -, *");
     copy.refuses("packs/kr.pipa/rules.csv:12: row `R02/1` stands on line 4 already: give each row a number of its own").await;
@@ -279,7 +310,9 @@ async fn a_repeated_row_and_a_repeated_id_are_refused() {
 #[tokio::test]
 async fn a_chain_of_ten_roles_is_refused_and_one_of_nine_works() {
     let chain = |links: usize| {
-        let mut sheet = String::from("p, id, out, role, org, service, operation\np, D01, allow, role:top, org:deep, *, cancel\ng, member, group, org\n");
+        let mut sheet = String::from(
+            "p, id, out, role, org, service, operation\np, D01, allow, role:top, org:deep, *, cancel\ng, member, group, org\n",
+        );
         for link in 1..links {
             sheet += &format!("g, role:r{link}, role:r{}, org:deep\n", link + 1);
         }
@@ -297,11 +330,31 @@ async fn a_chain_of_ten_roles_is_refused_and_one_of_nine_works() {
 #[tokio::test]
 async fn words_outside_the_vocabulary_are_refused_with_the_nearest_word() {
     for (from, to, message) in [
-        ("!cat:kr:RRN !cat:kr:PersonalCreditInfo", "!cat:kr:RNR !cat:kr:PersonalCreditInfo", "packs/kr.pipa/rules.csv:5: category `kr:RNR` is not known: did you mean `kr:RRN`?: write a category of vocabulary.toml"),
-        ("ground:kr.consent", "ground:kr.concent", "packs/kr.pipa/rules.csv:6: ground `kr.concent` is not known: did you mean `kr.consent`?: write a ground of vocabulary.toml"),
-        ("ground:kr.consent", "gruond:kr.consent", "packs/kr.pipa/rules.csv:6: predicate `gruond:kr.consent` is not known: did you mean `ground:kr.consent`?: see the list of predicates in policies/README.md"),
-        ("KR.EQUIV,", "KR.EQIUV,", "packs/kr.pipa/rules.csv:5: place `KR.EQIUV` is not known: did you mean `KR.EQUIV`?: write a place, a group of groups.csv, `home`, `abroad` or `*`"),
-        ("p, R02/1", "p, R20/1", "packs/kr.pipa/rules.csv:4: rule `R20` is not known: did you mean `R02`?: give it a text in texts.toml"),
+        (
+            "!cat:kr:RRN !cat:kr:PersonalCreditInfo",
+            "!cat:kr:RNR !cat:kr:PersonalCreditInfo",
+            "packs/kr.pipa/rules.csv:5: category `kr:RNR` is not known: did you mean `kr:RRN`?: write a category of vocabulary.toml",
+        ),
+        (
+            "ground:kr.consent",
+            "ground:kr.concent",
+            "packs/kr.pipa/rules.csv:6: ground `kr.concent` is not known: did you mean `kr.consent`?: write a ground of vocabulary.toml",
+        ),
+        (
+            "ground:kr.consent",
+            "gruond:kr.consent",
+            "packs/kr.pipa/rules.csv:6: predicate `gruond:kr.consent` is not known: did you mean `ground:kr.consent`?: see the list of predicates in policies/README.md",
+        ),
+        (
+            "KR.EQUIV,",
+            "KR.EQIUV,",
+            "packs/kr.pipa/rules.csv:5: place `KR.EQIUV` is not known: did you mean `KR.EQUIV`?: write a place, a group of groups.csv, `home`, `abroad` or `*`",
+        ),
+        (
+            "p, R02/1",
+            "p, R20/1",
+            "packs/kr.pipa/rules.csv:4: rule `R20` is not known: did you mean `R02`?: give it a text in texts.toml",
+        ),
     ] {
         let copy = Copy::new();
         copy.replace("packs/kr.pipa/rules.csv", from, to);
@@ -312,11 +365,16 @@ async fn words_outside_the_vocabulary_are_refused_with_the_nearest_word() {
 #[tokio::test]
 async fn a_rule_without_a_case_a_korean_text_or_a_zone_is_refused() {
     let copy = Copy::new();
-    copy.edit("packs/eu.gdpr/cases.toml", |text| text.replace("rule = \"EU.HOME\"", "rule = \"R13\""));
+    copy.edit("packs/eu.gdpr/cases.toml", |text| {
+        text.replace("rule = \"EU.HOME\"", "rule = \"R13\"")
+    });
     copy.refuses("packs/eu.gdpr/cases.toml: rule `EU.HOME` has no case: write one that it decides, with a twin that differs by one fact").await;
     let copy = Copy::new();
     copy.edit("packs/eu.gdpr/texts.toml", |text| {
-        text.lines().map(|line| if line.starts_with("ko") { "ko = \"none\"" } else { line }).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .map(|line| if line.starts_with("ko") { "ko = \"none\"" } else { line })
+            .collect::<Vec<_>>()
+            .join("\n")
     });
     copy.refuses("packs/eu.gdpr/texts.toml:4: rule `EU.HOME` lacks a text in both languages or a basis: write `en`, `ko` in Korean, and at least one `basis`").await;
     let copy = Copy::new();
@@ -327,7 +385,11 @@ async fn a_rule_without_a_case_a_korean_text_or_a_zone_is_refused() {
 #[tokio::test]
 async fn a_misnamed_file_and_an_unknown_key_are_refused() {
     let copy = Copy::new();
-    fs::rename(copy.path().join("packs/kr.pipa/rules.csv"), copy.path().join("packs/kr.pipa/rule.csv")).unwrap();
+    fs::rename(
+        copy.path().join("packs/kr.pipa/rules.csv"),
+        copy.path().join("packs/kr.pipa/rule.csv"),
+    )
+    .unwrap();
     copy.refuses("packs/kr.pipa/rules.csv: the file is missing: see policies/README.md for the files of a bundle").await;
     let copy = Copy::new();
     copy.replace("bundle.toml", "review =", "reviewed =");
@@ -341,7 +403,11 @@ async fn a_bundle_whose_case_or_canary_fails_is_not_used() {
     let error = copy.load().await.unwrap_err();
     assert!(error.to_string().contains("case `a resident registration number does not leave Korea, whatever is on file` fails: expected DENY by R05 in compute US-VA as DENIED_BY_RULE, got DENY by DENIED_BY_RULE R05 in KR.PIPA result KR"), "{error}");
     let copy = Copy::new();
-    copy.replace("access/floor.csv", "p, F01, deny, *,    *,   *,       admin", "p, F01, deny, *,    *,   *,       cancel");
+    copy.replace(
+        "access/floor.csv",
+        "p, F01, deny, *,    *,   *,       admin",
+        "p, F01, deny, *,    *,   *,       cancel",
+    );
     copy.append("access/roles.csv", "p, A09, allow, role:admin, *, *, admin");
     let error = copy.load().await.unwrap_err();
     assert!(error.to_string().contains("case `canary: nobody administers a site through the gateway` fails: expected a refusal, got leave"), "{error}");
@@ -375,7 +441,8 @@ async fn no_sheet_reaches_into_another_graph_or_organisation() {
     sheet("g3, role:mallory, role:vault, org:kr-bank");
     copy.refuses("access/kr-bank.csv:5: section `g3` is not known: did you mean `g`?: begin the row with `p` or `g`: a row of another section would vanish").await;
     sheet("g, mallory, role:vault, org:kr-bank");
-    copy.refuses("access/kr-bank.csv:5: member `mallory` has no prefix: write `role:mallory`").await;
+    copy.refuses("access/kr-bank.csv:5: member `mallory` has no prefix: write `role:mallory`")
+        .await;
     sheet("g, role:mallory, role:vault, org:kr-retailer");
     copy.refuses("access/kr-bank.csv:5: domain `org:kr-retailer` in the sheet of `kr-bank`: write `org:kr-bank`: an organisation grants only in its own domain").await;
     sheet("");
@@ -422,7 +489,8 @@ async fn casbin_and_the_pure_matcher_agree_over_the_whole_table() {
         for flow in FLOWS {
             for profile in [Profile::Statutory, Profile::Sovereign] {
                 for holds in cells(rules, profile, &regime, flow) {
-                    let found = bundle.match_cell(&holds).unwrap_or_else(|it| panic!("{}", it.what));
+                    let found =
+                        bundle.match_cell(&holds).unwrap_or_else(|it| panic!("{}", it.what));
                     asked += 1;
                     matched.extend(found.sure);
                 }
@@ -585,5 +653,7 @@ fn misfit(root: &Value, schema: &Value, value: &Value, path: &str) -> Option<Str
         }
     }
     let items = value.as_array().into_iter().flatten();
-    items.enumerate().find_map(|(index, item)| misfit(root, &schema["items"], item, &format!("{path}[{index}]")))
+    items
+        .enumerate()
+        .find_map(|(index, item)| misfit(root, &schema["items"], item, &format!("{path}[{index}]")))
 }
