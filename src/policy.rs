@@ -9,6 +9,7 @@ mod access;
 mod build;
 mod bundle;
 mod cases;
+mod change;
 mod engine;
 mod fault;
 mod folder;

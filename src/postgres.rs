@@ -23,7 +23,7 @@ pub use store::migrate;
 
 /// A database to use: somebody else's, or our private cluster, which lives as long as this value.
 pub enum Database {
-    Given(PgConnectOptions),
+    Given(Box<PgConnectOptions>),
     Private(Box<Cluster>),
 }
 
@@ -32,7 +32,7 @@ impl Database {
     pub async fn open(url: Option<&str>, options: Options) -> Result<Self, PostgresError> {
         match url {
             Some(url) => PgConnectOptions::from_str(url)
-                .map(Self::Given)
+                .map(|options| Self::Given(Box::new(options)))
                 .map_err(|error| PostgresError::Address(error.to_string())),
             None => Ok(Self::Private(Box::new(Cluster::start(options).await?))),
         }
@@ -41,7 +41,7 @@ impl Database {
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
         match self {
-            Self::Given(options) => options.clone(),
+            Self::Given(options) => (**options).clone(),
             Self::Private(cluster) => cluster.connect_options(),
         }
     }

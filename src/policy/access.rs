@@ -85,15 +85,17 @@ impl Sheets {
         self.by_org.len()
     }
 
-    /// The rows in a fixed order, for the digest of the bundle.
-    pub(crate) fn canonical(&self) -> BTreeMap<&str, (BTreeSet<&[String]>, BTreeSet<&[String]>)> {
-        self.by_org
-            .iter()
-            .map(|(org, grants)| {
-                let rows = grants.rows.iter().map(Vec::as_slice).collect();
-                (org.as_str(), (rows, grants.links.iter().map(Vec::as_slice).collect()))
-            })
-            .collect()
+    /// Every row and link in a fixed order, for the digest of the bundle.
+    pub(crate) fn canonical(&self) -> BTreeSet<Vec<&str>> {
+        let mut all = BTreeSet::new();
+        for (org, grants) in &self.by_org {
+            let rows = grants.rows.iter().map(|row| ("p", row));
+            for (section, cells) in rows.chain(grants.links.iter().map(|link| ("g", link))) {
+                let line = [org.as_str(), section].into_iter();
+                all.insert(line.chain(cells.iter().map(String::as_str)).collect());
+            }
+        }
+        all
     }
 
     /// Builds the engines: the shared rows alone, and the shared rows with each organisation's own.
@@ -124,6 +126,7 @@ impl Sheets {
 impl Access {
     /// May these roles of `org` do `operation` on `service`? A floor row refuses first, then the organisation's own
     /// `deny` rows, then one `allow` is enough; nothing that matches is a refusal.
+    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
     pub(crate) fn ask(
         &self,
         org: &str,

@@ -13,7 +13,9 @@ use verdict::question::Question;
 use verdict::reason::Reason;
 
 use super::bundle::CANARY;
+use super::change::{Complaint, json, set};
 use super::fault::Faults;
+use super::rulebook::word;
 use super::vocabulary::toml;
 
 /// One question and what must come of it.
@@ -200,8 +202,6 @@ fn make_all(
     cases
 }
 
-type Complaint = (String, String);
-
 fn make(
     pack: &str,
     line: usize,
@@ -274,48 +274,6 @@ fn question(name: &str, facts: &Value) -> Result<Question, Complaint> {
     })?;
     question.id = Some(name.to_owned());
     Ok(question)
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<Value, Complaint> {
-    serde_json::to_value(value)
-        .map_err(|error| (format!("a value is not JSON: {error}"), "write dates in quotes".into()))
-}
-
-/// Puts `value` at a path such as `components.0.categories`; `unset` as the value takes the key away.
-fn set(facts: &mut Value, path: &str, value: Value) -> Result<(), Complaint> {
-    let wrong = || {
-        let mend = "write keys and indices with dots, as `site.remote_access.0.place`";
-        (format!("there is nothing at `{path}` to change"), mend.to_owned())
-    };
-    let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
-    let mut here = facts;
-    for step in parents.split('.').filter(|step| !step.is_empty()) {
-        here = match here {
-            Value::Object(map) => {
-                map.entry(step).or_insert_with(|| Value::Object(serde_json::Map::new()))
-            }
-            Value::Array(list) => {
-                let index: usize = step.parse().map_err(|_| wrong())?;
-                list.get_mut(index).ok_or_else(wrong)?
-            }
-            _ => return Err(wrong()),
-        };
-    }
-    match here {
-        Value::Object(map) if value == Value::String(UNSET.into()) => {
-            map.remove(last).map(drop).ok_or_else(wrong)
-        }
-        Value::Object(map) => {
-            map.insert(last.to_owned(), value);
-            Ok(())
-        }
-        Value::Array(list) => {
-            let index: usize = last.parse().map_err(|_| wrong())?;
-            *list.get_mut(index).ok_or_else(wrong)? = value;
-            Ok(())
-        }
-        _ => Err(wrong()),
-    }
 }
 
 impl AccessCase {
@@ -398,18 +356,7 @@ fn reason_line(why: &Why) -> String {
     line
 }
 
-/// A word of a closed vocabulary as it is written in JSON.
-fn word<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
 /// The line of a byte offset, from 1.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
-
-/// A change to this word takes the fact away: it becomes unknown.
-const UNSET: &str = "unset";

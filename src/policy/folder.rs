@@ -90,7 +90,7 @@ impl Folder {
         let expected = |path: &str| {
             TOP.contains(&path)
                 || path.ends_with("README.md")
-                || (path.starts_with("access/") && path.ends_with(".csv"))
+                || (path.starts_with("access/") && path.strip_suffix(".csv").is_some())
                 || path.strip_prefix("packs/").and_then(|rest| rest.split_once('/')).is_some_and(
                     |(pack, file)| packs.iter().any(|p| p == pack) && PACK.contains(&file),
                 )

@@ -1,12 +1,13 @@
 //! The casbin side of the residency rules: a key of symbols in, the rows that match out.
 //!
 //! One immutable engine for each (profile, regime, flow), built from exactly the rows that can apply there, because
-//! casbin's cost is linear in rows. Rows are written from the book itself and not from the index that the pure matcher
+//! casbin's cost is linear in rows; where the rows are the same the engine is shared. Rows are written from the book itself and not from the index that the pure matcher
 //! uses, so that a mistake in one of the two shows as a disagreement.
 //!
 //! *Invariant:* no engine has a role graph, an `eft` column or a cache.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use casbin::function_map::{OperatorFunction, dynamic_to_str};
 use casbin::rhai::Dynamic;
@@ -21,7 +22,7 @@ use super::engine::{Engine, EngineError};
 /// Engines over one rulebook.
 #[derive(Debug)]
 pub(crate) struct Engines {
-    by_slice: BTreeMap<(Profile, String, Flow), Slice>,
+    by_slice: BTreeMap<(Profile, String, Flow), Arc<Slice>>,
 }
 
 #[derive(Debug)]
@@ -36,15 +37,18 @@ impl Engines {
     pub(crate) async fn new(model: &str, rulebook: &Rulebook) -> Result<Self, EngineError> {
         let book = rulebook.book();
         let mut by_slice = BTreeMap::new();
-        let regimes = book.regimes.iter().map(|regime| regime.id.as_str()).chain([NO_REGIME]);
-        for regime in regimes {
-            for flow in FLOWS {
-                for profile in [Profile::Statutory, Profile::Sovereign] {
-                    if let Some(slice) = build(model, book, profile, regime, flow).await? {
-                        by_slice.insert((profile, regime.to_owned(), flow), slice);
-                    }
-                }
+        let mut by_rows: BTreeMap<Vec<RowId>, Arc<Slice>> = BTreeMap::new();
+        for key in keys(book) {
+            let rows = applying(book, &key);
+            if rows.is_empty() {
+                continue;
             }
+            let slice = match by_rows.get(&rows) {
+                Some(slice) => Arc::clone(slice),
+                None => Arc::new(build(model, book, &rows).await?),
+            };
+            by_rows.insert(rows, Arc::clone(&slice));
+            by_slice.insert(key, slice);
         }
         Ok(Self { by_slice })
     }
@@ -76,22 +80,31 @@ impl Engines {
     }
 }
 
-async fn build(
-    model: &str,
-    book: &Book,
-    profile: Profile,
-    regime: &str,
-    flow: Flow,
-) -> Result<Option<Slice>, EngineError> {
+/// Every (profile, regime, flow) that a cell can have.
+fn keys(book: &Book) -> impl Iterator<Item = (Profile, String, Flow)> {
+    let regimes = book.regimes.iter().map(|regime| regime.id.as_str()).chain([NO_REGIME]);
+    let pairs = regimes.flat_map(|regime| FLOWS.map(|flow| (regime, flow)));
+    pairs.flat_map(|(regime, flow)| {
+        [Profile::Statutory, Profile::Sovereign].map(|profile| (profile, regime.to_owned(), flow))
+    })
+}
+
+/// The rows that can match in such a cell, by their own columns.
+fn applying(book: &Book, (profile, regime, flow): &(Profile, String, Flow)) -> Vec<RowId> {
     let applies = |row: &Row| {
-        row.profiles.contains(&profile)
-            && (row.regime == "*" || row.regime == regime)
+        row.profiles.contains(profile)
+            && (row.regime == "*" || row.regime == *regime)
             && (row.flow == "*" || row.flow == flow.name())
     };
+    let rows = book.rows.iter().enumerate().filter(|(_, row)| applies(row));
+    rows.filter_map(|(number, _)| RowId::try_from(number).ok()).collect()
+}
+
+async fn build(model: &str, book: &Book, numbers: &[RowId]) -> Result<Slice, EngineError> {
     let mut rows = BTreeMap::new();
     let mut lines = Vec::new();
-    for (number, row) in book.rows.iter().enumerate().filter(|(_, row)| applies(row)) {
-        let Ok(number) = RowId::try_from(number) else { continue };
+    for number in numbers {
+        let Some(row) = book.rows.get(usize::from(*number)) else { continue };
         let id = format!("{}/{}", row.rule, row.number);
         lines.push(vec![
             id.clone(),
@@ -101,14 +114,11 @@ async fn build(
             row.flow.clone(),
             conditions(book, row),
         ]);
-        rows.insert(id, number);
-    }
-    if lines.is_empty() {
-        return Ok(None);
+        rows.insert(id, *number);
     }
     let when = ("when", OperatorFunction::Arg4(when));
     let engine = Engine::new(model, lines, Vec::new(), &[when]).await?;
-    Ok(Some(Slice { engine, rows }))
+    Ok(Slice { engine, rows })
 }
 
 /// Everything a row asks for as one list of words: its place, its predicates, and that its rule is in force.
@@ -126,6 +136,7 @@ fn conditions(book: &Book, row: &Row) -> String {
 
 /// The operator of the model: do all words of `conditions` hold? Words are separated by spaces; `!` before one asks that
 /// it does not hold. In the reading `sure` an unknown word fulfils neither, in `possible` it fulfils both.
+#[expect(clippy::needless_pass_by_value, reason = "casbin gives its operators values")]
 fn when(holds: Dynamic, unknown: Dynamic, reading: Dynamic, conditions: Dynamic) -> Dynamic {
     let [holds, unknown, reading, conditions] =
         [&holds, &unknown, &reading, &conditions].map(|value| dynamic_to_str(value).into_owned());
@@ -146,7 +157,7 @@ fn words(rulebook: &Rulebook, symbols: &[Symbol]) -> String {
 }
 
 /// A word of a closed vocabulary as it is written in JSON.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }

@@ -119,29 +119,28 @@ fn header(row: &SheetRow, sections: &[Section], faults: &mut Faults<'_>) {
 fn cells_are_sound(row: &SheetRow, sections: &[Section], faults: &mut Faults<'_>) -> bool {
     let columns =
         sections.iter().find(|section| section.name == row.section).map_or(&[][..], |s| s.columns);
-    let mut sound = true;
+    let before = faults.found.len();
     for (column, cell) in columns.iter().zip(&row.cells) {
-        let complaint = if cell.is_empty() {
-            Some((format!("column `{column}` is empty"), "write `-` for nothing, `*` for any"))
-        } else if cell.parse::<f64>().is_ok() {
-            Some((
-                format!("column `{column}` holds the number `{cell}`"),
-                "write a symbol of the vocabulary: the engine does not compare numbers, facts are made symbols before",
-            ))
-        } else if let Some(odd) = cell.chars().find(|char| !is_symbol_char(*char)) {
-            Some((
-                format!("column `{column}` holds `{odd}`"),
-                "use ASCII letters, digits and `: . _ - + * ! > = / ( )`, lists separated by spaces, no quotes",
-            ))
-        } else {
-            None
-        };
-        if let Some((found, mend)) = complaint {
+        if let Some((found, mend)) = complaint(column, cell) {
             faults.add(row.line, found, mend);
-            sound = false;
         }
     }
-    sound
+    faults.found.len() == before
+}
+
+/// What is wrong with a cell, and how to mend it.
+fn complaint(column: &str, cell: &str) -> Option<(String, &'static str)> {
+    if cell.is_empty() {
+        let mend = "write `-` for nothing, `*` for any";
+        return Some((format!("column `{column}` is empty"), mend));
+    }
+    if cell.parse::<f64>().is_ok() {
+        let mend = "write a symbol of the vocabulary: the engine does not compare numbers, facts are made symbols before";
+        return Some((format!("column `{column}` holds the number `{cell}`"), mend));
+    }
+    let odd = cell.chars().find(|char| !is_symbol_char(*char))?;
+    let mend = "use ASCII letters, digits and `: . _ - + * ! > = / ( )`, lists separated by spaces, no quotes";
+    Some((format!("column `{column}` holds `{odd}`"), mend))
 }
 
 const fn is_symbol_char(char: char) -> bool {

@@ -321,7 +321,7 @@ const SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// Recovery after kill -9 replays at most one checkpoint's worth of log (1 GB by default).
-const READY_WAIT_MAX: Duration = Duration::from_secs(60);
+const READY_WAIT_MAX: Duration = Duration::from_mins(1);
 const ASK_WAIT_MAX: Duration = Duration::from_secs(5);
 const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
 const DROP_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -55,17 +55,7 @@ fn every_import_stands_in_the_table() {
 fn inner_crates_import_nothing_of_ours_but_each_other_as_listed() {
     let mut forbidden = Vec::new();
     for (name, allowed) in CRATES {
-        for file in rust_files(&Path::new("crates").join(name).join("src")) {
-            let text = std::fs::read_to_string(root().join(&file)).unwrap();
-            for path in source::paths(&text) {
-                let first = path[0].as_str();
-                let ours = first == "haetae" || (CRATE_NAMES.contains(&first) && first != name);
-                let own = first == "haetae_verify" && name == "verifier";
-                if ours && path.len() > 1 && !own && !allowed.contains(&first) {
-                    forbidden.push(format!("{}: {}", file.display(), path.join("::")));
-                }
-            }
-        }
+        forbidden.extend(foreign_paths(name, allowed));
         let manifest = root().join("crates").join(name).join("Cargo.toml");
         let manifest: toml::Table = std::fs::read_to_string(manifest).unwrap().parse().unwrap();
         for dependency in manifest["dependencies"].as_table().unwrap().keys() {
@@ -155,8 +145,10 @@ fn the_reader_sees_groups_and_supers_and_ignores_comments_and_strings() {
         use verdict::judge;
         let verdict = 1; self.tlog::<u8>();
     "##;
-    let seen: Vec<String> =
-        imports(text, "registry", 2, &["engine".to_owned()]).map(|i| i.to_string()).collect();
+    let seen = |text, depth| -> Vec<String> {
+        let found = imports(text, "registry", depth, &["engine".to_owned()]);
+        found.iter().map(ToString::to_string).collect()
+    };
     let expected = [
         "audit::Permit",
         "audit::store",
@@ -165,13 +157,11 @@ fn the_reader_sees_groups_and_supers_and_ignores_comments_and_strings() {
         "policy::Bundle",
         "verdict::judge",
     ];
-    assert_eq!(seen, expected);
+    assert_eq!(seen(text, 2), expected);
 
     // in the room's own file `super` is the crate, unless it is the room seen from its tests
     let own = "use super::gate::handle; mod tests { use super::*; use super::engine::Engine; }";
-    let seen: Vec<String> =
-        imports(own, "registry", 1, &["engine".to_owned()]).map(|i| i.to_string()).collect();
-    assert_eq!(seen, ["gate::handle"]);
+    assert_eq!(seen(own, 1), ["gate::handle"]);
 }
 
 #[test]
@@ -179,23 +169,58 @@ fn permission_for_one_item_is_not_permission_for_a_room() {
     let import = |path: &str| Import(path.split("::").map(str::to_owned).collect());
     assert!(import("audit::Permit").is_allowed(&["audit::Permit"]));
     assert!(!import("audit::Draft").is_allowed(&["audit::Permit"]));
-    assert!(!import("audit").is_allowed(&["audit::Permit"]));
+    assert!(!import("audit::*").is_allowed(&["audit::Permit"]));
+    assert!(!import("caller").is_allowed(&["audit::Permit"]));
+
+    // through the room's name no more can be had
+    let through =
+        "use crate::{audit, listen::{self, Peer}}; fn f(c: audit::Config, d: listen::Config) {}";
+    let refused: Vec<String> = imports(through, "config", 1, &[])
+        .iter()
+        .filter(|import| !import.is_allowed(&["*::Config"]))
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(refused, ["listen::Peer"]);
     assert!(import("listen::Config").is_allowed(&["*::Config"]));
     assert!(!import("listen::Peer").is_allowed(&["*::Config"]));
     assert!(import("gate::handle").is_allowed(&["*"]));
     assert!(!import("gate::handle").is_allowed(&[]));
 }
 
+/// Paths into our other crates that an inner crate's sources name and may not.
+fn foreign_paths(name: &str, allowed: &[&str]) -> Vec<String> {
+    let ours = |first: &str| first == "haetae" || CRATE_NAMES.contains(&first);
+    let own = |first: &str| first == name || (first == "haetae_verify" && name == "verifier");
+    let mut found = Vec::new();
+    for file in rust_files(&Path::new("crates").join(name).join("src")) {
+        let text = std::fs::read_to_string(root().join(&file)).unwrap();
+        let foreign = source::paths(&text).into_iter().filter(|path| {
+            let first = path[0].as_str();
+            path.len() > 1 && ours(first) && !own(first) && !allowed.contains(&first)
+        });
+        found.extend(foreign.map(|path| format!("{}: {}", file.display(), path.join("::"))));
+    }
+    found
+}
+
 /// What a file takes from another room or inner crate: its name, then the item.
 struct Import(Vec<String>);
 
 impl Import {
+    /// Permission for one item covers the room's name too: what is reached through the name is judged by itself.
     fn is_allowed(&self, allowed: &[&str]) -> bool {
         let item = self.0.get(1).map(String::as_str);
         allowed.iter().any(|entry| match entry.split_once("::") {
             None => *entry == "*" || *entry == self.0[0],
-            Some((room, only)) => (room == "*" || room == self.0[0]) && item == Some(only),
+            Some((room, only)) => {
+                (room == "*" || room == self.0[0]) && (self.is_whole() || item == Some(only))
+            }
         })
+    }
+
+    /// `use crate::room;` or `use crate::room::{self, ..};`
+    fn is_whole(&self) -> bool {
+        self.0.len() == 1 || self.0[1] == "self"
     }
 }
 
@@ -205,15 +230,11 @@ impl std::fmt::Display for Import {
     }
 }
 
-/// `depth` is 1 for `src/room.rs` and 2 for `src/room/part.rs`; `children` are the room's own modules.
-fn imports(
-    text: &str,
-    room: &str,
-    depth: usize,
-    children: &[String],
-) -> impl Iterator<Item = Import> {
-    let (room, children) = (room.to_owned(), children.to_vec());
-    source::paths(text).into_iter().filter_map(move |path| {
+/// `depth` is 1 for `src/room.rs` and 2 for `src/room/part.rs`; `children` are the room's own modules. A room that is
+/// imported by its name alone is followed to every path that begins with that name.
+fn imports(text: &str, room: &str, depth: usize, children: &[String]) -> Vec<Import> {
+    let paths = source::paths(text);
+    let taken = |path: &Vec<String>| {
         let supers = path.iter().take_while(|name| *name == "super").count();
         let from_root = match path[0].as_str() {
             "crate" => &path[1..],
@@ -224,7 +245,13 @@ fn imports(
         let first = from_root.first()?;
         let known = CRATE_NAMES.contains(&&**first) || ARROWS.iter().any(|(name, _)| name == first);
         (known && *first != room).then(|| Import(from_root.to_vec()))
-    })
+    };
+    let mut found: Vec<Import> = paths.iter().filter_map(taken).collect();
+    let whole: BTreeSet<String> =
+        found.iter().filter(|one| one.is_whole()).map(|one| one.0[0].clone()).collect();
+    let through = paths.into_iter().filter(|path| path.len() > 1 && whole.contains(&path[0]));
+    found.extend(through.map(Import));
+    found
 }
 
 /// The ways by which sqlx is handed a statement.

@@ -83,7 +83,7 @@ async fn owner_that_is_killed() {
     let dir = std::env::var("HAETAE_TEST_DIR").unwrap();
     let cluster = Cluster::start(Options::durable(dir)).await.unwrap();
     println!("\nserver {}", cluster.pid().unwrap().as_raw_nonzero());
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
 }
 
 #[tokio::test]
@@ -182,8 +182,8 @@ fn spawn_owner(dir: &Path) -> (Child, Pid) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let number = lines.filter_map(|line| line.strip_prefix("server ")?.parse().ok()).next();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let number = lines.find_map(|line| line.strip_prefix("server ")?.parse().ok());
     (owner, Pid::from_raw(number.expect("the owner ended early")).unwrap())
 }
 
