@@ -12,7 +12,6 @@ use verdict::{
     question::{ActorKind, Workload},
 };
 
-mod categories;
 mod check;
 mod cross;
 mod entity;

@@ -177,7 +177,7 @@ impl Check<'_> {
             Kind::Text(reader) => reader(text).map(Json::String),
             Kind::NameOr(_) => text::id(text).map(Json::String),
             Kind::Word(words, any) => word(text, words.iter().copied(), *any, name),
-            Kind::GroundType => word(text, words::ground_types(), false, name),
+            Kind::Known(known, any) => word(text, words::known(*known), *any, name),
             Kind::End if text == "never" => Ok(Json::Null),
             Kind::End => {
                 text::stamp(text).map(Json::String).map_err(|fault| format!("{fault}, or `never`"))

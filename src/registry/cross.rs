@@ -74,7 +74,7 @@ fn ground(document: &Json, faults: &mut Vec<Fault>) {
             let text = format!("a ground of type `{name}` is one under `{}`", known.regime);
             faults.push(("/regime".into(), text));
         }
-        for key in known.details {
+        for key in &known.details {
             let given = document.pointer(&format!("/details/{key}"));
             if given.is_none_or(|given| *given == Json::Bool(false)) {
                 let text = format!("a ground of type `{name}` is not live without `details.{key}`");

@@ -17,7 +17,8 @@ use verdict::{
 use super::{
     Ask, Resolved, Snapshot,
     entity::{Organisation, Service, SiteEntry},
-    places, text, words,
+    places, text,
+    words::{self, Known},
 };
 
 impl Snapshot {
@@ -45,7 +46,8 @@ impl Snapshot {
         let place = place(ask, &mut gaps);
         let subject = subject(organisation, ask, place);
         let components = self.components(ask, service, &mut gaps);
-        let sites = self.candidates(ask, organisation, service, &mut gaps);
+        let sites = self.candidates(organisation, service, &mut gaps);
+        let pinned = pinned(ask, &sites, &mut gaps);
         let question = Question {
             profile: organisation.profile,
             recipient: recipient(&subject),
@@ -59,7 +61,7 @@ impl Snapshot {
             components,
             ..Question::default()
         };
-        Facts { question, sites, pinned: ask.site.as_ref().map(ToString::to_string), gaps }
+        Facts { question, sites, pinned, gaps }
     }
 
     /// Declared datasets as the catalogue labels them, then what is actually sent: it has every label of the default
@@ -134,7 +136,6 @@ impl Snapshot {
 
     fn candidates(
         &self,
-        ask: &Ask,
         organisation: &Organisation,
         service: &Service,
         gaps: &mut Vec<Gap>,
@@ -148,13 +149,8 @@ impl Snapshot {
             .filter(|site| listed(&service.sites, site) && listed(&organisation.sites, site))
             .map(|site| site.facts.clone())
             .collect();
-        // With a pin the other sites stay: they are not judged for, but they may be the remedy.
-        let serves = |pin: &Arc<str>| sites.iter().any(|site| site.id.as_deref() == Some(&**pin));
         if sites.is_empty() {
             gaps.push(gap(Reason::NoSite, "no registered site serves this service"));
-        } else if ask.site.as_ref().is_some_and(|pin| !serves(pin)) {
-            let what = "the site asked for does not serve this service";
-            gaps.push(gap(Reason::PinRefused, what));
         }
         sites
     }
@@ -208,9 +204,21 @@ impl Snapshot {
 /// A regime of components concerns those that are under it; one that applies by party or accelerator concerns all.
 fn concerns(regime: Option<&str>, components: &[Component]) -> bool {
     regime.is_none_or(|regime| {
-        !words::REGIMES.contains(&regime)
+        !words::known(Known::Regime).any(|known| known == regime)
             || components.iter().any(|one| one.regimes.iter().any(|other| other == regime))
     })
+}
+
+/// The site asked for, if it is a candidate: one that is not there and one that is not for this organisation look the
+/// same, and no name that the caller made up is kept.
+fn pinned(ask: &Ask, sites: &[Site], gaps: &mut Vec<Gap>) -> Option<String> {
+    let pin = ask.site.as_deref()?;
+    let known = sites.iter().any(|site| site.id.as_deref() == Some(pin));
+    if !known {
+        let what = "the site asked for does not serve this service for this organisation";
+        gaps.push(gap(Reason::PinRefused, what));
+    }
+    known.then(|| pin.to_owned())
 }
 
 fn place(ask: &Ask, gaps: &mut Vec<Gap>) -> Option<String> {

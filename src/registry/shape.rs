@@ -7,18 +7,18 @@ mod legal;
 
 use super::{
     Sort,
-    categories::CATEGORIES,
     places::{country, place, subdivision},
     text::{Reader, base_url, dataset, host, id, identity, plain, service, stamp, term, uri},
-    words::{LAWS, REGIMES, SCHEMES, SECTORS, SUPERVISORS},
+    words::Known,
 };
 
 /// What a value is.
 pub(super) enum Kind {
     Text(Reader),
-    /// One of a closed list; with `true` also `*`.
+    /// One of these; with `true` also `*`.
     Word(&'static [&'static str], bool),
-    GroundType,
+    /// One of the vocabulary's words; with `true` also `*`.
+    Known(Known, bool),
     /// The id of another entry; with `true` also `*`.
     Refer(Sort, bool),
     /// A date or instant that includes its day, or `never`.
@@ -92,9 +92,9 @@ const SOURCE: &[Key] =
 const PARTY: &[Key] = &[
     must("seat", PLACE),
     must("parents", Kind::List(&Kind::Table(&PARENT))),
-    may("sectors", Kind::List(&Kind::Word(SECTORS, false))),
-    may("supervised_by", Kind::List(&Kind::Word(SUPERVISORS, false))),
-    may("regulated_under", Kind::List(&Kind::Word(LAWS, false))),
+    may("sectors", Kind::List(&Kind::Known(Known::Term("sectors"), false))),
+    may("supervised_by", Kind::List(&Kind::Known(Known::Term("supervisors"), false))),
+    may("regulated_under", Kind::List(&Kind::Known(Known::Term("laws"), false))),
     may("person", Kind::Word(&["us_person"], false)),
     may("designated", Kind::Flag),
     may("critical_infrastructure", Kind::Flag),
@@ -148,7 +148,7 @@ const SERVICE: Shape = Shape {
 const PURPOSE: Shape = Shape {
     noun: "a purpose",
     groups: &[&[
-        must("code", Kind::Text(term)),
+        must("code", Kind::Known(Known::Term("purposes"), false)),
         may("legal_basis", Kind::Text(term)),
         may("recurring", Kind::Flag),
         may("third_country_order", Kind::Flag),
@@ -156,9 +156,9 @@ const PURPOSE: Shape = Shape {
 };
 
 const LABELS: &[Key] = &[
-    must("regimes", Kind::List(&Kind::Word(REGIMES, false))),
+    must("regimes", Kind::List(&Kind::Known(Known::Regime, false))),
     must("origins", Kind::List(&Kind::Text(country))),
-    must("categories", Kind::List(&Kind::Word(CATEGORIES, false))),
+    must("categories", Kind::List(&Kind::Known(Known::Category, false))),
     must(
         "class",
         Kind::Word(&["public", "internal", "confidential", "restricted", "state"], false),
@@ -255,7 +255,7 @@ const SUB_PROCESSOR: Shape = Shape {
 const CERTIFICATE: Shape = Shape {
     noun: "a certificate",
     groups: &[&[
-        must("scheme", Kind::Word(SCHEMES, false)),
+        must("scheme", Kind::Known(Known::Term("schemes"), false)),
         may("grade", Kind::Word(GRADES, false)),
         must("valid_until", Kind::End),
     ]],

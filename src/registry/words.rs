@@ -1,8 +1,48 @@
 //! The closed words of the registry, and what somebody may have meant.
 //!
-//! Regimes, categories, sectors and ground types are those of the question format. What a rule makes of a word is the
-//! policy's business; that a word exists at all is checked here, so that a slip is an error and not a rule that
-//! silently never matches.
+//! The words are those of the policies' vocabulary, compiled in: one list, so that whatever is registered is a word that a
+//! rule can know. What a rule makes of it is the policy's business.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::Deserialize;
+
+/// Kinds of words.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    /// What a data component can be under.
+    Regime,
+    /// The same, and what applies by party and accelerator.
+    AnyRegime,
+    Category,
+    /// One of the vocabulary's plain lists, by its name.
+    Term(&'static str),
+    GroundType,
+}
+
+/// A type of ground: the regime it serves, and the keys of `details` without which it is not live.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct GroundType {
+    pub regime: String,
+    #[serde(default)]
+    pub details: Vec<String>,
+}
+
+pub(super) fn ground_type(name: &str) -> Option<&'static GroundType> {
+    WORDS.grounds.get(name)
+}
+
+/// All words of a kind.
+pub(super) fn known(kind: Known) -> impl Iterator<Item = &'static str> + Clone {
+    let words: &[String] = match kind {
+        Known::Regime => &WORDS.regimes,
+        Known::AnyRegime => &WORDS.any_regimes,
+        Known::Category => &WORDS.categories,
+        Known::GroundType => &WORDS.ground_types,
+        Known::Term(list) => WORDS.terms.get(list).map_or(&[], Vec::as_slice),
+    };
+    words.iter().map(String::as_str)
+}
 
 /// The candidate nearest to `text`, if it is near enough to be a slip.
 pub(super) fn meant<'a>(
@@ -10,11 +50,14 @@ pub(super) fn meant<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let slips_max = text.chars().count().div_ceil(3).clamp(1, 3);
+    let lower = text.to_ascii_lowercase();
+    let slips = |candidate: &str| match candidate.split_once(':') {
+        Some((_, name)) if name == text => 0, // only the prefix was left out
+        _ => distance(&lower, &candidate.to_ascii_lowercase()),
+    };
     candidates
         .into_iter()
-        .map(|candidate| {
-            (distance(&text.to_ascii_lowercase(), &candidate.to_ascii_lowercase()), candidate)
-        })
+        .map(|candidate| (slips(candidate), candidate))
         .filter(|(slips, _)| *slips <= slips_max)
         .min()
         .map(|(_, candidate)| candidate)
@@ -44,113 +87,40 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-/// Regimes that a data component can be under.
-pub(super) const REGIMES: &[&str] = &[
-    "KR.PIPA",
-    "KR.ITA",
-    "KR.SPATIAL",
-    "EU.GDPR",
-    "EU.DATA_ACT",
-    "UK.GDPR",
-    "JP.APPI",
-    "CN.PIPL",
-    "IN.DPDP",
-    "US.28CFR202",
-    "US.HIPAA",
-];
-
-/// Regimes that a ground, an order or a list can name: also those that apply by party and accelerator.
-pub(super) const ALL_REGIMES: &[&str] = &[
-    "KR.PIPA",
-    "KR.ITA",
-    "KR.SPATIAL",
-    "EU.GDPR",
-    "EU.DATA_ACT",
-    "UK.GDPR",
-    "JP.APPI",
-    "CN.PIPL",
-    "IN.DPDP",
-    "US.28CFR202",
-    "US.HIPAA",
-    "EAR",
-];
-
-pub(super) const SECTORS: &[&str] =
-    &["kr.finance", "kr.public", "kr.medical", "us.health", "in.payments"];
-
-pub(super) const SUPERVISORS: &[&str] = &["KR.FSC"];
-
-/// General data-protection laws that a party answers to.
-pub(super) const LAWS: &[&str] =
-    &["APPI", "DPDP", "GDPR", "HIPAA", "PIPA", "PIPEDA", "PIPL", "UK-GDPR"];
-
-pub(super) const SCHEMES: &[&str] = &["CSAP", "NIS"];
-
-/// A type of ground, the regime it serves, and the keys of `details` without which a ground of that type is not live.
-pub(super) struct GroundType {
-    pub name: &'static str,
-    pub regime: &'static str,
-    pub details: &'static [&'static str],
+struct Words {
+    regimes: Vec<String>,
+    any_regimes: Vec<String>,
+    categories: Vec<String>,
+    terms: BTreeMap<String, Vec<String>>,
+    ground_types: Vec<String>,
+    grounds: BTreeMap<String, GroundType>,
 }
 
-pub(super) fn ground_type(name: &str) -> Option<&'static GroundType> {
-    GROUND_TYPES.iter().find(|one| one.name == name)
+/// As the vocabulary is written; other keys of it are the policy's.
+#[derive(Default, Deserialize)]
+struct Vocabulary {
+    regimes: BTreeMap<String, toml::Table>,
+    categories: BTreeMap<String, String>,
+    /// By the name of the list.
+    terms: BTreeMap<String, Vec<String>>,
+    grounds: BTreeMap<String, GroundType>,
 }
 
-pub(super) fn ground_types() -> impl Iterator<Item = &'static str> + Clone {
-    GROUND_TYPES.iter().map(|one| one.name)
-}
-
-const fn ground(
-    name: &'static str,
-    regime: &'static str,
-    details: &'static [&'static str],
-) -> GroundType {
-    GroundType { name, regime, details }
-}
-
-/// An assessment of the transfer, for safeguards under Article 46; who approved it and that it is single, for
-/// derogations under Article 49; separate consent and an assessment, for PIPL, Articles 39 and 55.
-const GROUND_TYPES: &[GroundType] = &[
-    ground("kr.consent", "KR.PIPA", &[]),
-    ground("kr.treaty", "KR.PIPA", &[]),
-    ground("kr.contract_disclosed", "KR.PIPA", &["disclosure_ref"]),
-    ground("kr.certified_recipient", "KR.PIPA", &[]),
-    ground("kr.equivalency", "KR.PIPA", &[]),
-    ground("kr.rrn_statute", "KR.PIPA", &["statute_ref"]),
-    ground("kr.nct_approval", "KR.ITA", &["approval_ref"]),
-    ground("kr.nct_report", "KR.ITA", &[]),
-    ground("kr.spatial_decision", "KR.SPATIAL", &["layers"]),
-    ground("eu.A45-3", "EU.GDPR", &[]),
-    ground("eu.A46-2-a", "EU.GDPR", &["tia"]),
-    ground("eu.A46-2-b", "EU.GDPR", &["tia"]),
-    ground("eu.A46-2-c", "EU.GDPR", &["tia"]),
-    ground("eu.A46-2-d", "EU.GDPR", &["tia"]),
-    ground("eu.A46-2-e", "EU.GDPR", &["tia"]),
-    ground("eu.A46-2-f", "EU.GDPR", &["tia"]),
-    ground("eu.A46-3-a", "EU.GDPR", &["tia"]),
-    ground("eu.A46-3-b", "EU.GDPR", &["tia"]),
-    ground("eu.A49-1-a", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-1-b", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-1-c", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-1-d", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-1-e", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-1-f", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-1-g", "EU.GDPR", &["approver", "single"]),
-    ground("eu.A49-2", "EU.GDPR", &["approver", "single"]),
-    ground("uk.A45A", "UK.GDPR", &[]),
-    ground("uk.A46_tra", "UK.GDPR", &[]),
-    ground("uk.A49", "UK.GDPR", &[]),
-    ground("jp.consent", "JP.APPI", &["info_provided"]),
-    ground("jp.designated", "JP.APPI", &[]),
-    ground("jp.equivalent_system", "JP.APPI", &["checked_at"]),
-    ground("cn.assessment", "CN.PIPL", &["separate_consent", "impact_assessment_ref"]),
-    ground("cn.scc", "CN.PIPL", &["separate_consent", "impact_assessment_ref"]),
-    ground("cn.certification", "CN.PIPL", &["separate_consent", "impact_assessment_ref"]),
-    ground("cn.exempt", "CN.PIPL", &[]),
-    ground("in.not_restricted", "IN.DPDP", &[]),
-    ground("us.exempt", "US.28CFR202", &[]),
-    ground("us.cisa_controls", "US.28CFR202", &[]),
-    ground("us.licence", "EAR", &["licence_ref"]),
-    ground("us.baa", "US.HIPAA", &[]),
-];
+static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    // It was compiled in and is read by a test; if it could not be read, every word would be unknown and refused.
+    let read: Vocabulary =
+        toml::from_str(include_str!("../../policies/vocabulary.toml")).unwrap_or_default();
+    let regimes: Vec<String> = read.regimes.into_keys().collect();
+    let mut any_regimes = regimes.clone();
+    any_regimes.extend(read.grounds.values().map(|ground| ground.regime.clone()));
+    any_regimes.sort();
+    any_regimes.dedup();
+    Words {
+        regimes,
+        any_regimes,
+        categories: read.categories.into_keys().collect(),
+        terms: read.terms,
+        ground_types: read.grounds.keys().cloned().collect(),
+        grounds: read.grounds,
+    }
+});

@@ -4,6 +4,7 @@
 mod changes;
 mod command;
 mod files;
+mod judged;
 mod resolve;
 mod watching;
 

@@ -1,12 +1,12 @@
 //! Grounds, orders and lists: what the law says of a flow, entered by people.
 
 use super::{
-    super::{Sort, categories::CATEGORIES, places::place_or_any, words::ALL_REGIMES},
+    super::{Sort, places::place_or_any, words::Known},
     ID, Kind, LEVEL, PLACES, PLAIN, ROLES, STAMP, Shape, may, must,
 };
 
-const ANY_REGIMES: Kind = Kind::List(&Kind::Word(ALL_REGIMES, true));
-const ANY_CATEGORIES: Kind = Kind::List(&Kind::Word(CATEGORIES, true));
+const ANY_REGIMES: Kind = Kind::List(&Kind::Known(Known::AnyRegime, true));
+const ANY_CATEGORIES: Kind = Kind::List(&Kind::Known(Known::Category, true));
 const ANY_PLACES: Kind = Kind::List(&Kind::Text(place_or_any));
 
 pub(super) const GROUND: Shape = Shape {
@@ -14,8 +14,8 @@ pub(super) const GROUND: Shape = Shape {
     groups: &[&[
         must("id", ID),
         must("org", Kind::Refer(Sort::Organisation, true)),
-        must("regime", Kind::Word(ALL_REGIMES, false)),
-        must("type", Kind::GroundType),
+        must("regime", Kind::Known(Known::AnyRegime, false)),
+        must("type", Kind::Known(Known::GroundType, false)),
         must("scope", Kind::Table(&SCOPE)),
         may("evidence", PLAIN),
         may("level", LEVEL),
@@ -60,7 +60,7 @@ const TIA: Shape = Shape {
     noun: "`tia`",
     groups: &[&[
         must("outcome", Kind::Word(&["no_problem", "problematic"], false)),
-        may("measures", Kind::List(&Kind::Word(&["tee"], false))),
+        may("measures", Kind::List(&Kind::Known(Known::Term("measures"), false))),
         must("at", STAMP),
     ]],
 };
@@ -94,7 +94,7 @@ pub(super) const LIST: Shape = Shape {
     noun: "a list",
     groups: &[&[
         must("id", ID),
-        must("regime", Kind::Word(ALL_REGIMES, false)),
+        must("regime", Kind::Known(Known::AnyRegime, false)),
         must("kind", Kind::Word(&["restricted_places"], false)),
         must("places", PLACES),
         must("valid_from", STAMP),

@@ -229,5 +229,5 @@ async fn pool_as(fresh: &crate::support::Fresh, role: &'static str) -> PgPool {
 
 fn is_forbidden(error: &RegistryError) -> bool {
     let RegistryError::Database(error) = error else { return false };
-    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42501")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("42501")
 }

@@ -67,9 +67,9 @@ async fn what_is_wrong_is_said() {
 async fn typed(fresh: &Fresh, words: &[&str]) -> anyhow::Result<()> {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let url = fresh.options.to_url_lossy().to_string();
-    let words = words.iter().map(|word| match deploy.join(word).exists() {
-        true => deploy.join(word).display().to_string(),
-        false => (*word).to_owned(),
+    let words = words.iter().map(|word| {
+        let path = deploy.join(word);
+        if path.exists() { path.display().to_string() } else { (*word).to_owned() }
     });
     let line = ["it", "--database", &url, "--by", "kim"].map(ToOwned::to_owned);
     run(Line::parse_from(line.into_iter().chain(words)).args).await.map(drop)

@@ -158,17 +158,18 @@ fn no_data_contradicts_and_never_relaxes() {
 }
 
 #[test]
-fn a_pin_leaves_one_site_or_is_refused_without_saying_why() {
+fn a_pin_is_kept_or_refused_without_saying_why() {
     let mut ask = ask("kr-hospital", "llama-3.3-70b");
     ask.site = Some("kr-seo-1".into());
-    assert_eq!(site_ids(&resolve(&ask).facts.sites), ["kr-seo-1"]);
+    let kept = resolve(&ask);
+    assert_eq!((kept.facts.pinned.as_deref(), reasons(&kept)), (Some("kr-seo-1"), vec![]));
     let mut refused = Vec::new();
     for pin in ["us-va-1", "nowhere"] {
         ask.site = Some(pin.into()); // not this organisation's; not there
         refused.push(resolve(&ask));
     }
     assert_eq!(reasons(&refused[0]), [Reason::PinRefused]);
-    assert_eq!(refused[0].facts.sites, []);
+    assert_eq!(refused[0].facts.pinned, None);
     assert_eq!(refused[0], refused[1]);
 }
 
