@@ -23,9 +23,9 @@ async fn casbin_and_the_pure_matcher_agree_over_the_whole_table() {
     for (regime, flow, profile) in regimes.flat_map(|regime| {
         FLOWS.into_iter().flat_map(move |flow| profiles.map(|it| (regime.clone(), flow, it)))
     }) {
-        // where another flow or profile has the same rows, every eleventh cell shows that its name is read right
+        // where another slice has the same rows, every 31st cell shows that its own names are read right
         let rows = rules.rows(profile, &regime, flow).to_vec();
-        let step = if done.insert((regime.clone(), rows)) { 1 } else { 11 };
+        let step = if done.insert(rows) { 1 } else { 31 };
         for cell in cells(rules, profile, &regime, flow).iter().step_by(step) {
             let found = bundle.match_cell(cell).unwrap_or_else(|it| panic!("{}", it.what));
             asked += 1;
