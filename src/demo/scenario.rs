@@ -149,7 +149,7 @@ pub const STORY: [Scenario; 15] = [
         expect: Expect::refused(403, "data_residency_denied", Some("R04")),
     },
     Scenario {
-        title: "A German bank's Korean credit questions: Frankfurt is nearer, only Seoul may",
+        title: "Korean credit data, asked near Frankfurt: only Seoul may",
         first: None,
         ask: ask(token("de-bank"), Call::Chat, CREDIT),
         expect: Expect::allowed("kr-seo-1"),
@@ -165,7 +165,7 @@ pub const STORY: [Scenario; 15] = [
         expect: Expect::allowed("kr-seo-1"),
     },
     Scenario {
-        title: "The orders to Virginia again, now with a live consent on file",
+        title: "The orders to Virginia again, with a live consent on file",
         first: Some(Act::RegisterGround),
         ask: pinned(token("kr-retailer"), ORDERS, "us-va-1"),
         expect: Expect::allowed("us-va-1"),
@@ -194,7 +194,7 @@ pub const STORY: [Scenario; 15] = [
         expect: Expect::refused(403, "unknown_dataset", None),
     },
     Scenario {
-        title: "A forged token: signed by somebody else under the issuer's key id",
+        title: "A forged token under a key id that the issuer publishes",
         first: None,
         ask: ask(Who::Token("kr-retailer", Mint::Forged), Call::Chat, ORDERS),
         expect: Expect::refused(401, "unauthenticated", None),
@@ -212,7 +212,7 @@ pub const STORY: [Scenario; 15] = [
         expect: Expect::refused(401, "unauthenticated", None),
     },
     Scenario {
-        title: "German tickets by a service with a client certificate (SPIFFE id), no token",
+        title: "German tickets, a client certificate (SPIFFE id), no token",
         first: None,
         ask: pinned(Who::Certificate("de-bank"), TICKETS, "eu-fra-1"),
         expect: Expect::allowed("eu-fra-1"),
@@ -229,7 +229,7 @@ pub const STORY: [Scenario; 15] = [
         expect: Expect::allowed("eu-fra-1"),
     },
     Scenario {
-        title: "Postgres is stopped: no record can be written, so nothing is forwarded",
+        title: "Postgres stopped: no record possible, nothing forwarded",
         first: Some(Act::StopPostgres),
         ask: pinned(token("kr-retailer"), ORDERS, "kr-seo-1"),
         expect: Expect::refused(503, "audit_unavailable", None),
