@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod atom;
 pub mod cell;
+mod check;
 mod compose;
 pub mod decision;
 mod evaluate;
@@ -26,6 +27,7 @@ mod remedy;
 pub mod rule;
 mod rulebook;
 pub mod stamp;
+mod symbols;
 mod terms;
 
 use alloc::{string::String, vec::Vec};
