@@ -193,21 +193,22 @@ impl<'a> Scene<'a> {
     }
 
     fn certificate(&self, scheme: &str) -> Finding {
-        let needed = self.view.question.subject.system_grade;
-        let enough = |(number, certificate): (usize, &Certificate)| {
+        let certificates = self.view.site.certificates.iter().enumerate();
+        Finding::any(certificates.map(|(number, certificate)| {
             let path = |key: &str| format!("site.certificates[{number}].{key}");
             let of_scheme = |own: &str| own == scheme;
             Finding::compare(certificate.scheme.as_deref(), of_scheme, || path("scheme"))
-                .and(|| {
-                    let grades = needed.map(|needed| certificate.grade.map(|own| own >= needed));
-                    let path = |unknown| {
-                        if unknown { "subject.system_grade".into() } else { path("grade") }
-                    };
-                    Finding::compare(grades.flatten(), |enough| enough, || path(needed.is_none()))
-                })
+                .and(|| self.high_enough(certificate, path("grade")))
                 .and(|| self.unended(certificate.valid_until.as_ref(), || path("valid_until")))
-        };
-        Finding::any(self.view.site.certificates.iter().enumerate().map(enough))
+        }))
+    }
+
+    /// The certificate's grade is at least that of the subject's system.
+    fn high_enough(&self, certificate: &Certificate, path: String) -> Finding {
+        match self.view.question.subject.system_grade {
+            None => Finding::unknown("subject.system_grade".into()),
+            Some(needed) => Finding::compare(certificate.grade, |own| own >= needed, || path),
+        }
     }
 
     fn tee(&self) -> Finding {
