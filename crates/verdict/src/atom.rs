@@ -1,4 +1,4 @@
-//! The closed vocabulary of predicates that rows may use. [`crate::evaluate`] says when each is true, false or unknown.
+//! The closed vocabulary of predicates that rows may use. `evaluate` says when each is true, false or unknown.
 //!
 //! | atom | true when |
 //! |---|---|

@@ -19,6 +19,7 @@ use crate::{
     decision::Flow,
     question::Profile,
     rule::{Book, GroundType, Group, Regime, Row, RuleText},
+    stamp::Stamp,
 };
 
 /// A checked book. Made by [`Rulebook::new`], read from and written as the canonical JSON of its [`Book`].
@@ -50,8 +51,11 @@ impl Rulebook {
     /// All problems at once, each naming its row or term.
     pub fn new(mut book: Book) -> Result<Self, RulebookError> {
         book.regimes.sort_by(|a, b| a.id.cmp(&b.id));
-        book.groups
-            .sort_by(|a, b| (&a.id, &a.regime, &a.places).cmp(&(&b.id, &b.regime, &b.places)));
+        let written = |stamp: &Option<Stamp>| stamp.as_ref().map(ToString::to_string);
+        book.groups.sort_by_cached_key(|group| {
+            let dates = (written(&group.from), written(&group.until));
+            (group.id.clone(), group.regime.clone(), group.places.clone(), dates)
+        });
         book.rules.sort_by(|a, b| a.id.cmp(&b.id));
         book.rows.sort();
         let mut problems = Vec::new();
