@@ -1,11 +1,49 @@
 //! What is kept: a decision becomes a durable record, and only then a [`Permit`] or a refusal with its proof.
 //!
-//! *Invariant:* there is one maker of a `Permit`, and it runs after the commit returned.
+//! *Invariant:* there is one maker of a `Permit`, and it runs after the commit returned. Nothing here changes or removes
+//! what was written.
+//!
+//! Reading order: [`leaf`] (a record as bytes), [`queue`] (what waits), [`batch`] (what waits becomes a commit), [`lane`]
+//! (claim, commit, release), [`recorder`] (what the gate calls); [`projection`] and [`closing`] follow the log,
+//! [`verify`] and [`export`] read it.
+
+mod batch;
+mod chance;
+mod closing;
+mod config;
+mod export;
+mod health;
+mod instant;
+mod json;
+mod key;
+mod lane;
+mod leaf;
+mod metrics;
+mod opens;
+mod private;
+mod prove;
+mod projection;
+mod publish;
+mod queue;
+mod recorder;
+mod row;
+mod store;
+mod strangers;
+mod verify;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use verdict::decision::Outcome;
+
+pub use config::{AuditError, Config};
+pub use export::{Exported, Range, checkpoints, export};
+pub use health::{Health, LaneHealth};
+pub use key::Key;
+pub use prove::{Proven, prove};
+pub use recorder::Audit;
+pub use verify::{Finding, Report, verify, verify_with};
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:
 /// `actor` is digested here before it is written.
@@ -45,6 +83,8 @@ pub struct Draft {
     pub detail: Arc<Text>,
     pub facts: Arc<Text>,
     pub bundle: Arc<Text>,
+    /// Unix seconds for which the facts were judged: the `at` given to the judge, so that it can be judged again.
+    pub judged_at: i64,
     /// The fact version that was judged: the commit checks it.
     pub fact_version: i64,
     /// Unix seconds until which the decision holds.
@@ -73,8 +113,55 @@ pub struct Text {
     pub bytes: Bytes,
 }
 
+impl Text {
+    #[must_use]
+    pub fn new(bytes: Bytes) -> Self {
+        Self { digest: Sha256::digest(&bytes).into(), bytes }
+    }
+}
+
 /// The key to forwarding: proof that an ALLOW for exactly this request is durable.
 /// Private fields, no Clone, no Default, no Deserialize; `forward::send` consumes it.
+///
+/// It cannot be forged:
+/// ```compile_fail
+/// use haetae::audit::{Permit as Noun, Target};
+/// fn forge(noun: Noun, target: Target) -> Noun {
+///     Noun { target, ..noun }
+/// }
+/// ```
+/// nor copied:
+/// ```compile_fail
+/// use haetae::audit::Permit as Noun;
+/// fn copy(noun: &Noun) -> Noun {
+///     noun.clone()
+/// }
+/// ```
+/// (the same with a noun that may be copied compiles)
+/// ```
+/// use haetae::audit::Target as Noun;
+/// fn copy(noun: &Noun) -> Noun {
+///     noun.clone()
+/// }
+/// ```
+/// nor spent twice:
+/// ```compile_fail
+/// use haetae::audit::Permit;
+/// fn spend(_: Permit) {}
+/// fn twice(permit: Permit, other: Permit) {
+///     spend(permit);
+///     spend(permit);
+/// }
+/// ```
+/// (two permits may be spent)
+/// ```
+/// use haetae::audit::Permit;
+/// fn spend(_: Permit) {}
+/// fn twice(permit: Permit, other: Permit) {
+///     spend(permit);
+///     spend(other);
+/// }
+/// ```
 #[must_use = "a permit that is not used must be ended as not_forwarded"]
 #[derive(Debug)]
 pub struct Permit {
@@ -133,6 +220,9 @@ pub enum RecordError {
     FactsMoved { now: i64 },
     #[error("the record is larger than a leaf may be")]
     TooLarge,
+    /// A digest of the draft is not hex: a fault of ours.
+    #[error("the record cannot be written: {0}")]
+    Malformed(&'static str),
 }
 
 /// How a forwarded request ended, for the `ended` record.
@@ -148,12 +238,38 @@ pub struct Ended {
     pub why: Option<&'static str>,
 }
 
+impl Ended {
+    /// Nothing of the request reached a site.
+    #[must_use]
+    pub const fn not_forwarded(id: Arc<str>, why: &'static str) -> Self {
+        Self::without_traffic(id, How::NotForwarded, why)
+    }
+
+    const fn without_traffic(id: Arc<str>, how: How, why: &'static str) -> Self {
+        let (status, why) = (None, Some(why));
+        Self { id, how, status, bytes_out: 0, bytes_back: 0, duration_ms: 0, why }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     Forwarded,
     Partial,
     NotForwarded,
     UnknownCrash,
+}
+
+impl How {
+    /// The published code, as in the record.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Partial => "partial",
+            Self::NotForwarded => "not_forwarded",
+            Self::UnknownCrash => "unknown_crash",
+        }
+    }
 }
 
 /// A refusal of somebody unknown: aggregated by minute, so that a stranger cannot fill the log.
@@ -164,19 +280,3 @@ pub struct Stranger {
     pub reason: &'static str,
     pub network: String,
 }
-
-// CONTRACT (gate, app, console and cli call exactly this):
-//
-// pub struct Config { .. }                 // lanes, queue, batch, deadlines, signing key path, log origin
-// pub struct Audit { .. }
-// impl Audit {
-//     pub async fn start(config: &Config, pools: Pools, clock: Clock, tracker: &TaskTracker, stop: CancellationToken) -> Result<Self, AuditError>;
-//     /// Returns only after the group commit is durable. Cancel-safe: dropping it leaves an orphan ALLOW, closed as not_forwarded.
-//     pub async fn record(&self, draft: Draft) -> Result<Recorded, RecordError>;
-//     pub fn is_overloaded(&self) -> bool;          // shed before the body is read
-//     pub fn started(&self, id: &Arc<str>, tls_identity: &str);   // off the critical path, bounded
-//     pub fn ended(&self, ended: Ended);
-//     pub fn stranger(&self, stranger: Stranger);
-//     pub fn health(&self) -> Health;               // lanes held, commit lag, projection lag, database settings with causes
-//     pub fn metrics / observer hooks
-// }

@@ -1,1 +1,9 @@
-//! (to be written)
+//! The audit room against a real Postgres: what is confirmed is durable, proven and found again; what is changed behind
+//! its back is named.
+
+mod lab;
+
+mod outage;
+mod rights;
+mod tamper;
+mod writing;

@@ -1,5 +1,8 @@
 //! One test binary. Each module is one topic and opens with what it proves.
 
+// Says to clippy that helpers here are test code too.
+#![cfg(test)]
+
 mod support;
 
 mod arrows;

@@ -173,6 +173,10 @@ impl<'a> Scene<'a> {
             regime.mode == Mode::Transfer && !self.component.regimes.contains(&regime.id)
         });
         let origins = &self.component.origins;
+        if self.component.regimes.is_empty() {
+            // refused as unknown already
+            return Finding::known(false);
+        }
         let unlisted = Finding::any(transfer.filter_map(|regime| regime.territory.as_ref()).map(
             |territory| {
                 Finding::any(origins.iter().map(|origin| {

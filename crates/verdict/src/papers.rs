@@ -37,7 +37,7 @@ impl Scene<'_> {
             .and(|| Finding::known(!ground.suspended))
             .and(|| self.in_scope(kind, ground))
             .and(|| self.details(kind, ground, path))
-            .and(|| qualifier.map_or(Finding::known(true), |wanted| assessed(ground, wanted)))
+            .and(|| qualifier.map_or(Finding::known(true), |wanted| assessed(ground, wanted, path)))
             .and(|| self.begun(ground.valid_from.as_ref(), || at("valid_from")))
             .and(|| self.unended(ground.valid_until.as_ref(), || at("valid_until")))
     }
@@ -262,13 +262,18 @@ impl Scene<'_> {
     }
 }
 
-/// What the assessment kept with a ground says.
-fn assessed(ground: &Ground, wanted: &Qualifier) -> Finding {
-    let tia = ground.details.tia.as_ref();
-    Finding::known(tia.is_some_and(|tia| match wanted {
-        Qualifier::NoProblem => tia.outcome == Some(TiaOutcome::NoProblem),
-        Qualifier::Measure(measure) => tia.measures.iter().any(|own| own == measure),
-    }))
+/// What the assessment kept with a ground says; without one it is unknown.
+fn assessed(ground: &Ground, wanted: &Qualifier, path: &str) -> Finding {
+    let path = |key: &str| format!("{path}.details.{key}");
+    let Some(tia) = &ground.details.tia else { return Finding::unknown(path("tia")) };
+    match wanted {
+        Qualifier::NoProblem => Finding::compare(
+            tia.outcome,
+            |own| own == TiaOutcome::NoProblem,
+            || path("tia.outcome"),
+        ),
+        Qualifier::Measure(measure) => Finding::known(tia.measures.contains(measure)),
+    }
 }
 
 pub(crate) const fn role_name(role: Role) -> &'static str {

@@ -57,3 +57,38 @@ const TWO_CODES: [(&str, &str); 29] = [
     ("US-PR", "PR"),
     ("US-VI", "VI"),
 ];
+
+#[cfg(test)]
+mod tests {
+    //! Proves that a place covers its subdivisions and nothing that only looks like one.
+
+    use super::*;
+
+    #[test]
+    fn a_country_covers_its_subdivisions() {
+        assert!(covers("KR", "KR") && covers("KR", "KR-11") && covers("KR-11", "KR-11"));
+        assert!(
+            !covers("KR-11", "KR")
+                && !covers("KR-1", "KR-11")
+                && !covers("K", "KR")
+                && !covers("KP", "KR")
+        );
+    }
+
+    #[test]
+    fn a_part_with_a_code_of_its_own_is_not_the_country() {
+        assert!(!covers("CN", "CN-HK") && covers("HK", "CN-HK") && covers("CN-HK", "HK"));
+        assert!(!covers("US", "US-PR") && covers("US", "US-VA"));
+    }
+
+    #[test]
+    fn codes_are_upper_case_iso() {
+        for place in ["KR", "KR-11", "FR-IDF", "US-VA", "GB-ENG", "AT-9"] {
+            assert!(is_place(place), "{place}");
+        }
+        for text in ["", "kr", "KOR", "K", "KR-", "KR-1111", "KR_11", "KR-a", "*", "EEA30", "ＫＲ"]
+        {
+            assert!(!is_place(text), "{text}");
+        }
+    }
+}

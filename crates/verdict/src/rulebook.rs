@@ -31,7 +31,8 @@ pub struct Rulebook {
     atoms: Vec<Atom>,
     /// By row: the column `to`, being in force, and `when`.
     literals: Vec<Vec<Literal>>,
-    slices: BTreeMap<(Profile, String, Flow), Slice>,
+    /// By regime; within one by profile and flow ([`place_of`]).
+    slices: BTreeMap<String, Vec<Slice>>,
 }
 
 /// What one cell can touch.
@@ -142,7 +143,7 @@ impl Rulebook {
     }
 
     fn slice(&self, profile: Profile, regime: &str, flow: Flow) -> Option<&Slice> {
-        self.slices.get(&(profile, regime.to_owned(), flow))
+        self.slices.get(regime)?.get(place_of(profile, flow))
     }
 
     fn index(&mut self, problems: &mut Vec<String>) {
@@ -156,29 +157,29 @@ impl Rulebook {
                 problems.push(format!("{name}: {problem}"));
                 Vec::new()
             });
-            for flow in FLOWS.into_iter().filter(|flow| row.flow == "*" || row.flow == flow.name())
-            {
-                self.file(&row, id, flow, &literals);
-            }
+            self.file(&row, id, &literals);
             self.literals.push(literals);
         }
-        for slice in self.slices.values_mut() {
+        for slice in self.slices.values_mut().flatten() {
             slice.symbols.sort_unstable();
             slice.symbols.dedup();
         }
     }
 
     /// Puts a row into every slice that its columns name.
-    fn file(&mut self, row: &Row, id: RowId, flow: Flow, literals: &[Literal]) {
-        let all = self.book.regimes.iter().map(|regime| regime.id.as_str()).chain([NO_REGIME]);
-        let regimes = all.filter(|regime| row.regime == "*" || row.regime == *regime);
-        let keys = regimes.flat_map(|regime| {
-            row.profiles.iter().map(move |profile| (*profile, regime.to_owned(), flow))
-        });
-        for key in keys.collect::<BTreeSet<_>>() {
-            let slice = self.slices.entry(key).or_default();
-            slice.rows.push(id);
-            slice.symbols.extend(literals.iter().map(|literal| literal.symbol));
+    fn file(&mut self, row: &Row, id: RowId, literals: &[Literal]) {
+        let known = self.book.regimes.iter().map(|regime| regime.id.as_str()).chain([NO_REGIME]);
+        let flows = FLOWS.into_iter().filter(|flow| row.flow == "*" || row.flow == flow.name());
+        let places: BTreeSet<usize> = flows
+            .flat_map(|flow| row.profiles.iter().map(move |profile| place_of(*profile, flow)))
+            .collect();
+        for regime in known.filter(|regime| row.regime == "*" || row.regime == *regime) {
+            let slices = self.slices.entry(regime.to_owned()).or_default();
+            slices.resize(slices.len().max(2 * FLOWS.len()), Slice::default());
+            for (_, slice) in slices.iter_mut().enumerate().filter(|(at, _)| places.contains(at)) {
+                slice.rows.push(id);
+                slice.symbols.extend(literals.iter().map(|literal| literal.symbol));
+            }
         }
     }
 
@@ -382,6 +383,11 @@ fn is_known(book: &Book, row: &Row, area: &Area) -> bool {
 fn is_area(book: &Book, regime: &str, name: &str) -> bool {
     let mut groups = book.groups.iter().filter(|group| group.id == name);
     place::is_place(name) || groups.any(|group| group.regime == "*" || group.regime == regime)
+}
+
+/// Where a regime keeps the slice of a profile and a flow.
+const fn place_of(profile: Profile, flow: Flow) -> usize {
+    profile as usize * FLOWS.len() + flow as usize
 }
 
 fn twice<T: Ord + Copy>(ids: impl Iterator<Item = T>) -> BTreeSet<T> {

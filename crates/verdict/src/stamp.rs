@@ -162,3 +162,66 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 const DAY_S: i64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    //! Proves that dates begin and end where law says, and that nothing that is no date is read as one.
+
+    use super::*;
+
+    #[test]
+    fn seoul_midnight_is_fifteen_hours_utc_of_the_day_before() {
+        let seoul = Stamp::parse("2025-09-16T00:00:00+09:00").unwrap();
+        assert_eq!(seoul.starts(), Stamp::parse("2025-09-15T15:00:00Z").unwrap().starts());
+        assert_eq!(seoul.as_str(), "2025-09-16T00:00:00+09:00");
+    }
+
+    #[test]
+    fn a_date_includes_its_day_as_an_end() {
+        let day = Stamp::parse("2026-11-20").unwrap();
+        assert_eq!((day.starts(), day.ends()), (1_795_132_800, 1_795_132_800 + 86_400));
+        let instant = Stamp::parse("2026-11-20T00:00:00.999Z").unwrap();
+        assert_eq!((instant.starts(), instant.ends()), (1_795_132_800, 1_795_132_800));
+    }
+
+    #[test]
+    fn seconds_and_text_are_one() {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "2000-02-29T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+        ] {
+            let stamp = Stamp::parse(text).unwrap();
+            assert_eq!(Stamp::at(stamp.starts()).unwrap().as_str(), text);
+        }
+        assert!(Stamp::at(i64::MAX).is_err() && Stamp::at(i64::MIN).is_err());
+    }
+
+    #[test]
+    fn what_is_no_date_is_refused() {
+        for text in [
+            "",
+            "2026",
+            "2026-11",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-1-1",
+            "20261-01-01",
+            "2026-11-20T",
+            "2026-11-20 00:00:00Z",
+            "2026-11-20T00:00:00",
+            "2026-11-20T24:00:00Z",
+            "2026-11-20T00:00:60Z",
+            "2026-11-20T00:00:00+9",
+            "2026-11-20T00:00:00+09:60",
+            "2026-11-20T00:00:00.Z",
+            "+026-11-20",
+            "２026-11-20",
+            "0000-01-01",
+            "2026-11-20T00:00Z",
+        ] {
+            assert!(Stamp::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What waits becomes one commit: leaves, their tree, the texts that are new. Pure but for randomness.
+//!
+//! *Invariant:* nothing here is durable yet; a batch is either released whole or taken apart again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tlog::{Frontier, Hash, tile};
+use uuid::Uuid;
+
+use super::{
+    AuditError, Proof, RecordError, Text,
+    chance::Pool,
+    leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
+    private::{Private, Salts},
+    queue::{Items, Noted, Request},
+};
+
+/// The right end of a lane. Owned by the task that holds the lane.
+#[derive(Debug, Clone)]
+pub(super) struct Tip {
+    pub lane: u16,
+    pub epoch: u64,
+    pub frontier: Frontier,
+    pub edge: tile::Edge,
+    /// `at` of the last leaf.
+    pub last_ns: i64,
+    /// Fact version that the lane's last `lane_open` or `fact_change` names.
+    pub version: i64,
+    /// The clock went backwards and has not caught up; said once.
+    pub behind: bool,
+}
+
+/// What a lane remembers from batch to batch, and forgets when a commit does not go through.
+#[derive(Debug)]
+pub(super) struct Memory {
+    chance: Pool,
+    salts: Salts,
+    /// Texts known to be durable.
+    texts: HashSet<[u8; 32]>,
+}
+
+/// One commit, ready to be written.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub notices: Vec<Noted>,
+    /// In the order of the last leaves.
+    pub decisions: Vec<Request>,
+    /// C2SP entry bundle.
+    pub leaves: Vec<u8>,
+    spans: Vec<(usize, usize)>,
+    ids: Vec<Uuid>,
+    pub marks: Vec<u8>,
+    pub tree: tlog::Batch,
+    pub tiles: Vec<(tile::Id, Vec<Hash>)>,
+    pub texts: Vec<(&'static str, Arc<Text>)>,
+    pub privates: Vec<Private>,
+    /// The fact version that must be in force at the commit; none when there is no decision.
+    pub expected: Option<i64>,
+    /// The lane after this batch.
+    pub tip: Tip,
+}
+
+/// A batch that is durable and signed: what receipts are made from.
+#[derive(Debug)]
+pub(super) struct Committed {
+    leaves: Vec<u8>,
+    spans: Vec<(usize, usize)>,
+    tree: tlog::Batch,
+    /// The signed checkpoint of the tree after this batch.
+    note: String,
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        Self { chance: Pool::new(), salts: Salts::default(), texts: HashSet::new() }
+    }
+
+    /// After a commit that did not (or may not) have gone through, and on a new connection: nothing is known durable.
+    pub fn forget(&mut self) {
+        self.salts.clear();
+        self.texts.clear();
+    }
+
+    fn is_new(&mut self, text: &Text) -> bool {
+        if self.texts.len() >= TEXTS_MAX {
+            self.texts.clear();
+        }
+        self.texts.insert(text.digest)
+    }
+}
+
+/// Makes a batch of what was taken. `in_force` is the fact version last seen. What does not fit comes back.
+pub(super) fn build(
+    tip: &Tip,
+    items: Items,
+    in_force: i64,
+    now_ns: i64,
+    memory: &mut Memory,
+) -> Result<(Option<Batch>, Items), AuditError> {
+    let judged_under = items.decisions.iter().map(|request| request.decision.draft.fact_version);
+    let version = judged_under.fold(in_force, i64::max);
+    memory.salts.turn(now_ns.max(tip.last_ns));
+    let mut under_way = UnderWay::new(tip, now_ns, memory);
+    under_way.clock()?;
+    if version != tip.version {
+        under_way.notice(&Notice::FactChange { version, previous: tip.version })?;
+        under_way.tip.version = version;
+    }
+    let mut rest = Items::default();
+    for noted in items.notices {
+        if under_way.is_full() {
+            rest.notices.push(noted);
+        } else {
+            under_way.notice(&noted.notice)?;
+            under_way.notices.push(noted);
+        }
+    }
+    for request in items.decisions {
+        if under_way.is_full() {
+            rest.decisions.push(request);
+        } else {
+            under_way.decision(request, version)?;
+        }
+    }
+    Ok((under_way.finish(version), rest))
+}
+
+/// A batch while leaves are added.
+struct UnderWay<'m> {
+    memory: &'m mut Memory,
+    now_ns: i64,
+    tip: Tip,
+    notices: Vec<Noted>,
+    decisions: Vec<Request>,
+    leaves: Vec<u8>,
+    spans: Vec<(usize, usize)>,
+    ids: Vec<Uuid>,
+    texts: Vec<(&'static str, Arc<Text>)>,
+    text_bytes: usize,
+    privates: Vec<Private>,
+}
+
+impl<'m> UnderWay<'m> {
+    fn new(tip: &Tip, now_ns: i64, memory: &'m mut Memory) -> Self {
+        Self {
+            memory,
+            now_ns,
+            tip: tip.clone(),
+            notices: Vec::new(),
+            decisions: Vec::new(),
+            leaves: Vec::new(),
+            spans: Vec::new(),
+            ids: Vec::new(),
+            texts: Vec::new(),
+            text_bytes: 0,
+            privates: Vec::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.leaves.len() >= BATCH_BYTES_MAX || self.text_bytes >= TEXT_BYTES_MAX
+    }
+
+    /// Says once that the clock is behind the log; records are clamped until it has caught up.
+    fn clock(&mut self) -> Result<(), AuditError> {
+        let behind = self.tip.last_ns.saturating_sub(self.now_ns);
+        if behind <= CLOCK_TOLERANCE_NS {
+            self.tip.behind = false;
+        } else if !self.tip.behind {
+            self.tip.behind = true;
+            let behind_ns = behind.unsigned_abs();
+            self.notice(&Notice::Clock { seen_ns: self.now_ns, behind_ns })?;
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: &Notice) -> Result<(), AuditError> {
+        let stamp = self.stamp()?;
+        let start = self.begin();
+        leaf::notice(&mut self.leaves, &stamp, notice);
+        self.end(start, &stamp, tlog::bundle::LEAF_MAX);
+        Ok(())
+    }
+
+    fn decision(&mut self, request: Request, version: i64) -> Result<(), AuditError> {
+        let draft = &request.decision.draft;
+        let stamp = self.stamp()?;
+        let outlived = draft.valid_until.is_some_and(|until| until <= stamp.at_ns.div_euclid(NS));
+        if draft.fact_version != version || outlived {
+            refuse(request, RecordError::FactsMoved { now: version });
+            return Ok(());
+        }
+        if request.reply.is_closed() {
+            return Ok(()); // nobody waits any more: not recorded, not forwarded
+        }
+        let who = self.who(&request.decision)?;
+        let start = self.begin();
+        leaf::decision(&mut self.leaves, &stamp, &request.decision, &who);
+        if !self.end(start, &stamp, DECISION_BYTES_MAX) {
+            refuse(request, RecordError::TooLarge);
+            return Ok(());
+        }
+        let draft = &request.decision.draft;
+        let named = [("facts", &draft.facts), ("detail", &draft.detail), ("bundle", &draft.bundle)];
+        for (kind, text) in named {
+            if self.memory.is_new(text) {
+                self.text_bytes += text.bytes.len();
+                self.texts.push((kind, Arc::clone(text)));
+            }
+        }
+        self.decisions.push(request);
+        Ok(())
+    }
+
+    fn who(&mut self, decision: &Decision) -> Result<Who, AuditError> {
+        let draft = &decision.draft;
+        let (salts, fresh) = (&mut self.memory.salts, &mut self.privates);
+        let actor = salts.digest("actor", &draft.org, &draft.actor, fresh)?;
+        let certificate = draft.certificate_id.as_ref().filter(|id| **id != draft.actor);
+        let certificate =
+            certificate.map(|id| salts.digest("certificate", &draft.org, id, fresh)).transpose()?;
+        Ok(Who { actor, certificate })
+    }
+
+    /// The next place in the lane. Not taken before [`UnderWay::end`] says so.
+    fn stamp(&mut self) -> Result<Stamp, AuditError> {
+        let at_ns = self.now_ns.max(self.tip.last_ns.saturating_add(1));
+        let millis = u64::try_from(at_ns / 1_000_000).unwrap_or(0);
+        let chance = self.memory.chance.take::<10>()?;
+        Ok(Stamp {
+            lane: self.tip.lane,
+            index: self.tip.frontier.size() + self.spans.len() as u64,
+            epoch: self.tip.epoch,
+            at_ns,
+            id: uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid(),
+            nonce: self.memory.chance.take()?,
+        })
+    }
+
+    fn begin(&mut self) -> usize {
+        let start = self.leaves.len();
+        self.leaves.extend_from_slice(&[0, 0]);
+        start
+    }
+
+    /// Takes the place, or the leaf back when it is too long.
+    fn end(&mut self, start: usize, stamp: &Stamp, bytes_max: usize) -> bool {
+        let (from, to) = (start + 2, self.leaves.len());
+        let length =
+            u16::try_from(to - from).ok().filter(|length| usize::from(*length) <= bytes_max);
+        let Some(length) = length else {
+            self.leaves.truncate(start);
+            return false;
+        };
+        if let Some(prefix) = self.leaves.get_mut(start..from) {
+            prefix.copy_from_slice(&length.to_be_bytes());
+        }
+        self.spans.push((from, to));
+        self.ids.push(stamp.id);
+        self.tip.last_ns = stamp.at_ns;
+        true
+    }
+
+    fn finish(mut self, version: i64) -> Option<Batch> {
+        if self.spans.is_empty() {
+            return None;
+        }
+        let leaf = |span: &(usize, usize)| self.leaves.get(span.0..span.1).unwrap_or_default();
+        let hashes: Vec<Hash> = self.spans.iter().map(|span| Hash::leaf(leaf(span))).collect();
+        let marks = hashes.iter().filter_map(|hash| hash.0.first_chunk::<MARK_BYTES>()).flatten();
+        let marks = marks.copied().collect();
+        let tree = self.tip.frontier.append_batch(&hashes);
+        let tiles = self.tip.edge.append(&hashes);
+        self.tip.frontier = tree.frontier().clone();
+        // Two lanes that write the same new texts must do so in the same order, or they could wait for each other.
+        self.texts.sort_unstable_by_key(|(_, text)| text.digest);
+        self.privates.sort_unstable_by_key(|private| private.digest);
+        Some(Batch {
+            expected: (!self.decisions.is_empty()).then_some(version),
+            notices: self.notices,
+            decisions: self.decisions,
+            leaves: self.leaves,
+            spans: self.spans,
+            ids: self.ids,
+            marks,
+            tree,
+            tiles,
+            texts: self.texts,
+            privates: self.privates,
+            tip: self.tip,
+        })
+    }
+}
+
+impl Batch {
+    pub fn records(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Takes an unwritten batch apart. Decisions judged under another version than `version` are refused.
+    pub fn unwritten(self, version: Option<i64>) -> Items {
+        let Self { notices, decisions, .. } = self;
+        let (stay, moved): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|request| {
+            version.is_none_or(|now| request.decision.draft.fact_version == now)
+        });
+        let now = version.unwrap_or_default();
+        moved.into_iter().for_each(|request| refuse(request, RecordError::FactsMoved { now }));
+        Items { notices, decisions: stay }
+    }
+
+    /// A durable batch with its signed checkpoint: what receipts need, and the decisions with their places and ids.
+    pub fn committed(self, note: String) -> (Committed, Vec<(usize, Uuid, Request)>) {
+        let Self { decisions, leaves, spans, ids, tree, .. } = self;
+        let first = ids.len() - decisions.len();
+        let places = ids.into_iter().enumerate().skip(first).zip(decisions);
+        let placed = places.map(|((place, id), request)| (place, id, request)).collect();
+        (Committed { leaves, spans, tree, note }, placed)
+    }
+}
+
+impl Committed {
+    /// The proof of the record at `place` of the batch.
+    pub fn proof(&self, place: usize, id: &Arc<str>) -> Option<Proof> {
+        let (from, to) = *self.spans.get(place)?;
+        let index = self.tree.first_index() + place as u64;
+        let receipt = tlog::receipt::write(index, &self.tree.proof(place)?, &self.note);
+        Some(Proof {
+            id: Arc::clone(id),
+            leaf_base64: STANDARD.encode(self.leaves.get(from..to)?),
+            receipt_base64: STANDARD.encode(receipt),
+        })
+    }
+}
+
+/// Tells who waits that nothing was recorded; nobody may wait any more.
+pub(super) fn refuse(request: Request, cause: RecordError) {
+    let _ = request.reply.send(Err(cause));
+}
+
+/// Bytes of leaf hash that are kept beside each leaf to name one that was changed.
+pub(super) const MARK_BYTES: usize = 8;
+const NS: i64 = 1_000_000_000;
+/// Clamped records run ahead of the clock by 1 ns each: a batch of 1,024 by a microsecond.
+const CLOCK_TOLERANCE_NS: i64 = 1_000_000;
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// New texts of one commit: a detail is 3 to 170 kB, and they repeat.
+const TEXT_BYTES_MAX: usize = 8 << 20;
+/// 32 bytes each: 4 MB a lane with the table's overhead.
+const TEXTS_MAX: usize = 65_536;

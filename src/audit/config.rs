@@ -1,0 +1,100 @@
+//! The room's part of the configuration, and why it could not start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the deployment's log, a URL without scheme; a lane is `<origin>/<number>`. It can never change.
+    pub origin: String,
+    /// PKCS#8 PEM with the Ed25519 key that signs checkpoints.
+    pub key_file: PathBuf,
+    /// Lanes of the deployment, 1 to 16. May grow, never shrink.
+    pub lanes: u16,
+    /// Lanes that this process may hold at once: `lanes` for a single process, a share of them for each replica.
+    pub lanes_held_max: u16,
+    /// Decisions that may wait for a commit; more are refused.
+    pub queue_max: usize,
+    /// How long a request waits for its record.
+    pub record_ms_max: u64,
+    /// How long a commit may take before its connection is given up and its outcome looked up.
+    pub commit_ms_max: u64,
+    /// Role that every session takes; the connecting user must be a member. Empty: stay the connecting user.
+    pub role: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            origin: "haetae.example/log".to_owned(),
+            key_file: PathBuf::from("log.key"),
+            lanes: 2,
+            lanes_held_max: LANES_MAX,
+            queue_max: 8_192,
+            record_ms_max: 1_800,
+            commit_ms_max: 2_000,
+            role: "haetae_gateway".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// The files it names, for whoever knows from which directory relative ones are meant.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.key_file)
+    }
+
+    pub(super) fn check(&self) -> Result<(), AuditError> {
+        let role_ok = self.role.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if self.lanes == 0 || self.lanes > LANES_MAX {
+            return Err(AuditError::Config("`lanes` must be between 1 and 16"));
+        }
+        if self.lanes_held_max == 0 {
+            return Err(AuditError::Config("`lanes_held_max` must be at least 1"));
+        }
+        if self.queue_max == 0 || self.record_ms_max == 0 || self.commit_ms_max == 0 {
+            return Err(AuditError::Config(
+                "`queue_max`, `record_ms_max` and `commit_ms_max` must not be 0",
+            ));
+        }
+        if !role_ok {
+            return Err(AuditError::Config("`role` may hold only letters, digits and `_`"));
+        }
+        Ok(())
+    }
+
+    pub(super) const fn record_deadline(&self) -> Duration {
+        Duration::from_millis(self.record_ms_max)
+    }
+
+    pub(super) const fn commit_deadline(&self) -> Duration {
+        Duration::from_millis(self.commit_ms_max)
+    }
+}
+
+/// Why the room could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("the audit configuration is not usable: {0}")]
+    Config(&'static str),
+    #[error(
+        "the log's signing key cannot be read from `{path}`: {cause}; make one with `haetae keygen`"
+    )]
+    Key { path: String, cause: String },
+    #[error("`{origin}` cannot name a log: {cause}")]
+    Origin { origin: String, cause: tlog::key::KeyError },
+    #[error("the operating system gives no random bytes")]
+    Chance,
+    #[error("the audit database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the audit database holds what this program does not understand: {0}")]
+    Content(String),
+    #[error("writing: {0}")]
+    Write(#[from] std::io::Error),
+}
+
+/// A lane is one connection and one head row; measured gains end near 8.
+const LANES_MAX: u16 = 16;

@@ -1,0 +1,309 @@
+//! The log as one file that can be verified without us: docs/record.md, "The export file".
+//!
+//! *Invariant:* one snapshot; what is stored goes out as it is stored, so that the reader sees what we see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use sqlx::{PgConnection, PgPool};
+use tlog::{Frontier, Hash, tile};
+
+use super::{
+    AuditError, instant,
+    row::{Leaf, Row},
+    verify::store::{self, HeadState, StoredBatch, StoredCheckpoint},
+};
+
+/// Which part of the log: everything by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Range {
+    pub lane: Option<u16>,
+    /// First index, in each lane.
+    pub from: Option<u64>,
+    /// Index after the last one; taken up to the next published checkpoint.
+    pub to: Option<u64>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exported {
+    pub lines: u64,
+    pub vkeys: u64,
+    pub checkpoints: u64,
+    pub tiles: u64,
+    pub texts: u64,
+    pub leaves: u64,
+    pub rows: u64,
+    /// Records that no published checkpoint covers yet; they are not in the file.
+    pub uncovered: u64,
+}
+
+/// Writes the log, or a part of it. `created_ns` is the present time.
+pub async fn export<W: Write>(
+    pool: &PgPool,
+    range: Range,
+    created_ns: i64,
+    out: W,
+) -> Result<Exported, AuditError> {
+    let mut snapshot = store::snapshot(pool).await?;
+    let mut file = File { out, digest: Sha256::new(), done: Exported::default() };
+    let mut lanes = Vec::new();
+    for head in store::heads(&mut snapshot).await? {
+        if range.lane.is_none_or(|lane| lane == head.lane) {
+            lanes.push(Lane::new(&mut snapshot, head, range).await?);
+        }
+    }
+    file.done.uncovered = lanes.iter().map(|lane| lane.head.size.saturating_sub(lane.to)).sum();
+    file.line(&json!({
+        "type": "header", "format": "haetae-export", "v": 1, "build": BUILD,
+        "created": instant::text(created_ns), "lanes": lanes.iter().map(Lane::header).collect::<Vec<_>>(),
+    }))?;
+    for lane in &lanes {
+        file.vkeys(lane)?;
+    }
+    for lane in &lanes {
+        file.checkpoints(lane)?;
+    }
+    for lane in &lanes {
+        let tiles = store::tiles(&mut snapshot, lane.head.lane).await?;
+        file.tiles(lane, &tiles)?;
+    }
+    let mut texts = BTreeSet::new();
+    for lane in &lanes {
+        lane.texts(&mut snapshot, &mut texts).await?;
+    }
+    for digest in texts {
+        // A text that is gone is not in the file: the reader names it.
+        if let Some((kind, bytes)) = store::text(&mut snapshot, &digest).await? {
+            file.text(&digest, &kind, &bytes)?;
+        }
+    }
+    for lane in &lanes {
+        file.leaves(&mut snapshot, lane).await?;
+    }
+    file.end()
+}
+
+/// The newest published checkpoint of each lane, as a signed note.
+pub async fn checkpoints(pool: &PgPool) -> Result<Vec<String>, AuditError> {
+    let mut snapshot = store::snapshot(pool).await?;
+    let mut notes = Vec::new();
+    for head in store::heads(&mut snapshot).await? {
+        let mut stored = store::checkpoints(&mut snapshot, head.lane).await?;
+        notes.extend(stored.pop().map(|newest| newest.note));
+    }
+    Ok(notes)
+}
+
+/// A lane's part: leaves with `from` <= index < `to`, all under `checkpoints`.
+struct Lane {
+    head: HeadState,
+    from: u64,
+    to: u64,
+    left: Vec<Hash>,
+    checkpoints: Vec<StoredCheckpoint>,
+}
+
+impl Lane {
+    async fn new(
+        connection: &mut PgConnection,
+        head: HeadState,
+        range: Range,
+    ) -> Result<Self, AuditError> {
+        let mut checkpoints = store::checkpoints(connection, head.lane).await?;
+        let wanted = range.to.unwrap_or(u64::MAX);
+        let covering = checkpoints.iter().map(|one| one.size).find(|size| *size >= wanted);
+        let to = covering.or_else(|| checkpoints.last().map(|one| one.size)).unwrap_or(0);
+        let from = range.from.unwrap_or(0).min(to);
+        checkpoints.retain(|one| one.size > from && one.size <= to);
+        let left = left(connection, head.lane, from).await?;
+        Ok(Self { head, from, to, left, checkpoints })
+    }
+
+    fn header(&self) -> Value {
+        let left: Vec<String> = self.left.iter().map(Hash::to_string).collect();
+        json!({
+            "lane": self.head.lane, "origin": self.head.origin, "from": self.from, "to": self.to,
+            "projected": self.head.projected.clamp(self.from, self.to), "left": left,
+        })
+    }
+
+    /// The leaves of this part, batch by batch.
+    async fn page(
+        &self,
+        connection: &mut PgConnection,
+        next: u64,
+    ) -> Result<Vec<StoredBatch>, AuditError> {
+        let start = match next == self.from {
+            true => store::batch_of(connection, self.head.lane, next).await?,
+            false => next,
+        };
+        let mut batches = store::batches(connection, self.head.lane, start, BATCHES).await?;
+        batches.retain(|batch| batch.first < self.to);
+        Ok(batches)
+    }
+
+    /// Digests of the texts that decisions of this part name.
+    async fn texts(
+        &self,
+        connection: &mut PgConnection,
+        texts: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<(), AuditError> {
+        let mut next = self.from;
+        loop {
+            let page = self.page(connection, next).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            next = (last.first + last.count).max(next + 1);
+            for (_, leaf, _) in page.iter().flat_map(|batch| self.leaves(batch)) {
+                let Ok(leaf) = Leaf::read(leaf) else { continue };
+                let named = [leaf.facts, leaf.detail, leaf.bundle].into_iter().flatten();
+                texts.extend(
+                    named.filter_map(|text| text.parse::<Hash>().ok()).map(|hash| hash.0.to_vec()),
+                );
+            }
+        }
+    }
+
+    /// Index, bytes and mark of the leaves of a batch that belong to this part.
+    fn leaves<'b>(&self, batch: &'b StoredBatch) -> Vec<(u64, &'b [u8], &'b [u8])> {
+        let leaves = tlog::bundle::leaves(&batch.leaves).flatten();
+        let marked = (batch.first..).zip(leaves).zip(batch.marks.chunks(super::batch::MARK_BYTES));
+        let all = marked.map(|((index, leaf), mark)| (index, leaf, mark));
+        all.filter(|(index, ..)| (self.from..self.to).contains(index)).collect()
+    }
+}
+
+/// The file under way.
+struct File<W> {
+    out: W,
+    digest: Sha256,
+    done: Exported,
+}
+
+impl<W: Write> File<W> {
+    fn line(&mut self, line: &Value) -> Result<(), AuditError> {
+        let mut bytes =
+            verdict::canonical(line).map_err(|cause| AuditError::Content(cause.to_string()))?;
+        bytes.push(b'\n');
+        self.digest.update(&bytes);
+        self.out.write_all(&bytes)?;
+        self.done.lines += 1;
+        Ok(())
+    }
+
+    fn vkeys(&mut self, lane: &Lane) -> Result<(), AuditError> {
+        let keys: BTreeSet<&str> = lane.checkpoints.iter().map(|one| one.vkey.as_str()).collect();
+        for vkey in keys {
+            self.done.vkeys += 1;
+            self.line(&json!({"type": "vkey", "lane": lane.head.lane, "vkey": vkey}))?;
+        }
+        Ok(())
+    }
+
+    fn checkpoints(&mut self, lane: &Lane) -> Result<(), AuditError> {
+        for one in &lane.checkpoints {
+            self.done.checkpoints += 1;
+            let lane = lane.head.lane;
+            self.line(
+                &json!({"type": "checkpoint", "lane": lane, "size": one.size, "note": one.note}),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn tiles(&mut self, lane: &Lane, tiles: &[((u8, u64), Vec<u8>)]) -> Result<(), AuditError> {
+        for ((level, n), hashes) in tiles {
+            // 256^(level + 1) leaves lie below a full tile.
+            let below =
+                u64::from(tile::WIDTH).checked_pow(u32::from(*level) + 1).unwrap_or(u64::MAX);
+            let (first, end) = (n.saturating_mul(below), n.saturating_add(1).saturating_mul(below));
+            if first < lane.from || end > lane.to {
+                continue;
+            }
+            self.done.tiles += 1;
+            let hashes = STANDARD.encode(hashes);
+            self.line(&json!({"type": "tile", "lane": lane.head.lane, "level": level, "n": n, "hashes": hashes}))?;
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, digest: &[u8], kind: &str, bytes: &[u8]) -> Result<(), AuditError> {
+        self.done.texts += 1;
+        let (digest, bytes) = (STANDARD.encode(digest), STANDARD.encode(bytes));
+        self.line(&json!({"type": "text", "kind": kind, "digest": digest, "bytes": bytes}))
+    }
+
+    async fn leaves(
+        &mut self,
+        connection: &mut PgConnection,
+        lane: &Lane,
+    ) -> Result<(), AuditError> {
+        let mut next = lane.from;
+        loop {
+            let page = lane.page(connection, next).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            let end = last.first + last.count;
+            let projected = (next, end.min(lane.to).min(lane.head.projected));
+            let rows = store::rows(connection, lane.head.lane, projected).await?;
+            let mut rows: BTreeMap<i64, Row> =
+                rows.into_iter().map(|row| (row.place().index, row)).collect();
+            for (index, leaf, mark) in page.iter().flat_map(|batch| lane.leaves(batch)) {
+                self.done.leaves += 1;
+                let (bytes, mark) = (STANDARD.encode(leaf), STANDARD.encode(mark));
+                self.line(&json!({
+                    "type": "leaf", "lane": lane.head.lane, "index": index, "mark": mark, "bytes": bytes,
+                }))?;
+                if let Some(row) = i64::try_from(index).ok().and_then(|index| rows.remove(&index)) {
+                    self.done.rows += 1;
+                    self.line(&json!({"type": "row", "row": row.json()}))?;
+                }
+            }
+            next = end.max(next + 1);
+        }
+    }
+
+    fn end(mut self) -> Result<Exported, AuditError> {
+        let done = self.done;
+        let sha256 = STANDARD.encode(self.digest.clone().finalize());
+        self.line(&json!({
+            "type": "end", "lines": done.lines, "vkeys": done.vkeys, "checkpoints": done.checkpoints,
+            "tiles": done.tiles, "texts": done.texts, "leaves": done.leaves, "rows": done.rows, "sha256": sha256,
+        }))?;
+        self.out.flush()?;
+        Ok(self.done)
+    }
+}
+
+/// The roots of the perfect subtrees of the first `size` leaves, largest first.
+async fn left(
+    connection: &mut PgConnection,
+    lane: u16,
+    size: u64,
+) -> Result<Vec<Hash>, AuditError> {
+    let mut frontier = Frontier::new();
+    while frontier.size() < size {
+        let batches = store::batches(connection, lane, frontier.size(), BATCHES).await?;
+        let before = frontier.size();
+        for batch in &batches {
+            let missing = size.saturating_sub(batch.first);
+            let leaves = tlog::bundle::leaves(&batch.leaves).flatten();
+            let leaves = leaves.take(usize::try_from(missing).unwrap_or(usize::MAX));
+            leaves.for_each(|leaf| frontier.append(Hash::leaf(leaf)));
+        }
+        if frontier.size() == before {
+            return Err(AuditError::Content(format!(
+                "lane {lane} has a gap at {before}: export from 0"
+            )));
+        }
+    }
+    let bytes = frontier.to_bytes();
+    let peaks = bytes.get(size_of::<u64>()..).and_then(Hash::many);
+    Ok(peaks.unwrap_or_default())
+}
+
+const BUILD: &str = concat!("haetae ", env!("CARGO_PKG_VERSION"));
+/// Batches in memory at once: at most 64 MiB.
+const BATCHES: i64 = 64;

@@ -1,0 +1,132 @@
+//! How the room is: lanes held, what waits, whether the database keeps what it is told to keep.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tlog::VerifierKey;
+use tokio::sync::watch;
+
+/// For /readyz. Ready: at least one lane is held and there is no cause against it.
+#[derive(Debug, Clone)]
+pub struct Health {
+    pub ready: bool,
+    /// Why it is not ready, each a sentence for the operator.
+    pub causes: Vec<String>,
+    pub lanes: Vec<LaneHealth>,
+    pub waiting_decisions: usize,
+    pub waiting_notices: usize,
+    pub last_commit: Duration,
+    /// Records that are committed but not yet in the query tables.
+    pub projection_lag: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneHealth {
+    pub lane: u16,
+    pub held: bool,
+    /// Tree size after the last commit of this process.
+    pub size: u64,
+    /// Why it is not held.
+    pub cause: Option<String>,
+}
+
+/// What the lanes' tasks say of themselves, and what was last seen of the database.
+#[derive(Debug)]
+pub(super) struct Board {
+    lanes: Mutex<Vec<Seen>>,
+    held: watch::Sender<usize>,
+    database: Mutex<Vec<String>>,
+}
+
+#[derive(Debug, Clone)]
+struct Seen {
+    health: LaneHealth,
+    signed: Option<Signed>,
+}
+
+/// The newest checkpoint of a lane.
+#[derive(Debug, Clone)]
+pub(super) struct Signed {
+    pub lane: u16,
+    pub size: u64,
+    pub note: String,
+    pub vkey: String,
+}
+
+impl Board {
+    pub fn new(lanes: u16) -> Self {
+        let seen = |lane| Seen {
+            health: LaneHealth { lane, held: false, size: 0, cause: Some("starting".to_owned()) },
+            signed: None,
+        };
+        Self {
+            lanes: Mutex::new((0..lanes).map(seen).collect()),
+            held: watch::Sender::new(0),
+            database: Mutex::new(vec!["the database was not yet looked at".to_owned()]),
+        }
+    }
+
+    pub fn held(&self, lane: u16) {
+        self.change(lane, |seen| (seen.health.held, seen.health.cause) = (true, None));
+    }
+
+    pub fn lost(&self, lane: u16, cause: String) {
+        self.change(lane, |seen| (seen.health.held, seen.health.cause) = (false, Some(cause)));
+    }
+
+    pub fn stopped(&self, lane: u16) {
+        self.lost(lane, "stopped".to_owned());
+    }
+
+    pub fn grew(&self, lane: u16, size: u64, note: &str, key: &VerifierKey) {
+        self.change(lane, |seen| {
+            seen.health.size = size;
+            seen.signed = Some(Signed { lane, size, note: note.to_owned(), vkey: key.to_string() });
+        });
+    }
+
+    pub fn lanes_held(&self) -> usize {
+        *self.held.borrow()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<usize> {
+        self.held.subscribe()
+    }
+
+    pub fn signed(&self) -> Vec<Signed> {
+        self.lock().iter().filter_map(|seen| seen.signed.clone()).collect()
+    }
+
+    pub fn lanes(&self) -> Vec<LaneHealth> {
+        self.lock().iter().map(|seen| seen.health.clone()).collect()
+    }
+
+    pub fn database(&self, causes: Vec<String>) {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = causes;
+    }
+
+    /// Everything that speaks against readiness.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.lanes_held() == 0 {
+            let each = self.lanes().into_iter();
+            let each = each.map(|lane| (lane.lane, lane.cause.unwrap_or_default()));
+            causes.extend(each.map(|(lane, cause)| format!("lane {lane} is not held: {cause}")));
+        }
+        causes
+    }
+
+    fn change(&self, lane: u16, change: impl FnOnce(&mut Seen)) {
+        let mut lanes = self.lock();
+        if let Some(seen) = lanes.get_mut(usize::from(lane)) {
+            change(seen);
+        }
+        let held = lanes.iter().filter(|seen| seen.health.held).count();
+        drop(lanes);
+        self.held.send_if_modified(|now| std::mem::replace(now, held) != held);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

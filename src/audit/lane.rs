@@ -1,0 +1,340 @@
+//! One lane: claim it, commit what waits, release who waits; lose it and claim it again.
+//!
+//! *Invariant:* nothing is signed and nobody is released before the commit returned, or was found in the log afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tlog::{Checkpoint, Hash, Signer as _, SigningKey};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    Ended, How, RecordError,
+    batch::{self, Batch, Memory, Tip},
+    leaf::Notice,
+    queue::{Delivery, Items, Request},
+    recorder::Shared,
+    store::{self, Claim, Commit},
+};
+
+/// A lane that this process works on, held or not. Owned by its task.
+pub(super) struct Lane {
+    number: u16,
+    shared: Arc<Shared>,
+    signer: SigningKey,
+    memory: Memory,
+    /// A batch whose commit got no answer.
+    unknown: Option<Batch>,
+    /// Size and root after the last commit that we know of: the database may never be behind it.
+    high: (u64, Hash),
+    /// The epoch under which we held it last; 0 for never.
+    last_epoch: u64,
+}
+
+/// A lane while it is ours.
+struct Held {
+    connection: PgConnection,
+    tip: Tip,
+    /// Fact version as the database said it last.
+    in_force: i64,
+}
+
+/// Why a lane is no longer worked on, or not for the moment.
+enum Left {
+    /// Asked to stop; everything that waited is written and the lane is closed.
+    Stopped,
+    /// Lost for now: claim it again.
+    Lost(String),
+    /// The database contradicts what was committed. Never to be signed again by us.
+    Dead(String),
+}
+
+impl Lane {
+    pub fn new(number: u16, shared: Arc<Shared>, signer: SigningKey) -> Self {
+        Self {
+            number,
+            shared,
+            signer,
+            memory: Memory::new(),
+            unknown: None,
+            high: (0, Hash::EMPTY),
+            last_epoch: 0,
+        }
+    }
+
+    /// Until the room is told to stop. Reconnects by itself, at most `BACKOFF_MAX` after the database is back.
+    pub async fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let Some(seat) = shared.seat().await else { return };
+            let left = match self.take().await {
+                Ok(Some(mut held)) => {
+                    backoff = BACKOFF_MIN;
+                    self.serve(&mut held).await
+                }
+                Ok(None) => Left::Lost("another replica holds it".to_owned()),
+                Err(left) => left,
+            };
+            drop(seat);
+            let cause = match left {
+                Left::Stopped => return shared.board.stopped(self.number),
+                Left::Dead(cause) => {
+                    tracing::error!(
+                        lane = self.number,
+                        cause,
+                        "a lane is dead: it is not signed again"
+                    );
+                    return shared.board.lost(self.number, cause);
+                }
+                Left::Lost(cause) => cause,
+            };
+            tracing::warn!(lane = self.number, cause, "a lane is not held");
+            shared.board.lost(self.number, cause);
+            let stopped = shared.stop.cancelled();
+            if timeout(backoff, stopped).await.is_ok() {
+                return self.give_up();
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Connects, claims, settles what was left open, and opens the epoch. `None`: another replica has it.
+    async fn take(&mut self) -> Result<Option<Held>, Left> {
+        let within = |what| move |_| Left::Lost(format!("no answer from the database: {what}"));
+        let connection = timeout(CONNECT_MAX, self.connect()).await.map_err(within("connect"))?;
+        let Some(mut connection) = connection.map_err(lost)? else { return Ok(None) };
+        let claim = store::claim(&mut connection, self.number, self.shared.identity.instance);
+        let claim = timeout(CLAIM_MAX, claim).await.map_err(within("claim"))?;
+        let claim = claim.map_err(|cause| Left::Lost(cause.to_string()))?;
+        self.memory.forget();
+        self.last_epoch = claim.tip.epoch;
+        timeout(CLAIM_MAX, self.settle(&mut connection, &claim))
+            .await
+            .map_err(within("look up"))??;
+        self.check(&claim)?;
+        let open = Notice::LaneOpen {
+            origin: claim.origin.clone(),
+            key: self.signer.verifier().to_string(),
+            version: claim.tip.version,
+            root: claim.root.0,
+        };
+        let in_force = claim.tip.version;
+        let mut held = Held { connection, tip: claim.tip, in_force };
+        let opening = Items { notices: vec![open.into()], decisions: Vec::new() };
+        self.commit(&mut held, opening).await?;
+        tracing::info!(lane = self.number, epoch = held.tip.epoch, "a lane is held");
+        Ok(Some(held))
+    }
+
+    async fn connect(&self) -> Result<Option<PgConnection>, sqlx::Error> {
+        let shared = &self.shared;
+        let mut connection = store::connect(&shared.options, &shared.identity).await?;
+        let origin = self.signer.verifier().name();
+        let ours = store::may_claim(&mut connection, self.number, origin, self.last_epoch).await?;
+        Ok(ours.then_some(connection))
+    }
+
+    /// The batch whose answer was lost: released if it is in the log, put back if it is not. After the claim the old
+    /// epoch can write no more, so "not there" stays true.
+    async fn settle(&mut self, connection: &mut PgConnection, claim: &Claim) -> Result<(), Left> {
+        let Some(batch) = &self.unknown else { return Ok(()) };
+        let written = store::holds(connection, batch).await.map_err(lost)?;
+        let size = claim.tip.frontier.size();
+        let agrees = size > batch.tree.size()
+            || (size == batch.tree.size() && claim.root == batch.tree.root());
+        let Some(batch) = self.unknown.take() else { return Ok(()) };
+        if written && agrees {
+            self.release(batch);
+        } else {
+            self.shared.queue.put_back(batch.unwritten(None));
+        }
+        Ok(())
+    }
+
+    /// A database that is behind what we committed, or behind a published checkpoint, was rolled back.
+    fn check(&self, claim: &Claim) -> Result<(), Left> {
+        let size = claim.tip.frontier.size();
+        let (known, root) = self.high;
+        let (number, published) = (self.number, claim.published);
+        if size < known || (size == known && claim.root != root) {
+            return Err(Left::Dead(format!(
+                "the database was rolled back: lane {number} had {known} records, now {size}"
+            )));
+        }
+        if size < published {
+            return Err(Left::Dead(format!(
+                "the database was rolled back: lane {number} has {size} records, a checkpoint says {published}"
+            )));
+        }
+        if claim.origin != self.signer.verifier().name() {
+            return Err(Left::Dead(format!(
+                "lane {number} belongs to `{}`: set `origin` to it without the lane number",
+                claim.origin
+            )));
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, held: &mut Held) -> Left {
+        self.shared.board.held(self.number);
+        loop {
+            let step = if self.shared.stop.is_cancelled() {
+                self.close(held).await
+            } else {
+                self.step(held).await
+            };
+            if let Err(left) = step {
+                return left;
+            }
+        }
+    }
+
+    /// Waits for work and commits it; pings while there is none, so that a dead connection is noticed before a request.
+    async fn step(&mut self, held: &mut Held) -> Result<(), Left> {
+        let items = self.shared.queue.take();
+        if !items.is_empty() {
+            return self.commit(held, items).await;
+        }
+        tokio::select! {
+            () = self.shared.queue.wait() => Ok(()),
+            () = self.shared.stop.cancelled() => Ok(()),
+            () = sleep(PING_EVERY) => {
+                let answer = timeout(PING_MAX, store::ping(&mut held.connection)).await;
+                answer.map_err(|_| Left::Lost("no answer from the database: ping".to_owned()))?.map_err(lost)
+            }
+        }
+    }
+
+    /// Writes everything that waits, then the lane's last record.
+    async fn close(&mut self, held: &mut Held) -> Result<(), Left> {
+        self.shared.queue.close();
+        for (id, slot) in self.shared.queue.opens.drain() {
+            let ended = Ended::without_traffic(id, How::UnknownCrash, "gateway_stopped");
+            self.shared.queue.note_held(Notice::Ended(ended), slot);
+        }
+        loop {
+            let items = self.shared.queue.take();
+            if items.is_empty() {
+                break;
+            }
+            self.commit(held, items).await?;
+        }
+        let last = Items {
+            notices: vec![Notice::LaneClose { why: "drain" }.into()],
+            decisions: Vec::new(),
+        };
+        self.commit(held, last).await?;
+        Err(Left::Stopped)
+    }
+
+    /// Commits what was taken, judged-again decisions refused, until all of it is written or the lane is lost.
+    async fn commit(&mut self, held: &mut Held, mut items: Items) -> Result<(), Left> {
+        loop {
+            let now_ns = self.shared.clock.unix_ns();
+            let built = batch::build(&held.tip, items, held.in_force, now_ns, &mut self.memory);
+            let (batch, rest) = built.map_err(|cause| Left::Lost(cause.to_string()))?;
+            self.shared.queue.put_back(rest);
+            let Some(batch) = batch else { return Ok(()) };
+            let began = Instant::now();
+            let written = store::commit(&mut held.connection, &batch);
+            // If we stop here, the outcome is in the database alone: the next claim of this lane finds it, and ALLOWs
+            // in it are closed as `unknown_crash`.
+            let outcome = timeout(self.shared.config.commit_deadline(), written).await;
+            match outcome {
+                Ok(Ok(Commit::Done { version })) => {
+                    held.in_force = version;
+                    held.tip.clone_from(&batch.tip);
+                    self.shared.metrics.commit(began.elapsed(), &batch);
+                    self.release(batch);
+                    return Ok(());
+                }
+                Ok(Ok(Commit::Moved { version })) => {
+                    self.memory.forget();
+                    held.in_force = version;
+                    items = batch.unwritten(Some(version));
+                }
+                Ok(Ok(Commit::Fenced)) => {
+                    self.shared.queue.put_back(batch.unwritten(None));
+                    return Err(Left::Lost("fenced: another process claimed it".to_owned()));
+                }
+                Ok(Err(cause)) => {
+                    self.unknown = Some(batch);
+                    return Err(lost(cause));
+                }
+                Err(_) => {
+                    self.unknown = Some(batch);
+                    return Err(Left::Lost("no answer from the database: commit".to_owned()));
+                }
+            }
+        }
+    }
+
+    /// Signs the durable batch and tells everybody who waits. The only place from which permits come.
+    fn release(&mut self, batch: Batch) {
+        let (size, root) = (batch.tree.size(), batch.tree.root());
+        self.high = (size, root);
+        let origin = self.signer.verifier().name().to_owned();
+        // If we stop here, the same checkpoint can be made again: Ed25519 gives the same signature for the same tree.
+        let signed = Checkpoint::new(origin, size, root).sign(&self.signer);
+        let note = match signed {
+            Ok(note) => note.to_string(),
+            Err(cause) => {
+                tracing::error!(%cause, "a checkpoint could not be signed: the batch is refused");
+                return self.withhold(batch);
+            }
+        };
+        self.shared.board.grew(self.number, size, &note, self.signer.verifier());
+        let (committed, decisions) = batch.committed(note);
+        let committed = Arc::new(committed);
+        for (place, id, request) in decisions {
+            let Request { reply, slot, .. } = request;
+            let id: Arc<str> = id.as_hyphenated().to_string().into();
+            let allows = slot.map(|slot| {
+                self.shared.queue.opens.begin(Arc::clone(&id), slot);
+                Arc::clone(&self.shared.queue)
+            });
+            // A delivery that nobody takes ends its ALLOW when it is dropped.
+            let _ = reply.send(Ok(Delivery::new(Arc::clone(&committed), place, id, allows)));
+        }
+        self.shared.grown.notify_one();
+    }
+
+    /// Durable but not to be proven: nothing is forwarded, and every ALLOW ends as such.
+    fn withhold(&self, batch: Batch) {
+        let (_, decisions) = batch.committed(String::new());
+        for (_, id, request) in decisions {
+            let id: Arc<str> = id.as_hyphenated().to_string().into();
+            if let Some(slot) = request.slot {
+                self.shared
+                    .queue
+                    .note_held(Notice::Ended(Ended::not_forwarded(id, "not_signed")), slot);
+            }
+            let _ = request.reply.send(Err(RecordError::Unavailable));
+        }
+    }
+
+    /// Asked to stop while the lane is not held.
+    fn give_up(&mut self) {
+        if let Some(batch) = self.unknown.take() {
+            drop(batch); // who waits is told `unavailable`; the next claim closes what is open
+        }
+        self.shared.queue.close();
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn lost(cause: sqlx::Error) -> Left {
+    Left::Lost(format!("the database: {cause}"))
+}
+
+/// Doubled from one try to the next. The longest wait and one claim stay below the 2 s in which service must be back.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_millis(400);
+/// A stopped Postgres accepts connections and says nothing.
+const CONNECT_MAX: Duration = Duration::from_millis(1_000);
+/// Longer than a predecessor's transaction may hold the head (its lock timeout).
+const CLAIM_MAX: Duration = Duration::from_millis(3_000);
+const PING_EVERY: Duration = Duration::from_millis(1_000);
+const PING_MAX: Duration = Duration::from_millis(1_000);

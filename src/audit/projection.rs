@@ -1,0 +1,162 @@
+//! The query tables follow the log: batches in order become rows, each exactly once.
+//!
+//! *Invariant:* rows and cursor move in one transaction, so a crash neither loses nor doubles a row. Any replica may do
+//! it, one at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    AuditError,
+    closing::Closing,
+    recorder::Shared,
+    row::{self, Leaf, Row},
+};
+
+pub(super) mod store;
+
+/// Until the room stops: connect, win the task's lock, follow; begin again when something breaks.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut closing = Closing::new();
+    while !shared.stop.is_cancelled() {
+        let followed = tokio::select! {
+            followed = follow(&shared, &mut closing) => followed,
+            () = shared.stop.cancelled() => return,
+        };
+        if let Err(cause) = followed {
+            tracing::warn!(%cause, "the projection stopped; it begins again");
+        }
+        tokio::select! { () = sleep(RETRY_AFTER) => {}, () = shared.stop.cancelled() => {} }
+    }
+}
+
+async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError> {
+    let connect = store::connect(&shared.options, &shared.identity);
+    let mut connection = within(QUERY_MAX, connect).await?;
+    if !within(QUERY_MAX, store::lock(&mut connection)).await? {
+        return Ok(()); // another replica projects
+    }
+    let mut projector = Projector::default();
+    loop {
+        let lag = projector.catch_up(&mut connection).await?;
+        shared.metrics.lag(lag);
+        // Only a drained projection says which ALLOWs have no end.
+        if lag == 0 {
+            closing.look(&mut connection, shared).await?;
+        }
+        // Nothing new: look again when a lane commits, or after a while for the lanes of others.
+        let _ = timeout(LOOK_EVERY, shared.grown.notified()).await;
+        sleep(GATHER).await;
+    }
+}
+
+/// Turns batches into rows.
+#[derive(Debug, Default)]
+pub(super) struct Projector {
+    /// `detail` texts whose flows are there.
+    flows: HashSet<Vec<u8>>,
+}
+
+impl Projector {
+    /// Projects until no lane has more; gives the records that are left (0, or what came meanwhile).
+    async fn catch_up(&mut self, connection: &mut PgConnection) -> Result<u64, AuditError> {
+        loop {
+            let lags = within(QUERY_MAX, store::lags(connection)).await?;
+            let behind: Vec<_> =
+                lags.iter().filter(|(_, next, size)| next < size).copied().collect();
+            if behind.is_empty() {
+                return Ok(0);
+            }
+            for (lane, next, _) in behind {
+                within(STEP_MAX, self.step(connection, lane, next)).await?;
+            }
+        }
+    }
+
+    /// Some batches of one lane.
+    async fn step(
+        &mut self,
+        connection: &mut PgConnection,
+        lane: i32,
+        next: i64,
+    ) -> Result<(), AuditError> {
+        let batches = store::batches(connection, lane, next, BATCHES).await?;
+        let mut expected = next;
+        let mut rows = Vec::new();
+        for (first, count, leaves) in batches {
+            // A gap is not stepped over: `haetae log verify` names it.
+            if first != expected {
+                break;
+            }
+            rows.extend(rows_of(&leaves)?);
+            expected += i64::from(count);
+        }
+        if expected == next {
+            return Err(AuditError::Content(format!("lane {lane} has no batch at {next}")));
+        }
+        let flows = self.new_flows(connection, &rows).await?;
+        // If we stop before the commit of this, the cursor has not moved and the same rows are made again.
+        store::write(connection, lane, (next, expected), &rows, &flows).await
+    }
+
+    /// Flows of the `detail` texts that were not seen before.
+    async fn new_flows(
+        &mut self,
+        connection: &mut PgConnection,
+        rows: &[Row],
+    ) -> Result<Vec<store::Flows>, AuditError> {
+        if self.flows.len() >= FLOWS_MAX {
+            self.flows.clear();
+        }
+        let mut new = Vec::new();
+        for row in rows {
+            let Row::Decision(decision) = row else { continue };
+            if !self.flows.insert(decision.detail.clone()) {
+                continue;
+            }
+            let detail = store::text(connection, &decision.detail).await?.unwrap_or_default();
+            let facts = store::text(connection, &decision.facts).await?.unwrap_or_default();
+            new.push(store::Flows {
+                detail: decision.detail.clone(),
+                rows: row::flows(&detail, &facts),
+            });
+        }
+        Ok(new)
+    }
+}
+
+/// The rows of a batch, in order.
+fn rows_of(leaves: &[u8]) -> Result<Vec<Row>, AuditError> {
+    let mut rows = Vec::new();
+    for leaf in tlog::bundle::leaves(leaves) {
+        let leaf = leaf.map_err(|cause| AuditError::Content(cause.to_string()))?;
+        let row = Leaf::read(leaf).and_then(Leaf::row).map_err(AuditError::Content)?;
+        rows.extend(row);
+    }
+    Ok(rows)
+}
+
+pub(super) async fn within<T, E: Into<AuditError>>(
+    time: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, AuditError> {
+    match timeout(time, work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(AuditError::Database(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+/// Batches of one transaction: at most 64 x 1,024 records.
+const BATCHES: i64 = 64;
+/// Commits that come within this time are projected together; well below the second that the rows may lag.
+const GATHER: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const QUERY_MAX: Duration = Duration::from_secs(2);
+const STEP_MAX: Duration = Duration::from_secs(30);
+/// 32 bytes each.
+const FLOWS_MAX: usize = 65_536;

@@ -1,0 +1,90 @@
+//! What goes out by the clock: checkpoints for the world, the minute's strangers, heartbeats, a look at the database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{leaf::Notice, recorder::Shared};
+
+mod store;
+
+/// Until the room stops and its lanes are closed: every second the newest checkpoints, every minute the strangers.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut tick = interval(CHECKPOINT_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut published = vec![0; shared.config.lanes.into()];
+    let (mut minute, mut beat) = (shared.clock.unix_s().div_euclid(60), 0_u64);
+    while !shared.stop.is_cancelled() {
+        tokio::select! { _ = tick.tick() => {}, () = shared.stop.cancelled() => {} }
+        checkpoints(&shared, &mut published).await;
+        let now = shared.clock.unix_s();
+        if now.div_euclid(60) != minute || shared.stop.is_cancelled() {
+            minute = now.div_euclid(60);
+            // On the way out this races with the lanes' last batch; what comes too late was a stranger's.
+            shared.strangers.take(now).map(|notice| shared.queue.note(notice));
+        }
+        beat += 1;
+        if beat % HEARTBEAT_CHECKPOINTS == 0 {
+            heartbeat(&shared).await;
+        }
+    }
+    let mut held = shared.board.watch();
+    let _ = timeout(CLOSE_MAX, held.wait_for(|held| *held == 0)).await;
+    checkpoints(&shared, &mut published).await;
+}
+
+/// Looks at the database's settings every ten seconds: a log on a database that forgets is not a log.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    let mut tick = interval(SETTINGS_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut held = shared.board.watch();
+    while !shared.stop.is_cancelled() {
+        tokio::select! {
+            _ = tick.tick() => {}
+            // A lane was won or lost: the database may have come or gone.
+            _ = held.changed() => {}
+            () = shared.stop.cancelled() => {}
+        }
+        let causes = match timeout(QUERY_MAX, store::settings(&shared.pool)).await {
+            Ok(Ok(causes)) => causes,
+            Ok(Err(cause)) => vec![format!("the audit database cannot be asked: {cause}")],
+            Err(_) => vec!["the audit database does not answer".to_owned()],
+        };
+        shared.board.database(causes);
+        let (decisions, notices) = shared.queue.depth();
+        shared.metrics.look(decisions + notices, shared.board.lanes_held());
+    }
+}
+
+async fn checkpoints(shared: &Shared, published: &mut [u64]) {
+    for signed in shared.board.signed() {
+        let Some(last) = published.get_mut(usize::from(signed.lane)) else { continue };
+        if *last == signed.size {
+            continue;
+        }
+        // If we stop here, the next start publishes one again: the same tree, the same signature.
+        match timeout(QUERY_MAX, store::publish(shared, &signed)).await {
+            Ok(Ok(())) => *last = signed.size,
+            Ok(Err(cause)) => tracing::warn!(%cause, "a checkpoint is not published"),
+            Err(_) => tracing::warn!("a checkpoint is not published: no answer from the database"),
+        }
+    }
+}
+
+async fn heartbeat(shared: &Shared) {
+    if shared.board.lanes_held() == 0 {
+        return;
+    }
+    if let Ok(Ok(heads)) = timeout(QUERY_MAX, store::heads(&shared.pool)).await {
+        shared.queue.note(Notice::Heartbeat { heads });
+    }
+}
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// Every 30 s; within 60 s an outsider sees that a lane was rolled back.
+const HEARTBEAT_CHECKPOINTS: u64 = 30;
+const SETTINGS_EVERY: Duration = Duration::from_secs(10);
+const QUERY_MAX: Duration = Duration::from_secs(2);
+/// What waits is written within this time, or the last checkpoint is made by the next start.
+const CLOSE_MAX: Duration = Duration::from_secs(10);

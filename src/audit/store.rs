@@ -1,0 +1,343 @@
+//! The lane's own connection: claim, commit, look up. Nothing else writes to the log.
+//!
+//! *Invariant:* a commit is one statement in one round trip; sqlx returns from it only at `ReadyForQuery`, after the
+//! implicit transaction is durable.
+
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgRow},
+};
+use tlog::{Frontier, Hash, tile};
+
+use super::{
+    AuditError,
+    batch::{Batch, Tip},
+};
+
+/// Who this process is to the database.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    /// Random; its shared advisory lock says that the process lives.
+    pub instance: i32,
+    pub role: String,
+}
+
+/// A lane as found and taken.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub origin: String,
+    pub tip: Tip,
+    pub root: Hash,
+    /// Size of the largest checkpoint ever published.
+    pub published: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// Durable, and the fact version at that moment.
+    Done { version: i64 },
+    /// Nothing was written: this version is in force.
+    Moved { version: i64 },
+    /// Nothing was written: somebody else holds the lane.
+    Fenced,
+}
+
+/// A session with the settings that the log needs.
+pub(super) async fn connect(
+    options: &PgConnectOptions,
+    identity: &Identity,
+) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let role = match identity.role.as_str() {
+        "" => String::new(),
+        role => format!("set role {role};"),
+    };
+    let settings = format!(
+        "set synchronous_commit = on; set lock_timeout = '{LOCK_MS_MAX}ms'; {role} \
+         select pg_advisory_lock_shared({INSTANCE_LOCKS}, {});",
+        identity.instance
+    );
+    sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Makes the lane's head if there is none; false when another session holds the lane.
+///
+/// `last_epoch` is the epoch under which this process held it: if nobody claimed it since, a lingering session of our
+/// own (a connection that broke) does not keep us out. The lock is for liveness only; the fence is the epoch.
+pub(super) async fn may_claim(
+    connection: &mut PgConnection,
+    lane: u16,
+    origin: &str,
+    last_epoch: u64,
+) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query(MAY_CLAIM)
+        .bind(LANE_LOCKS)
+        .bind(i32::from(lane))
+        .bind(origin)
+        .bind(Frontier::new().to_bytes())
+        .bind(Hash::EMPTY.0.as_slice())
+        .fetch_one(&mut *connection)
+        .await?;
+    let (locked, epoch): (bool, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(locked || (last_epoch > 0 && epoch == Some(big(last_epoch))))
+}
+
+/// Raises the epoch: from here on nobody with an older one can write. Waits for a predecessor's open transaction and
+/// sees its result.
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    lane: u16,
+    instance: i32,
+) -> Result<Claim, AuditError> {
+    // If we stop after this, the epoch was raised for nothing: a gap, and no record.
+    let row = sqlx::query(CLAIM)
+        .bind(i32::from(lane))
+        .bind(instance)
+        .fetch_optional(&mut *connection)
+        .await?
+        .ok_or_else(|| AuditError::Content(format!("lane {lane} has no head")))?;
+    let broken = |what: &str| AuditError::Content(format!("lane {lane}: {what}"));
+    let size = small(row.try_get("size")?);
+    let frontier = Frontier::from_bytes(row.try_get("frontier")?);
+    let frontier = frontier.map_err(|cause| broken(&cause.to_string()))?;
+    let root = hash(&row, "root")?;
+    if frontier.size() != size || frontier.root() != root {
+        return Err(broken("size, frontier and root of its head contradict each other"));
+    }
+    let edge =
+        edge(connection, lane, size).await?.ok_or_else(|| broken("its tiles are not whole"))?;
+    Ok(Claim {
+        origin: row.try_get("origin")?,
+        root,
+        published: small(row.try_get("published")?),
+        tip: Tip {
+            lane,
+            epoch: small(row.try_get("epoch")?),
+            frontier,
+            edge,
+            last_ns: row.try_get("last_ns")?,
+            version: row.try_get("version")?,
+            behind: false,
+        },
+    })
+}
+
+/// Writes a batch if the lane is still ours and its facts are still in force.
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    batch: &Batch,
+) -> Result<Commit, sqlx::Error> {
+    let lean = batch.texts.is_empty() && batch.tiles.is_empty() && batch.privates.is_empty();
+    let tip = &batch.tip;
+    let query = sqlx::query(if lean { COMMIT } else { COMMIT_FULL })
+        .bind(i32::from(tip.lane))
+        .bind(big(tip.epoch))
+        .bind(big(batch.tree.first_index()))
+        .bind(big(batch.tree.size()))
+        .bind(tip.frontier.to_bytes())
+        .bind(batch.tree.root().0.to_vec())
+        .bind(tip.last_ns)
+        .bind(batch.expected)
+        .bind(i32::try_from(batch.records()).unwrap_or(i32::MAX))
+        .bind(batch.leaves.as_slice())
+        .bind(batch.marks.as_slice());
+    let query = if lean {
+        query
+    } else {
+        let (texts, tiles, privates) = (&batch.texts, &batch.tiles, &batch.privates);
+        query
+            .bind(texts.iter().map(|(_, text)| text.digest.to_vec()).collect::<Vec<_>>())
+            .bind(texts.iter().map(|(kind, _)| (*kind).to_owned()).collect::<Vec<_>>())
+            .bind(texts.iter().map(|(_, text)| text.bytes.to_vec()).collect::<Vec<_>>())
+            .bind(tiles.iter().map(|(id, _)| i16::from(id.level)).collect::<Vec<_>>())
+            .bind(tiles.iter().map(|(id, _)| big(id.index)).collect::<Vec<_>>())
+            .bind(tiles.iter().map(|(_, hashes)| Hash::concat(hashes)).collect::<Vec<_>>())
+            .bind(privates.iter().map(|private| private.digest.to_vec()).collect::<Vec<_>>())
+            .bind(privates.iter().map(|private| private.kind.to_owned()).collect::<Vec<_>>())
+            .bind(privates.iter().map(|private| private.org.to_string()).collect::<Vec<_>>())
+            .bind(privates.iter().map(|private| private.salt.to_vec()).collect::<Vec<_>>())
+            .bind(privates.iter().map(|private| private.value.to_string()).collect::<Vec<_>>())
+    };
+    let row = query.fetch_one(connection).await?;
+    let (version, written): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(match (written, batch.expected) {
+        (1, _) => Commit::Done { version },
+        (_, Some(expected)) if expected != version => Commit::Moved { version },
+        _ => Commit::Fenced,
+    })
+}
+
+/// Whether exactly this batch is in the log: asked when the answer to its commit was lost.
+pub(super) async fn holds(
+    connection: &mut PgConnection,
+    batch: &Batch,
+) -> Result<bool, sqlx::Error> {
+    let found: Option<bool> = sqlx::query_scalar(
+        "select leaves = $3 and epoch = $4 from log_batch where lane = $1 and first_index = $2",
+    )
+    .bind(i32::from(batch.tip.lane))
+    .bind(big(batch.tree.first_index()))
+    .bind(batch.leaves.as_slice())
+    .bind(big(batch.tip.epoch))
+    .fetch_optional(connection)
+    .await?;
+    Ok(found == Some(true))
+}
+
+pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.ping().await
+}
+
+/// The partial tiles at the right end of a tree: level 0 from the last leaves, the others from the full tiles below.
+async fn edge(
+    connection: &mut PgConnection,
+    lane: u16,
+    size: u64,
+) -> Result<Option<tile::Edge>, sqlx::Error> {
+    let partials = tile::partials(size);
+    let top = partials.iter().map(|(id, _)| usize::from(id.level) + 1).max().unwrap_or(0);
+    let mut levels = vec![Vec::new(); top];
+    for (id, width) in partials {
+        let start = id.index * u64::from(tile::WIDTH);
+        let hashes = match id.level.checked_sub(1) {
+            None => last_leaves(connection, lane, start).await?,
+            Some(below) => tile_roots(connection, lane, below, start).await?,
+        };
+        if hashes.len() != usize::from(width) {
+            return Ok(None);
+        }
+        if let Some(level) = levels.get_mut(usize::from(id.level)) {
+            *level = hashes;
+        }
+    }
+    Ok(tile::Edge::from_partials(size, levels))
+}
+
+async fn last_leaves(
+    connection: &mut PgConnection,
+    lane: u16,
+    start: u64,
+) -> Result<Vec<Hash>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select first_index, leaves from log_batch
+         where lane = $1 and first_index > $2 - $3 and first_index + count > $2 order by first_index",
+    )
+    .bind(i32::from(lane))
+    .bind(big(start))
+    .bind(COUNT_MAX)
+    .fetch_all(connection)
+    .await?;
+    let mut hashes = Vec::new();
+    for row in rows {
+        let first = small(row.try_get(0)?);
+        let leaves = tlog::bundle::leaves(row.try_get(1)?).flatten();
+        let wanted = (first..).zip(leaves).filter(|(index, _)| *index >= start);
+        hashes.extend(wanted.map(|(_, leaf)| Hash::leaf(leaf)));
+    }
+    Ok(hashes)
+}
+
+async fn tile_roots(
+    connection: &mut PgConnection,
+    lane: u16,
+    level: u8,
+    start: u64,
+) -> Result<Vec<Hash>, sqlx::Error> {
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+        "select hashes from log_tile where lane = $1 and level = $2 and n >= $3 order by n",
+    )
+    .bind(i32::from(lane))
+    .bind(i16::from(level))
+    .bind(big(start))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|bytes| Hash::many(bytes))
+        .map(|hashes| tile::root(&hashes))
+        .collect())
+}
+
+/// Sizes and indexes as Postgres keeps them. A tree never reaches 2^62 leaves.
+pub(super) fn big(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn small(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+pub(super) fn hash(row: &PgRow, column: &str) -> Result<Hash, AuditError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    Hash::from_slice(bytes)
+        .ok_or_else(|| AuditError::Content(format!("`{column}` is not 32 bytes")))
+}
+
+/// Classes of advisory locks: a lane's holder, a living process, the projection.
+const LANE_LOCKS: i32 = 0x4854_0001;
+pub(super) const INSTANCE_LOCKS: i32 = 0x4854_0002;
+pub(super) const TASK_LOCKS: i32 = 0x4854_0003;
+/// A change of facts or a predecessor's transaction may hold us this long; below the deadline of a commit.
+const LOCK_MS_MAX: u32 = 1_500;
+/// More records than any batch has.
+const COUNT_MAX: i64 = 8_192;
+
+const MAY_CLAIM: &str = "
+    with made as (
+        insert into log_head (lane, origin, frontier, root) values ($2, $3, $4, $5) on conflict do nothing
+    )
+    select pg_try_advisory_lock($1, $2), (select epoch from log_head where lane = $2)";
+
+const CLAIM: &str = "
+    with claimed as (
+        update log_head set epoch = epoch + 1 where lane = $1
+        returning lane, origin, epoch, size, frontier, root, last_ns
+    ), noted as (
+        insert into log_epoch (lane, epoch, first_index, instance)
+        select lane, epoch, size, $2 from claimed
+    )
+    select claimed.*,
+           (select version from fact_head where id = 1) as version,
+           coalesce((select max(size) from log_checkpoint where lane = $1), 0) as published
+    from claimed";
+
+/// The share lock on the facts comes first: a change of facts waits for us, or we see it.
+macro_rules! commit_sql {
+    ($more:literal) => {
+        concat!(
+            "with fact as materialized (
+                select version from fact_head where id = 1 for share
+            ), head as (
+                update log_head set size = $4, frontier = $5, root = $6, last_ns = $7
+                from fact
+                where lane = $1 and epoch = $2 and size = $3 and ($8::bigint is null or fact.version = $8)
+                returning lane
+            ), batch as (
+                insert into log_batch (lane, first_index, count, epoch, leaves, marks)
+                select $1, $3, $9, $2, $10, $11 from head
+            )",
+            $more,
+            " select (select version from fact), (select count(*) from head)"
+        )
+    };
+}
+
+const COMMIT: &str = commit_sql!("");
+const COMMIT_FULL: &str = commit_sql!(
+    ", texts as (
+        insert into log_text (digest, kind, bytes)
+        select t.digest, t.kind, t.bytes
+        from head, unnest($12::bytea[], $13::text[], $14::bytea[]) as t (digest, kind, bytes)
+        on conflict do nothing
+    ), tiles as (
+        insert into log_tile (lane, level, n, hashes)
+        select $1, t.level, t.n, t.hashes
+        from head, unnest($15::smallint[], $16::bigint[], $17::bytea[]) as t (level, n, hashes)
+    ), privates as (
+        insert into audit_private (digest, kind, org, salt, value)
+        select p.digest, p.kind, p.org, p.salt, p.value
+        from head, unnest($18::bytea[], $19::text[], $20::text[], $21::bytea[], $22::text[])
+            as p (digest, kind, org, salt, value)
+    )"
+);

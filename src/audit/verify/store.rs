@@ -1,0 +1,267 @@
+//! The log as it is, read in one snapshot; for verifying and for exporting.
+
+use sqlx::{PgConnection, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
+use tlog::{Frontier, Hash};
+
+use crate::audit::{
+    AuditError,
+    row::{DecisionRow, EndedRow, FlowRow, Place, Row, StartedRow},
+    store::{big, hash, small},
+};
+
+pub(in crate::audit) struct HeadState {
+    pub lane: u16,
+    pub origin: String,
+    pub size: u64,
+    pub root: Hash,
+    pub frontier: Option<Frontier>,
+    /// How far the rows go.
+    pub projected: u64,
+}
+
+pub(in crate::audit) struct StoredBatch {
+    pub first: u64,
+    pub count: u64,
+    pub epoch: u64,
+    pub leaves: Vec<u8>,
+    pub marks: Vec<u8>,
+}
+
+pub(in crate::audit) struct StoredCheckpoint {
+    pub size: u64,
+    pub note: String,
+    pub vkey: String,
+}
+
+/// One consistent view, whatever is written meanwhile.
+pub(in crate::audit) async fn snapshot(
+    pool: &PgPool,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with("begin transaction isolation level repeatable read, read only").await
+}
+
+pub(in crate::audit) async fn heads(
+    connection: &mut PgConnection,
+) -> Result<Vec<HeadState>, AuditError> {
+    let select = "select lane, origin, size, root, frontier, coalesce(next_index, 0) as projected
+                  from log_head left join projection_cursor using (lane) order by lane";
+    let rows = sqlx::query(select).fetch_all(connection).await?;
+    let head = |row: PgRow| {
+        let lane: i32 = row.try_get("lane")?;
+        Ok(HeadState {
+            lane: u16::try_from(lane).unwrap_or(u16::MAX),
+            origin: row.try_get("origin")?,
+            size: small(row.try_get("size")?),
+            root: hash(&row, "root")?,
+            frontier: Frontier::from_bytes(row.try_get("frontier")?).ok(),
+            projected: small(row.try_get("projected")?),
+        })
+    };
+    rows.into_iter().map(head).collect()
+}
+
+/// Batches from the one that begins at or after `from`, in order.
+pub(in crate::audit) async fn batches(
+    connection: &mut PgConnection,
+    lane: u16,
+    from: u64,
+    limit: i64,
+) -> Result<Vec<StoredBatch>, sqlx::Error> {
+    let select = "select first_index, count, epoch, leaves, marks from log_batch
+                  where lane = $1 and first_index >= $2 order by first_index limit $3";
+    let query = sqlx::query(select).bind(i32::from(lane)).bind(big(from)).bind(limit);
+    let batch = |row: PgRow| {
+        Ok(StoredBatch {
+            first: small(row.try_get(0)?),
+            count: small(i64::from(row.try_get::<i32, _>(1)?)),
+            epoch: small(row.try_get(2)?),
+            leaves: row.try_get(3)?,
+            marks: row.try_get(4)?,
+        })
+    };
+    query.fetch_all(connection).await?.into_iter().map(batch).collect()
+}
+
+/// First index of the batch that holds a leaf.
+pub(in crate::audit) async fn batch_of(
+    connection: &mut PgConnection,
+    lane: u16,
+    index: u64,
+) -> Result<u64, sqlx::Error> {
+    let select =
+        "select coalesce(max(first_index), 0) from log_batch where lane = $1 and first_index <= $2";
+    let query = sqlx::query_scalar(select).bind(i32::from(lane)).bind(big(index));
+    query.fetch_one(connection).await.map(small)
+}
+
+pub(in crate::audit) async fn checkpoints(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<Vec<StoredCheckpoint>, sqlx::Error> {
+    let select = "select size, note, vkey from log_checkpoint where lane = $1 order by size";
+    let rows = sqlx::query(select).bind(i32::from(lane)).fetch_all(connection).await?;
+    let checkpoint = |row: PgRow| {
+        Ok(StoredCheckpoint {
+            size: small(row.try_get(0)?),
+            note: row.try_get(1)?,
+            vkey: row.try_get(2)?,
+        })
+    };
+    rows.into_iter().map(checkpoint).collect()
+}
+
+/// Where a decision stands: lane and index.
+pub(in crate::audit) async fn place_of(
+    connection: &mut PgConnection,
+    id: uuid::Uuid,
+) -> Result<Option<(u16, u64)>, sqlx::Error> {
+    let select = "select lane, index from row_decision where id = $1";
+    let row: Option<(i32, i64)> =
+        sqlx::query_as(select).bind(id).fetch_optional(connection).await?;
+    Ok(row.map(|(lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index))))
+}
+
+pub(in crate::audit) async fn newest_checkpoint(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
+    let select =
+        "select size, note, vkey from log_checkpoint where lane = $1 order by size desc limit 1";
+    let row: Option<(i64, String, String)> =
+        sqlx::query_as(select).bind(i32::from(lane)).fetch_optional(connection).await?;
+    Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))
+}
+
+/// The hashes of the full tiles `from <= n < to` of a level.
+pub(in crate::audit) async fn tiles_between(
+    connection: &mut PgConnection,
+    lane: u16,
+    level: u32,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let select = "select hashes from log_tile
+                  where lane = $1 and level = $2 and n >= $3 and n < $4 order by n";
+    sqlx::query_scalar(select)
+        .bind(i32::from(lane))
+        .bind(i16::try_from(level).unwrap_or(i16::MAX))
+        .bind(big(from))
+        .bind(big(to))
+        .fetch_all(connection)
+        .await
+}
+
+/// Full tiles as they were kept: level, index, hashes.
+pub(in crate::audit) async fn tiles(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<Vec<((u8, u64), Vec<u8>)>, sqlx::Error> {
+    let select = "select level, n, hashes from log_tile where lane = $1 order by level, n";
+    let rows = sqlx::query(select).bind(i32::from(lane)).fetch_all(connection).await?;
+    let tile = |row: PgRow| {
+        let level: i16 = row.try_get(0)?;
+        Ok(((u8::try_from(level).unwrap_or(u8::MAX), small(row.try_get(1)?)), row.try_get(2)?))
+    };
+    rows.into_iter().map(tile).collect()
+}
+
+/// Kind and bytes of a text.
+pub(in crate::audit) async fn text(
+    connection: &mut PgConnection,
+    digest: &[u8],
+) -> Result<Option<(String, Vec<u8>)>, sqlx::Error> {
+    let select = sqlx::query_as("select kind, bytes from log_text where digest = $1").bind(digest);
+    select.fetch_optional(connection).await
+}
+
+pub(in crate::audit) async fn flows(
+    connection: &mut PgConnection,
+    detail: &[u8],
+) -> Result<Vec<FlowRow>, sqlx::Error> {
+    let select = "select component, regime, flow, from_place, to_place, entity, outcome
+                  from row_flow where detail = $1 order by n";
+    let rows = sqlx::query(select).bind(detail).fetch_all(connection).await?;
+    let flow = |row: PgRow| {
+        Ok(FlowRow {
+            component: row.try_get(0)?,
+            regime: row.try_get(1)?,
+            flow: row.try_get(2)?,
+            from: row.try_get(3)?,
+            to: row.try_get(4)?,
+            entity: row.try_get(5)?,
+            outcome: row.try_get(6)?,
+        })
+    };
+    rows.into_iter().map(flow).collect()
+}
+
+/// All rows of a lane with `from` <= index < `to`, by index.
+pub(in crate::audit) async fn rows(
+    connection: &mut PgConnection,
+    lane: u16,
+    (from, to): (u64, u64),
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut all = Vec::new();
+    for select in [DECISIONS, STARTED, ENDED] {
+        let query = sqlx::query(select).bind(i32::from(lane)).bind(big(from)).bind(big(to));
+        for row in query.fetch_all(&mut *connection).await? {
+            all.push(match select {
+                DECISIONS => decision(&row)?,
+                STARTED => started(&row)?,
+                _ => ended(&row)?,
+            });
+        }
+    }
+    all.sort_by_key(|row| row.place().index);
+    Ok(all)
+}
+
+fn place(row: &PgRow) -> Result<Place, sqlx::Error> {
+    Ok(Place {
+        lane: row.try_get("lane")?,
+        index: row.try_get("index")?,
+        id: row.try_get("id")?,
+        at_ns: row.try_get("at_ns")?,
+    })
+}
+
+fn decision(row: &PgRow) -> Result<Row, sqlx::Error> {
+    Ok(Row::Decision(DecisionRow {
+        place: place(row)?,
+        org: row.try_get("org")?,
+        actor: row.try_get("actor")?,
+        outcome: row.try_get("outcome")?,
+        reason: row.try_get("reason")?,
+        rule: row.try_get("rule")?,
+        site: row.try_get("site")?,
+        service: row.try_get("service")?,
+        operation: row.try_get("operation")?,
+        issuer: row.try_get("issuer")?,
+        facts: row.try_get("facts")?,
+        detail: row.try_get("detail")?,
+        bundle: row.try_get("bundle")?,
+    }))
+}
+
+fn started(row: &PgRow) -> Result<Row, sqlx::Error> {
+    let (place, decision, identity) =
+        (place(row)?, row.try_get("decision")?, row.try_get("identity")?);
+    Ok(Row::Started(StartedRow { place, decision, identity }))
+}
+
+fn ended(row: &PgRow) -> Result<Row, sqlx::Error> {
+    Ok(Row::Ended(EndedRow {
+        place: place(row)?,
+        decision: row.try_get("decision")?,
+        how: row.try_get("how")?,
+        status: row.try_get("status")?,
+        bytes_out: row.try_get("bytes_out")?,
+        bytes_back: row.try_get("bytes_back")?,
+        duration_ms: row.try_get("duration_ms")?,
+        why: row.try_get("why")?,
+    }))
+}
+
+const DECISIONS: &str = "select * from row_decision where lane = $1 and index >= $2 and index < $3";
+const STARTED: &str = "select * from row_started where lane = $1 and index >= $2 and index < $3";
+const ENDED: &str = "select * from row_ended where lane = $1 and index >= $2 and index < $3";

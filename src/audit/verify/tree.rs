@@ -1,0 +1,170 @@
+//! The tree of one lane, built again: against full tiles, published checkpoints and the head.
+
+use std::collections::BTreeMap;
+
+use tlog::{Checkpoint, Frontier, Hash, Note, VerifierKey, tile};
+
+use super::{
+    Walk, What,
+    store::{HeadState, StoredCheckpoint},
+};
+
+/// A lane's tree while its leaves come in.
+pub(super) struct Tree {
+    lane: u16,
+    frontier: Frontier,
+    edge: tile::Edge,
+    tiles: BTreeMap<(u8, u64), Vec<u8>>,
+    checkpoints: Vec<StoredCheckpoint>,
+    /// A leaf is missing: roots can no longer be told.
+    broken: bool,
+    /// Largest size at which a signed root agreed, for saying where a difference lies.
+    agreed: u64,
+}
+
+impl Tree {
+    pub fn new(
+        lane: u16,
+        tiles: Vec<((u8, u64), Vec<u8>)>,
+        checkpoints: Vec<StoredCheckpoint>,
+    ) -> Self {
+        Self {
+            lane,
+            frontier: Frontier::new(),
+            edge: tile::Edge::new(),
+            tiles: tiles.into_iter().collect(),
+            checkpoints,
+            broken: false,
+            agreed: 0,
+        }
+    }
+
+    pub fn break_off(&mut self) {
+        self.broken = true;
+    }
+
+    /// The hash that the level 0 tile kept for a leaf.
+    pub fn kept(&self, index: u64) -> Option<Hash> {
+        let (n, at) = (index / u64::from(tile::WIDTH), index % u64::from(tile::WIDTH));
+        let start = usize::try_from(at).ok()? * Hash::BYTES;
+        self.tiles.get(&(0, n))?.get(start..start + Hash::BYTES).and_then(Hash::from_slice)
+    }
+
+    pub fn append(&mut self, leaf: Hash, walk: &mut Walk) {
+        if self.broken {
+            return;
+        }
+        self.frontier.append(leaf);
+        for (id, hashes) in self.edge.append(&[leaf]) {
+            let about = match self.tiles.remove(&(id.level, id.index)) {
+                None => format!("tile {}/{} is missing", id.level, id.index),
+                Some(kept) if kept != Hash::concat(&hashes) => {
+                    format!(
+                        "tile {}/{} does not agree with the leaves below it",
+                        id.level, id.index
+                    )
+                }
+                Some(_) => continue,
+            };
+            walk.find_lane(self.lane, What::Tree, about);
+        }
+    }
+
+    /// The end of a batch: remembered for heartbeats.
+    pub fn batch(&self, walk: &mut Walk) {
+        if !self.broken {
+            walk.roots.insert((self.lane, self.frontier.size()), self.frontier.root());
+        }
+    }
+
+    /// Checkpoints at the present size.
+    pub fn checkpoint(&mut self, trusted: &[VerifierKey], origin: &str, walk: &mut Walk) {
+        let size = self.frontier.size();
+        while let Some(at) = self.checkpoints.iter().position(|stored| stored.size == size) {
+            let stored = self.checkpoints.swap_remove(at);
+            walk.report.checkpoints += 1;
+            let root = (!self.broken).then(|| self.frontier.root());
+            match holds(&stored, trusted, origin, root) {
+                Ok(()) => self.agreed = size,
+                Err(about) => {
+                    let from = self.agreed;
+                    let place =
+                        format!("checkpoint of size {size}: {about} (records {from} to {size})");
+                    walk.find_lane(self.lane, What::Checkpoint, place);
+                }
+            }
+        }
+    }
+
+    /// The end of the lane: what is left over should not be there.
+    pub fn close(self, head: &HeadState, walk: &mut Walk) {
+        let (lane, size) = (self.lane, self.frontier.size());
+        for stored in self.checkpoints.iter().filter(|stored| stored.size > size) {
+            walk.report.checkpoints += 1;
+            let about = format!(
+                "a checkpoint says {} records, the lane has {size}: the tail is gone",
+                stored.size
+            );
+            let (index, id) = (Some(size), None);
+            walk.report.findings.push(super::Finding {
+                lane,
+                index,
+                id,
+                what: What::Missing,
+                about,
+            });
+        }
+        if let (false, Some(((level, n), _))) = (self.broken, self.tiles.first_key_value()) {
+            walk.find_lane(lane, What::Tree, format!("tile {level}/{n} has no leaves below it"));
+        }
+        if head.size != size && !self.broken {
+            let about = format!("the head says {} records, the batches have {size}", head.size);
+            walk.find_lane(lane, What::Missing, about);
+        } else if !self.broken && head.root != self.frontier.root() {
+            let from = self.agreed;
+            walk.find_lane(
+                lane,
+                What::Tree,
+                format!("the head has another root (records {from} to {size})"),
+            );
+        }
+        if head
+            .frontier
+            .as_ref()
+            .is_none_or(|kept| kept.root() != head.root || kept.size() != head.size)
+        {
+            walk.find_lane(
+                lane,
+                What::Tree,
+                "size, frontier and root of the head contradict each other",
+            );
+        }
+    }
+}
+
+/// Whether a stored checkpoint is signed and says this root. `None`: the root cannot be told.
+fn holds(
+    stored: &StoredCheckpoint,
+    trusted: &[VerifierKey],
+    origin: &str,
+    root: Option<Hash>,
+) -> Result<(), String> {
+    let note: Note =
+        stored.note.parse().map_err(|cause: tlog::note::NoteError| cause.to_string())?;
+    let stated: Vec<VerifierKey> = stored.vkey.parse().into_iter().collect();
+    let keys = if trusted.is_empty() { &stated } else { trusted };
+    let of_lane = keys.iter().filter(|key| key.name() == origin);
+    note.verify(of_lane).map_err(|cause| cause.to_string())?;
+    let checkpoint: Checkpoint =
+        note.text().parse().map_err(|cause: tlog::checkpoint::NotACheckpoint| cause.to_string())?;
+    if checkpoint.origin != origin {
+        return Err(format!("it is of `{}`", checkpoint.origin));
+    }
+    if checkpoint.size != stored.size {
+        return Err(format!("it was signed for size {}", checkpoint.size));
+    }
+    match root {
+        Some(root) if root != checkpoint.root => Err("the signed root is another one".to_owned()),
+        _ => Ok(()),
+    }
+}

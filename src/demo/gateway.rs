@@ -1,0 +1,251 @@
+//! The gateway as `haetae serve` runs it: its configuration file, its process, and the commands beside it.
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::time::{Instant, sleep};
+
+use super::client::Client;
+
+/// What the configuration file is made of.
+pub struct Settings<'a> {
+    pub data: SocketAddr,
+    pub console: SocketAddr,
+    pub database: &'a str,
+    pub pki: &'a Path,
+    pub policies: &'a Path,
+    pub issuer: &'a str,
+    pub jwks: &'a str,
+    pub audience: &'a str,
+    pub organisations: &'a [&'a str],
+}
+
+impl Settings<'_> {
+    /// The text of `haetae.toml`.
+    #[must_use]
+    pub fn toml(&self) -> String {
+        let pki = |name: &str| quoted(&self.pki.join(name).to_string_lossy());
+        let port = self.data.port();
+        let values: Vec<String> =
+            self.organisations.iter().map(|org| format!("{} = \"=\"", quoted(org))).collect();
+        let certificates: String = self.organisations.iter().map(|org| certificate(org)).collect();
+        format!(
+            r#"# Written by `haetae demo`. The example `haetae.toml` in the project's root explains every key.
+authorities = ["localhost:{port}", "127.0.0.1:{port}"]
+
+[listen]
+address = "{data}"
+tls = {{ certificate = {server}, key = {server_key}, client_certificates = "optional", client_cas = [{clients}] }}
+
+[console]
+address = "{console}"
+
+[database]
+url = {database}
+
+[[identity.issuers]]
+issuer = {issuer}
+audiences = [{audience}]
+algorithms = ["EdDSA", "ES256", "RS256"]
+jwks_url = {jwks}
+jwks_ca = {root}
+organisation = {{ claim = {{ claim = "org", values = {{ {values} }} }} }}
+roles = {{ claim = "roles", values = {{ user = "user" }} }}
+{certificates}
+[policy]
+dir = {policies}
+
+[audit]
+origin = "{ORIGIN}"
+key_file = "log.key"
+
+[forward]
+client_certificate = {client}
+client_key = {client_key}
+"#,
+            data = self.data,
+            console = self.console,
+            server = pki("gateway.pem"),
+            server_key = pki("gateway.key"),
+            clients = pki("clients.pem"),
+            client = pki("gateway-client.pem"),
+            client_key = pki("gateway-client.key"),
+            root = pki("root.pem"),
+            database = quoted(self.database),
+            issuer = quoted(self.issuer),
+            audience = quoted(self.audience),
+            jwks = quoted(self.jwks),
+            values = values.join(", "),
+            policies = quoted(&self.policies.to_string_lossy()),
+        )
+    }
+}
+
+fn certificate(org: &str) -> String {
+    format!(
+        "\n[[identity.certificates]]\ntrust_domain = \"{org}.example\"\norganisation = \"{org}\"\nroles = [\"user\"]\n"
+    )
+}
+
+/// A TOML basic string. JSON's escapes are a subset of TOML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// This program's own commands, as a person would type them.
+pub struct Program {
+    pub path: PathBuf,
+    /// Where `log.key` and `haetae.toml` are.
+    pub dir: PathBuf,
+}
+
+impl Program {
+    /// Runs `haetae <args>` and gives its output; a failure carries what it said.
+    pub async fn run(&self, args: &[&str]) -> Result<Output> {
+        let mut command = self.command(args);
+        let running = tokio::task::spawn_blocking(move || command.output());
+        let output =
+            tokio::time::timeout(COMMAND_WAIT_MAX, running).await.with_context(|| {
+                format!(
+                    "`haetae {}` did not end in {} s",
+                    args.join(" "),
+                    COMMAND_WAIT_MAX.as_secs()
+                )
+            })???;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            bail!("`haetae {}` failed: {said}", args.join(" "));
+        }
+        Ok(output)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(args).current_dir(&self.dir).stdin(Stdio::null()).env_remove("DATABASE_URL");
+        command
+    }
+}
+
+/// The running gateway.
+pub struct Gateway {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Gateway {
+    /// Starts `haetae serve` and waits until the console says that it is ready.
+    pub async fn start(program: &Program, console: SocketAddr, client: &Client) -> Result<Self> {
+        let log = program.dir.join("gateway.log");
+        let file = std::fs::File::create(&log)?;
+        // The shell waits for the end of its input, which comes however we end, and then stops the gateway in order.
+        let process = Command::new("/bin/sh")
+            .args(["-c", SERVE_UNTIL_INPUT_ENDS, "haetae-demo-gateway"])
+            .arg(&program.path)
+            .args(["serve", "--config", "haetae.toml"])
+            .current_dir(&program.dir)
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0) // Ctrl-C is for us: we stop it in order
+            .spawn()?;
+        let mut gateway = Self { process, log };
+        gateway.until_ready(console, client).await?;
+        Ok(gateway)
+    }
+
+    async fn until_ready(&mut self, console: SocketAddr, client: &Client) -> Result<()> {
+        let deadline = Instant::now() + READY_WAIT_MAX;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the gateway ended ({status}): {}", self.log_tail());
+            }
+            let said = match client.get(&format!("http://{console}/readyz")).await {
+                Ok(reply) if reply.status.is_success() => return Ok(()),
+                Ok(reply) => reply.text(),
+                Err(error) => format!("{error:#}"),
+            };
+            if Instant::now() > deadline {
+                bail!("the gateway was not ready in time: {said}: {}", self.log_tail());
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The last lines of its log.
+    fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(5)..).unwrap_or_default();
+        format!("{} (all of it is in `{}`)", last.join(" | "), self.log.display())
+    }
+
+    /// Drains it and waits for its end.
+    pub async fn stop(mut self) -> Result<()> {
+        drop(self.process.stdin.take());
+        let deadline = Instant::now() + STOP_WAIT_MAX;
+        while self.process.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("the gateway did not stop in {} s", STOP_WAIT_MAX.as_secs());
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            drop(self.process.stdin.take()); // the shell tells the gateway and ends with it
+            let _reaped = self.process.wait();
+        }
+    }
+}
+
+/// Name of the demo's log.
+pub const ORIGIN: &str = "demo.haetae.example/log";
+
+/// The pipe is kept as 3: a shell gives a background job the null device as its input.
+const SERVE_UNTIL_INPUT_ENDS: &str = r#"
+exec 3<&0
+"$@" 3<&- &
+gateway=$!
+( cat <&3 > /dev/null; kill -TERM $gateway 2> /dev/null ) &
+wait $gateway
+"#;
+
+const COMMAND_WAIT_MAX: Duration = Duration::from_mins(1);
+const READY_WAIT_MAX: Duration = Duration::from_secs(20);
+/// The gateway's own drain takes at most 25 s.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    //! What the demo writes is a configuration that the gateway takes.
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_read_without_an_unknown_key() {
+        let settings = Settings {
+            data: ([127, 0, 0, 1], 8443).into(),
+            console: ([127, 0, 0, 1], 8444).into(),
+            database: "postgres://postgres@localhost/haetae?host=/tmp/a \"b\"",
+            pki: Path::new("/tmp/demo/pki"),
+            policies: Path::new("/tmp/demo/policies"),
+            issuer: "https://localhost:9000",
+            jwks: "https://localhost:9000/.well-known/jwks.json",
+            audience: "haetae",
+            organisations: &["kr-retailer", "de-bank"],
+        };
+        let config = crate::config::Config::parse(&settings.toml()).unwrap();
+        assert_eq!(config.authorities, ["localhost:8443", "127.0.0.1:8443"]);
+        assert_eq!(config.database.url, settings.database);
+        assert_eq!(config.identity.certificates.len(), 2);
+        assert_eq!(config.audit.origin, ORIGIN);
+    }
+}

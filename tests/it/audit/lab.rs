@@ -1,0 +1,163 @@
+//! A log of its own for a test, and drafts to put into it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use haetae::audit::{
+    Audit, Config, Draft, Key, Permit, Proof, RecordError, Recorded, Target, Text,
+};
+use haetae::clock::Clock;
+use sqlx::PgPool;
+use tlog::{Hash, Policy, Receipt};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use verdict::{decision::Outcome, reason::Reason};
+
+pub const ORIGIN: &str = "lab.example/log";
+
+/// A running log.
+pub struct Lab {
+    pub audit: Audit,
+    pub key: Arc<Key>,
+    pub pool: PgPool,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Lab {
+    pub async fn start(pool: &PgPool, lanes: u16) -> Self {
+        Self::start_at(pool, lanes, Clock::system(), Arc::new(Key::generate().unwrap())).await
+    }
+
+    pub async fn start_at(pool: &PgPool, lanes: u16, clock: Clock, key: Arc<Key>) -> Self {
+        let config = Config { origin: ORIGIN.to_owned(), lanes, ..Config::default() };
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let audit =
+            Audit::start_with_key(&config, &key, pool.clone(), clock, &tracker, stop.clone())
+                .unwrap();
+        assert!(audit.ready(Duration::from_secs(10)).await, "{:?}", audit.health());
+        Self { audit, key, pool: pool.clone(), tracker, stop }
+    }
+
+    /// Drains and waits until every task is done.
+    pub async fn stop(self) -> PgPool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(Duration::from_secs(20), self.tracker.wait()).await.unwrap();
+        self.pool
+    }
+
+    pub async fn allow(&self) -> Permit {
+        match self.audit.record(draft(Outcome::Allow, 0)).await.unwrap() {
+            Recorded::Permit(permit) => permit,
+            Recorded::Refusal(_) => panic!("an ALLOW gave no permit"),
+        }
+    }
+
+    pub async fn deny(&self) -> Result<Proof, RecordError> {
+        match self.audit.record(draft(Outcome::Deny, 0)).await? {
+            Recorded::Refusal(proof) => Ok(proof),
+            Recorded::Permit(_) => panic!("a DENY gave a permit"),
+        }
+    }
+
+    /// Waits until everything committed is in the query tables.
+    pub async fn projected(&self) {
+        let lag = "select coalesce(sum(size - coalesce(next_index, 0)), 0)::bigint
+                   from log_head left join projection_cursor using (lane)";
+        eventually("the projection has caught up", async || {
+            sqlx::query_scalar::<_, i64>(lag).fetch_one(&self.pool).await.unwrap() == 0
+        })
+        .await;
+    }
+
+    /// The receipt proves the leaf under this lab's keys; gives the leaf.
+    pub fn proven(&self, proof: &Proof) -> serde_json::Value {
+        let leaf = STANDARD.decode(&proof.leaf_base64).unwrap();
+        let receipt = String::from_utf8(STANDARD.decode(&proof.receipt_base64).unwrap()).unwrap();
+        let receipt: Receipt = receipt.parse().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&leaf).unwrap();
+        let lane = u16::try_from(value["lane"].as_u64().unwrap()).unwrap();
+        let vkey = self.key.vkey(ORIGIN, lane).unwrap();
+        receipt.verify(&Hash::leaf(&leaf), &Policy::of_log(vkey.parse().unwrap())).unwrap();
+        assert_eq!(value["index"], receipt.index);
+        assert_eq!(value["id"], *proof.id);
+        value
+    }
+
+    /// All leaves of the log, by lane and index.
+    pub async fn leaves(&self) -> Vec<serde_json::Value> {
+        leaves(&self.pool).await
+    }
+}
+
+pub async fn leaves(pool: &PgPool) -> Vec<serde_json::Value> {
+    let batches: Vec<Vec<u8>> =
+        sqlx::query_scalar("select leaves from log_batch order by lane, first_index")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    let leaf = |bytes: &Vec<u8>| {
+        let leaves =
+            tlog::bundle::leaves(bytes).map(|leaf| serde_json::from_slice(leaf.unwrap()).unwrap());
+        leaves.collect::<Vec<serde_json::Value>>()
+    };
+    batches.iter().flat_map(leaf).collect()
+}
+
+pub fn text(bytes: &'static str) -> Arc<Text> {
+    Arc::new(Text::new(Bytes::from_static(bytes.as_bytes())))
+}
+
+/// A draft as the gate makes it of an ordinary request.
+pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
+    let allows = outcome == Outcome::Allow;
+    let site = Target {
+        site: "kr-seo-1".into(),
+        identity: "spiffe://kr-op.example/site/kr-seo-1".into(),
+        method: "POST",
+        authority: "kr-seo-1.example:8443".into(),
+        path: "/v1/chat/completions",
+        content_type: Some("application/json"),
+    };
+    Draft {
+        org: "kr-retailer".into(),
+        actor: "min-jun.kim@kr-retailer.example".into(),
+        actor_kind: "human",
+        actor_place: Some("KR".into()),
+        credential: "token",
+        issuer: Some("https://login.kr-retailer.example/realms/main".into()),
+        token_digest: Some("5c".repeat(32).into()),
+        certificate_id: None,
+        network: "203.0.113.0/24".to_owned(),
+        protocol: "openai",
+        operation: "chat.completions",
+        service: "assistant".into(),
+        datasets: vec!["kr-med/ct-2026".into()],
+        purpose: Some("dpv:ServiceProvision".into()),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        body_digest: "ab".repeat(32),
+        body_bytes: 12_345,
+        outcome,
+        reason: if allows { Reason::AllowedByRule } else { Reason::NoGround },
+        rule: Some("R02".into()),
+        site: allows.then_some(site),
+        detail: text(r#"{"detail":1}"#),
+        facts: text(r#"{"facts":1}"#),
+        bundle: text(r#"{"bundle":1}"#),
+        judged_at: 1_763_900_000,
+        fact_version,
+        valid_until: None,
+        retries: None,
+    }
+}
+
+/// Waits for something that other tasks bring about.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,138 @@
+//! Postgres away, frozen or killed, and the gateway gone: what was confirmed is there, nothing hangs, and service comes
+//! back by itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use haetae::audit::{RecordError, verify};
+use haetae::postgres::Stop;
+
+use super::lab::{Lab, eventually};
+use crate::support::{durable_cluster, fresh_database};
+
+/// A refusal that comes in time and says that nothing was recorded.
+async fn unavailable(lab: &Lab) {
+    let began = Instant::now();
+    let refused = lab.deny().await.unwrap_err();
+    assert!(matches!(refused, RecordError::Unavailable | RecordError::Timeout), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn confirmed_records_survive_a_kill_of_postgres_and_service_returns() {
+    let (mut cluster, fresh) = durable_cluster().await;
+    let lab = Lab::start(&fresh.pool, 2).await;
+    eventually("it is ready", async || lab.audit.health().ready).await;
+    let mut confirmed = Vec::new();
+    for round in 0..3 {
+        confirmed.push(lab.deny().await.unwrap().id);
+        match round {
+            0 => cluster.kill9().unwrap(),
+            1 => cluster.stop(Stop::Fast).await.unwrap(),
+            _ => cluster.freeze().unwrap(),
+        }
+        unavailable(&lab).await;
+        unavailable(&lab).await;
+        if round == 2 {
+            cluster.thaw();
+        } else {
+            cluster.restart().await.unwrap();
+        }
+        assert!(lab.audit.ready(Duration::from_secs(10)).await, "{:?}", lab.audit.health());
+        eventually("it records again", async || lab.deny().await.is_ok()).await;
+    }
+    lab.projected().await;
+    let pool = lab.stop().await;
+    assert_eq!(verify(&pool).await.unwrap().findings, []);
+    let kept: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from row_decision").fetch_all(&pool).await.unwrap();
+    for id in confirmed {
+        assert!(kept.contains(&id.parse().unwrap()), "{id} was confirmed and is gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_lost_at_commit_is_looked_up() {
+    let (cluster, fresh) = durable_cluster().await;
+    let lab = Arc::new(Lab::start(&fresh.pool, 1).await);
+    // Sessions are cut at random instants under load: whatever was confirmed is there once, whatever is there is whole.
+    let writers: Vec<_> = (0..16)
+        .map(|_| {
+            let lab = Arc::clone(&lab);
+            tokio::task::spawn(async move {
+                let mut confirmed = Vec::new();
+                for _ in 0..100 {
+                    confirmed.extend(lab.deny().await.ok().map(|proof| proof.id));
+                }
+                confirmed
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'haetae-lane'";
+        sqlx::query(cut).execute(&fresh.pool).await.unwrap();
+    }
+    let mut confirmed = Vec::new();
+    for writer in writers {
+        confirmed.extend(writer.await.unwrap());
+    }
+    let lab = Arc::into_inner(lab).unwrap();
+    lab.projected().await;
+    let pool = lab.stop().await;
+    assert_eq!(verify(&pool).await.unwrap().findings, []);
+    let kept: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from row_decision").fetch_all(&pool).await.unwrap();
+    let kept: std::collections::HashSet<_> = kept.into_iter().collect();
+    assert!(confirmed.iter().all(|id| kept.contains(&id.parse().unwrap())));
+    assert!(confirmed.len() >= 100, "only {} were confirmed", confirmed.len());
+    drop(cluster);
+}
+
+#[test]
+fn allows_of_a_process_that_is_gone_are_closed() {
+    let ours = tokio::runtime::Runtime::new().unwrap();
+    let gone = tokio::runtime::Runtime::new().unwrap();
+    let fresh = ours.block_on(fresh_database());
+    let key = Arc::new(haetae::audit::Key::generate().unwrap());
+    // A process that dies: its tasks stop where they are and its connections break.
+    let options = fresh.options.clone();
+    let id = gone.block_on(async {
+        let pool = sqlx::PgPool::connect_with(options).await.unwrap();
+        let clock = haetae::clock::Clock::system();
+        let lab = Lab::start_at(&pool, 1, clock, Arc::clone(&key)).await;
+        let id = lab.allow().await.proof().id.to_string();
+        std::mem::forget(lab);
+        id
+    });
+    gone.shutdown_background();
+    ours.block_on(async {
+        let lab = Lab::start_at(&fresh.pool, 1, haetae::clock::Clock::system(), key).await;
+        let open = lab.allow().await; // of a living process: stays open
+        eventually("the orphan is closed", async || {
+            let closed = "select decision::text || ' ' || how from row_ended";
+            let closed: Vec<String> =
+                sqlx::query_scalar(closed).fetch_all(&fresh.pool).await.unwrap();
+            closed == [format!("{id} unknown_crash")]
+        })
+        .await;
+        let still: Vec<bool> = sqlx::query_scalar("select settled from log_epoch order by epoch")
+            .fetch_all(&fresh.pool)
+            .await
+            .unwrap();
+        assert_eq!(still.last(), Some(&false));
+        drop(open);
+        assert_eq!(verify(&lab.stop().await).await.unwrap().findings, []);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_fsync_is_not_ready_and_says_so() {
+    // The tests' shared cluster runs with `fsync = off`.
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let expected =
+        "the database runs with `fsync = off`: what it confirms can be lost; set it to on";
+    eventually("the cause is named", async || lab.audit.health().causes == [expected]).await;
+    assert!(!lab.audit.health().ready);
+    lab.stop().await;
+}

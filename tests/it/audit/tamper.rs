@@ -1,0 +1,246 @@
+//! A superuser changes the log behind our back: `verify` names what was changed and where, and an untouched log has no
+//! finding.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use haetae::audit::{Finding, Range, checkpoints, export, verify};
+use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
+
+use super::lab::{Lab, eventually};
+use crate::support::fresh_database;
+
+/// A closed log of one lane with 300 decisions in batches of one (a full tile among them), and its decision ids.
+async fn written() -> (PgPool, Vec<String>) {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let mut ids = Vec::new();
+    for _ in 0..300 {
+        ids.push(lab.deny().await.unwrap().id.to_string());
+    }
+    lab.projected().await;
+    let pool = lab.stop().await;
+    let report = verify(&pool).await.unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.records, 302);
+    (pool, ids)
+}
+
+async fn run(pool: &PgPool, statement: &'static str) {
+    assert!(sqlx::query(statement).execute(pool).await.unwrap().rows_affected() > 0, "{statement}");
+}
+
+async fn findings(pool: &PgPool) -> Vec<Finding> {
+    let findings = verify(pool).await.unwrap().findings;
+    assert!(!findings.is_empty(), "nothing was found");
+    findings
+}
+
+/// Kind of difference, index and record id of each finding.
+fn places(findings: &[Finding]) -> Vec<(&'static str, Option<u64>, Option<&str>)> {
+    findings.iter().map(|found| (found.what.code(), found.index, found.id.as_deref())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_byte_is_named() {
+    let (pool, ids) = written().await;
+    // `lane_open` is record 0, so decision n is record n + 1: one in a full tile and one behind it.
+    run(&pool, "update log_batch set leaves = overlay(leaves placing 'X'::bytea from position('kr-med'::bytea in leaves))
+                where first_index in (7, 280)").await;
+    let found = findings(&pool).await;
+    let found = places(&found);
+    assert!(found.contains(&("edited", Some(7), Some(&ids[6]))), "{found:?}");
+    assert!(found.contains(&("edited", Some(280), Some(&ids[279]))), "{found:?}");
+    assert!(
+        found.iter().all(|(what, index, _)| {
+            matches!((what, index), (&"edited", Some(7 | 280)) | (&("tree" | "checkpoint"), None))
+        }),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_byte_is_named_even_when_its_mark_was_made_to_fit() {
+    let (pool, ids) = written().await;
+    run(&pool, "update log_batch set leaves = overlay(leaves placing 'X'::bytea from position('kr-med'::bytea in leaves))
+                where first_index = 7").await;
+    run(&pool, "update log_batch set marks = substr(sha256('\\x00'::bytea || substr(leaves, 3)), 1, 8) where first_index = 7")
+        .await;
+    let found = findings(&pool).await;
+    assert!(places(&found).contains(&("edited", Some(7), Some(&ids[6]))), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_row_is_named() {
+    let (pool, _) = written().await;
+    run(&pool, "delete from log_batch where first_index = 40").await;
+    let found = findings(&pool).await;
+    assert_eq!(places(&found)[0], ("missing", Some(40), None));
+    assert_eq!(found[0].to_string(), "lane 0, index 40: missing: records 40 to 40 are missing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_swapped_rows_are_named() {
+    let (pool, ids) = written().await;
+    run(
+        &pool,
+        "update log_batch b set leaves = o.leaves, marks = o.marks from log_batch o
+                where (b.first_index, o.first_index) in ((10, 20), (20, 10))",
+    )
+    .await;
+    let found = findings(&pool).await;
+    let found = places(&found);
+    assert!(found.contains(&("misplaced", Some(10), Some(&ids[19]))), "{found:?}");
+    assert!(found.contains(&("misplaced", Some(20), Some(&ids[9]))), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_a_lost_and_an_invented_row_are_named() {
+    let (pool, ids) = written().await;
+    run(&pool, "update row_decision set outcome = 'ALLOW' where index = 5").await;
+    run(&pool, "delete from row_decision where index = 6").await;
+    run(&pool, "insert into row_decision select lane, 9999, gen_random_uuid(), at_ns, org, actor, outcome, reason, rule,
+                site, service, operation, issuer, facts, detail, bundle from row_decision where index = 7").await;
+    let found = findings(&pool).await;
+    let found = places(&found);
+    assert_eq!(found[0], ("row", Some(5), Some(ids[4].as_str())));
+    assert_eq!(found[1], ("row", Some(6), Some(ids[5].as_str())));
+    assert_eq!((found[2].0, found[2].1), ("row", Some(9999)));
+    assert_eq!(found.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_cut_off_with_its_head_rewound_is_named() {
+    let (pool, _) = written().await;
+    // The attacker keeps everything consistent but for what was signed: the head of size 2 is rebuilt by hand.
+    let leaves: Vec<Vec<u8>> =
+        sqlx::query_scalar("select leaves from log_batch order by first_index limit 2")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    let mut frontier = tlog::Frontier::new();
+    for bundle in &leaves {
+        tlog::bundle::leaves(bundle)
+            .for_each(|leaf| frontier.append(tlog::Hash::leaf(leaf.unwrap())));
+    }
+    run(&pool, "delete from log_batch where first_index >= 2").await;
+    run(&pool, "delete from row_decision where index >= 2").await;
+    run(&pool, "delete from log_tile").await;
+    run(&pool, "update projection_cursor set next_index = 2").await;
+    sqlx::query("update log_head set size = 2, frontier = $1, root = $2")
+        .bind(frontier.to_bytes())
+        .bind(frontier.root().0.to_vec())
+        .execute(&pool)
+        .await
+        .unwrap();
+    let found = findings(&pool).await;
+    assert!(
+        found.iter().all(|one| one.what.code() == "missing" && one.index == Some(2)),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|one| one.about
+                == "a checkpoint says 302 records, the lane has 2: the tail is gone")
+    );
+    // And a gateway that starts on it does not sign it again.
+    let config = haetae::audit::Config {
+        origin: super::lab::ORIGIN.to_owned(),
+        lanes: 1,
+        ..haetae::audit::Config::default()
+    };
+    let (tracker, stop) =
+        (tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new());
+    let clock = haetae::clock::Clock::system();
+    let key = haetae::audit::Key::generate().unwrap();
+    let audit = haetae::audit::Audit::start_with_key(
+        &config,
+        &key,
+        pool.clone(),
+        clock,
+        &tracker,
+        stop.clone(),
+    )
+    .unwrap();
+    eventually("the lane is dead", async || {
+        audit.health().causes.iter().any(|cause| {
+            cause.contains("was rolled back: lane 0 has 2 records, a checkpoint says 302")
+        })
+    })
+    .await;
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_text_tile_and_checkpoint_are_named() {
+    let (pool, ids) = written().await;
+    run(&pool, "update log_text set bytes = '{\"facts\":2}' where kind = 'facts'").await;
+    run(&pool, "update log_tile set hashes = overlay(hashes placing '\\x00'::bytea from 33)").await;
+    run(&pool, "update log_checkpoint set note = replace(note, E'\\n302\\n', E'\\n301\\n') where size = 302").await;
+    let found = findings(&pool).await;
+    let found = places(&found);
+    assert!(found.contains(&("text", Some(1), Some(&ids[0]))), "{found:?}");
+    assert!(found.contains(&("edited", Some(1), Some(&ids[0]))), "the tile's entry 1: {found:?}");
+    assert!(found.contains(&("tree", None, None)), "{found:?}");
+    assert!(found.contains(&("checkpoint", None, None)), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_export_is_whole_and_counts_itself() {
+    let (pool, ids) = written().await;
+    let mut file = Vec::new();
+    let done = export(&pool, Range::default(), 1_763_900_000_000_000_000, &mut file).await.unwrap();
+    let text = String::from_utf8(file).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |kind: &str| lines.iter().filter(|line| line["type"] == kind).count() as u64;
+    let counts = ["vkey", "checkpoint", "tile", "text", "leaf", "row"].map(count);
+    assert_eq!(counts, [1, done.checkpoints, 1, 3, 302, 300]);
+    assert_eq!(done.uncovered, 0);
+    assert_eq!(lines[0]["lanes"][0]["to"], 302);
+    let end = lines.last().unwrap();
+    assert_eq!(end["lines"], lines.len() - 1);
+    let before = text.trim_end().rfind('\n').unwrap() + 1;
+    assert_eq!(end["sha256"], STANDARD.encode(Sha256::digest(&text[..before])));
+    let row = lines.iter().find(|line| line["type"] == "row").unwrap();
+    assert_eq!(row["row"]["id"], ids[0]);
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(verdict::canonical(&value).unwrap(), line.as_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_the_log_carries_what_its_root_needs() {
+    let (pool, _) = written().await;
+    let range = Range { lane: Some(0), from: Some(100), to: Some(200) };
+    let mut file = Vec::new();
+    export(&pool, range, 0, &mut file).await.unwrap();
+    let text = String::from_utf8(file).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let head = &lines[0]["lanes"][0];
+    assert_eq!(head["from"], 100);
+    // 100 = 64 + 32 + 4: three subtrees; appended to, they give the root that the covering checkpoint signed.
+    let left: Vec<tlog::Hash> = head["left"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hash| hash.as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(left.len(), 3);
+    let mut frontier = 100_u64.to_be_bytes().to_vec();
+    frontier.extend(tlog::Hash::concat(&left));
+    let mut frontier = tlog::Frontier::from_bytes(&frontier).unwrap();
+    for line in lines.iter().filter(|line| line["type"] == "leaf") {
+        assert_eq!(line["index"], frontier.size());
+        frontier
+            .append(tlog::Hash::leaf(&STANDARD.decode(line["bytes"].as_str().unwrap()).unwrap()));
+    }
+    assert_eq!(head["to"], frontier.size());
+    let note = lines.iter().rfind(|line| line["type"] == "checkpoint").unwrap();
+    let root = note["note"].as_str().unwrap().lines().nth(2).unwrap();
+    assert_eq!(root, frontier.root().to_string());
+    assert_eq!(checkpoints(&pool).await.unwrap().len(), 1);
+}
