@@ -145,7 +145,9 @@ impl<'r> Reader<'r> {
         }
         self.count(text);
         let order = line.order();
-        let repeats = order == self.order && order != Order::Record;
+        // A lane may have had several keys, and a record is followed by its row.
+        let once = !matches!(order, Order::Vkey(_) | Order::Record);
+        let repeats = once && order == self.order;
         if order < self.order || repeats {
             self.find(FileFault::Order { line: place.number });
         }
@@ -232,7 +234,7 @@ impl<'r> Reader<'r> {
     /// What a heartbeat says of the lanes of this file. One whose bytes were changed is the second pass's finding.
     fn heartbeat(&mut self, leaf: &LeafLine<'_>) {
         let Some(bytes) = leaf.bytes() else { return };
-        let named = bytes.windows(HEARTBEAT.len()).any(|window| window == HEARTBEAT);
+        let named = str::from_utf8(&bytes).is_ok_and(|text| text.contains(HEARTBEAT));
         if !named || !leaf.is_marked(&Hash::leaf(&bytes)) {
             return;
         }
@@ -304,9 +306,9 @@ impl<'r> Reader<'r> {
 
     /// Every record shown is under a checkpoint, and the last one has its witnesses.
     fn covered(&mut self, header: &LaneHeader) {
-        let &LaneHeader { lane, to, .. } = header;
+        let &LaneHeader { lane, from, to, .. } = header;
         let (size, note) = self.last.remove(&lane).unwrap_or_default();
-        if size != to {
+        if size != to && from < to {
             let fault = TreeFault::Uncovered { lane, to, last: size };
             self.report.find(Finding::Tree(fault));
         }
@@ -354,6 +356,6 @@ impl<'r> Reader<'r> {
 }
 
 /// In canonical form a heartbeat has these bytes; other records seldom do.
-const HEARTBEAT: &[u8] = br#""kind":"heartbeat""#;
+const HEARTBEAT: &str = r#""kind":"heartbeat""#;
 /// Checkpoints follow commits within about a second: a minute is far past it.
 const COVERED_NS: i64 = 60_000_000_000;
