@@ -1,1 +1,271 @@
-//! (to be written)
+//! Builds every part once, joins them, serves, drains in two steps.
+//!
+//! *Invariant:* no decision is made here; this room only knows who needs whom.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use hyper::service::service_fn;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::Audit;
+use crate::caller::{Callers, Connection};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::console::{self, Part};
+use crate::forward::Forward;
+use crate::gate::strict::Authorities;
+use crate::gate::{Gate, Rooms};
+use crate::listen::{Listener, Peer, Stop};
+use crate::policy::Policy;
+use crate::registry::{Registry, Snapshot};
+use crate::telemetry::Metrics;
+use crate::{forward, listen};
+
+/// A gateway that serves. Dropping it does not stop it: [`Running::drain`] or [`Running::abort`] does.
+pub struct Running {
+    data: SocketAddr,
+    console: SocketAddr,
+    gate: Arc<Gate>,
+    edge: TaskTracker,
+    inner: TaskTracker,
+    stop: Stop,
+    inner_stop: CancellationToken,
+}
+
+/// Builds the gateway from its configuration and serves until told to stop.
+///
+/// # Errors
+/// When a part cannot be built: says which and why. Nothing serves then.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let clock = Clock::system();
+    let (edge, inner) = (TaskTracker::new(), TaskTracker::new());
+    let (stop, inner_stop) = (Stop::default(), CancellationToken::new());
+    let rooms = build(&config, &clock, &inner, &inner_stop).await?;
+    let metrics = Metrics::new();
+    metrics.with(|all| rooms.audit.register(all));
+    metrics.with(|all| rooms.forward.register(all));
+    let wire = listen::Metrics::default();
+    metrics.with(|all| wire.register(all));
+    let view = View {
+        audit: Arc::clone(&rooms.audit),
+        callers: Arc::clone(&rooms.callers),
+        forward: Arc::clone(&rooms.forward),
+        registry: Arc::clone(&rooms.registry),
+        policy: Arc::clone(&rooms.policy),
+    };
+    let authorities = Authorities::new(&config.authorities)?;
+    let gate = Arc::new(Gate::new(&config.gate, rooms, authorities));
+    metrics.with(|all| gate.register(all));
+
+    let console = console_sources(&config, view, metrics).await?;
+    let console = serve_console(&config, &wire, console, &edge, &stop).await?;
+    let data = serve_data(&config, &wire, &gate, &edge, &stop).await?;
+    Ok(Running { data, console, gate, edge, inner, stop, inner_stop })
+}
+
+impl Running {
+    #[must_use]
+    pub const fn data_address(&self) -> SocketAddr {
+        self.data
+    }
+
+    #[must_use]
+    pub const fn console_address(&self) -> SocketAddr {
+        self.console
+    }
+
+    /// First step: nothing new is taken, what is under way may end (bounded by the listener's drain limit).
+    pub async fn drain(&self) {
+        self.gate.drain();
+        self.stop.soft.cancel();
+        self.edge.close();
+        self.edge.wait().await;
+    }
+
+    /// Second step: what is left is cut. Its ALLOWs end as `partial`.
+    pub fn abort(&self) {
+        self.stop.soft.cancel();
+        self.stop.hard.cancel();
+    }
+
+    /// After [`Running::drain`] or [`Running::abort`]: flushes the log and closes the lanes.
+    pub async fn stopped(&self) {
+        self.edge.close();
+        self.edge.wait().await;
+        // If we stop here, then ends of finished requests are missing: the next start closes them as `unknown_crash`.
+        self.inner_stop.cancel();
+        self.inner.close();
+        if tokio::time::timeout(FLUSH_MAX, self.inner.wait()).await.is_err() {
+            tracing::warn!("the log was not flushed in time: the next start closes what is open");
+        }
+    }
+}
+
+async fn build(
+    config: &Config,
+    clock: &Clock,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Rooms> {
+    let policy = Policy::load(&config.policy.dir, clock.unix_s())
+        .await
+        .with_context(|| format!("the policy bundle `{}` cannot be used", config.policy.dir.display()))?;
+    let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
+    let pool = config.database.pool().await?;
+    let registry = Registry::start(pool.clone(), clock.clone(), tracker, stop.clone())
+        .await
+        .context("the registry cannot be read: has `haetae migrate` run?")?;
+    let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
+    let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
+        .context("the audit log cannot be opened")?;
+    let (registry, forward) = (Arc::new(registry), Arc::new(forward));
+    follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
+    Ok(Rooms {
+        callers: Arc::new(callers),
+        registry,
+        policy: Arc::new(policy),
+        audit: Arc::new(audit),
+        forward,
+        clock: clock.clone(),
+    })
+}
+
+/// Keeps the forward room's sites those of the registry.
+fn follow_sites(
+    registry: Arc<Registry>,
+    forward: Arc<Forward>,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) {
+    let mut changed = registry.changed();
+    forward.set_sites(sites(&registry.current()));
+    tracker.spawn(stop.run_until_cancelled_owned(async move {
+        while changed.changed().await.is_ok() {
+            forward.set_sites(sites(&registry.current()));
+        }
+    }));
+}
+
+fn sites(snapshot: &Snapshot) -> Vec<forward::Site> {
+    snapshot
+        .sites()
+        .map(|entry| forward::Site {
+            id: Arc::clone(&entry.id),
+            base_url: entry.base_url.to_string(),
+            ca_pem: entry.ca_pem.to_string(),
+            identity: Arc::clone(&entry.identity),
+        })
+        .collect()
+}
+
+async fn serve_data(
+    config: &Config,
+    wire: &listen::Metrics,
+    gate: &Arc<Gate>,
+    tracker: &TaskTracker,
+    stop: &Stop,
+) -> anyhow::Result<SocketAddr> {
+    let faults = Arc::clone(gate);
+    let listener = Listener::bind("data", &config.listen, wire)
+        .await
+        .context("`listen`")?
+        .on_fault(Arc::new(move |peer: &Peer, fault| faults.fault(peer.remote, fault.code())));
+    let address = listener.local_addr();
+    let gate = Arc::clone(gate);
+    let factory = move |peer: Arc<Peer>| {
+        let connection = Arc::new(Connection::new(peer.remote, peer.certificate.as_ref()));
+        let gate = Arc::clone(&gate);
+        service_fn(move |request| {
+            let (gate, connection) = (Arc::clone(&gate), Arc::clone(&connection));
+            async move { Ok::<_, Infallible>(gate.handle(&connection, request).await) }
+        })
+    };
+    tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
+    Ok(address)
+}
+
+async fn serve_console(
+    config: &Config,
+    wire: &listen::Metrics,
+    sources: console::Sources,
+    tracker: &TaskTracker,
+    stop: &Stop,
+) -> anyhow::Result<SocketAddr> {
+    let listener = Listener::bind("console", &config.console, wire).await.context("`console`")?;
+    let address = listener.local_addr();
+    let router = console::router(sources);
+    let factory = move |_: Arc<Peer>| {
+        let router = router.clone();
+        service_fn(move |request: http::Request<listen::RequestBody>| {
+            let router = router.clone();
+            async move { tower::ServiceExt::oneshot(router, request.map(Body::new)).await }
+        })
+    };
+    tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
+    Ok(address)
+}
+
+/// What the console may look at.
+struct View {
+    audit: Arc<Audit>,
+    callers: Arc<Callers>,
+    forward: Arc<Forward>,
+    registry: Arc<Registry>,
+    policy: Arc<Policy>,
+}
+
+async fn console_sources(
+    config: &Config,
+    view: View,
+    metrics: Metrics,
+) -> anyhow::Result<console::Sources> {
+    let view = Arc::new(view);
+    let (parts, in_force) = (Arc::clone(&view), view);
+    Ok(console::Sources {
+        pool: config.database.reader_pool().await?,
+        parts: Arc::new(move || parts.parts()),
+        metrics: Arc::new(move || metrics.text()),
+        in_force: Arc::new(move || in_force.in_force()),
+    })
+}
+
+impl View {
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![];
+        let audit = self.audit.health();
+        let cause = if audit.causes.is_empty() {
+            format!("{} records wait for their rows", audit.projection_lag)
+        } else {
+            audit.causes.join("; ")
+        };
+        parts.push(Part { name: "audit".into(), ready: audit.ready, cause });
+        let registry = self.registry.health();
+        parts.push(Part { name: "registry".into(), ready: registry.ready(), cause: registry.cause() });
+        for (issuer, ready, cause) in self.callers.health() {
+            parts.push(Part { name: format!("issuer {issuer}"), ready, cause });
+        }
+        for site in self.forward.health() {
+            // A site that is down is reported, not a reason to take no traffic for the others.
+            let cause = site.why.unwrap_or_else(|| format!("{} in flight", site.in_flight));
+            parts.push(Part { name: format!("site {}", site.id), ready: true, cause });
+        }
+        parts
+    }
+
+    fn in_force(&self) -> serde_json::Value {
+        serde_json::json!({
+            "build": env!("CARGO_PKG_VERSION"),
+            "bundle": self.policy.current().digest(),
+            "fact_version": self.registry.current().version(),
+        })
+    }
+}
+
+/// The listener's drain limit has passed by then; this bounds the last commits.
+const FLUSH_MAX: Duration = Duration::from_secs(10);

@@ -21,6 +21,7 @@ mod leaf;
 mod metrics;
 mod opens;
 mod private;
+mod prove;
 mod projection;
 mod publish;
 mod queue;
@@ -40,6 +41,7 @@ pub use config::{AuditError, Config};
 pub use export::{Exported, Range, checkpoints, export};
 pub use health::{Health, LaneHealth};
 pub use key::Key;
+pub use prove::{Proven, prove};
 pub use recorder::Audit;
 pub use verify::{Finding, Report, verify, verify_with};
 

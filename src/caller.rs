@@ -5,7 +5,34 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::http::HeaderMap;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use verdict::question::ActorKind;
+
+use crate::clock::Clock;
+
+mod agreement;
+mod certificate;
+mod claims;
+mod config;
+mod fetch;
+mod issuer;
+mod keys;
+mod memo;
+mod metrics;
+mod token;
+
+pub use config::{
+    ActorKindConfig, Algorithm, CertificateConfig, Config, ConfigError, IssuerConfig,
+    OrganisationConfig, RolesConfig,
+};
+
+use certificate::Rules;
+use issuer::Issuer;
+use memo::Memo;
+use metrics::Metrics;
 
 /// Who asks, proven. Carries no token and no raw personal field beyond `actor`, which audit digests before it keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +46,8 @@ pub struct Caller {
     pub credential: Credential,
     /// The place the credential asserts for the actor (ISO 3166), if its issuer is configured to say one.
     pub place: Option<Arc<str>>,
-    /// Unix seconds after which this identity must not be used: token `exp`, certificate `notAfter`, whichever is first.
+    /// Unix seconds after which this identity must not be used: token `exp` with the leeway, certificate `notAfter`,
+    /// whichever is first.
     pub expires_at: i64,
 }
 
@@ -58,6 +86,8 @@ pub struct PeerCertificate {
     pub dns_names: Vec<String>,
     /// Lower-case hex SHA-256 of the DER.
     pub sha256: String,
+    /// The same digest as bytes.
+    pub digest: [u8; 32],
     pub not_before: i64,
     pub not_after: i64,
 }
@@ -118,16 +148,102 @@ impl CallerError {
     }
 }
 
-// CONTRACT (to be written by the owner of this room; the gate calls exactly this):
-//
-// impl Connection { pub fn new(remote: SocketAddr, leaf: Option<&CertificateDer<'_>>) -> Self }   // parses once
-//
-// pub struct Config { .. }            // serde, deny_unknown_fields: issuers[], certificate callers[], leeway ...
-// pub struct Callers { .. }           // shared, cheap to clone behind Arc
-// impl Callers {
-//     pub async fn new(config: &Config, clock: Clock) -> Result<Self, ConfigError>;
-//     /// Cancel-safe. Touches the network only for an unknown kid or a missing key set.
-//     pub async fn identify(&self, connection: &Connection, head: &http::HeaderMap) -> Result<Arc<Caller>, CallerError>;
-//     /// issuer -> state of its key set, for /readyz
-//     pub fn health(&self) -> Vec<(String, bool, String)>;
-// }
+/// Knows the issuers and the certificates that callers may come with. Share it behind an `Arc`.
+pub struct Callers {
+    issuers: Vec<Arc<Issuer>>,
+    certificates: Rules,
+    memo: Memo,
+    metrics: Metrics,
+    leeway_s: i64,
+    token_bytes_max: usize,
+    clock: Clock,
+}
+
+impl Callers {
+    /// Checks the configuration and asks each issuer for its keys once. An issuer that cannot be reached does not stop
+    /// the start (its callers get 401, and `health` says so); a key file that cannot be read does.
+    pub async fn new(config: &Config, clock: Clock) -> Result<Self, ConfigError> {
+        config.check()?;
+        let metrics = Metrics::default();
+        let mut issuers = Vec::with_capacity(config.issuers.len());
+        for issuer in &config.issuers {
+            issuers.push(Arc::new(Issuer::new(issuer, clock.clone(), metrics.clone())?));
+        }
+        futures_util::future::join_all(issuers.iter().map(|issuer| issuer.refresh())).await;
+        for issuer in &issuers {
+            issuer.check_file()?;
+        }
+        Ok(Self {
+            issuers,
+            certificates: Rules::new(&config.certificates)?,
+            memo: Memo::new(config.cache_entries),
+            metrics,
+            leeway_s: config.leeway_s.into(),
+            token_bytes_max: config.token_bytes_max,
+            clock,
+        })
+    }
+
+    /// Keeps the key sets fresh until `stop`: a key that its issuer removed is refused within the refresh interval.
+    pub fn keep_fresh(&self, tracker: &TaskTracker, stop: &CancellationToken) {
+        for issuer in &self.issuers {
+            tracker.spawn(Arc::clone(issuer).watch(stop.clone()));
+        }
+    }
+
+    /// Who asks. A known credential costs one SHA-256 and one look-up; the network is touched only for an unknown key
+    /// id or a missing key set, and then by one request at a time. Cancel-safe.
+    pub async fn identify(
+        &self,
+        connection: &Connection,
+        head: &HeaderMap,
+    ) -> Result<Arc<Caller>, CallerError> {
+        let now = self.clock.unix_s();
+        let outcome = self.look(connection, head, now).await;
+        if let Err(error) = &outcome {
+            self.metrics.refused(*error);
+        }
+        outcome
+    }
+
+    async fn look(
+        &self,
+        connection: &Connection,
+        head: &HeaderMap,
+        now: i64,
+    ) -> Result<Arc<Caller>, CallerError> {
+        let token = token::bearer(head, self.token_bytes_max)?;
+        let certificate = connection.certificate.as_deref();
+        if let Some(certificate) = certificate {
+            certificate.check(now)?;
+        }
+        let key = memo::Key::of(token, certificate);
+        if let Some(caller) = self.memo.find(&key, now) {
+            self.metrics.hit();
+            return Ok(caller);
+        }
+        let known = match (token, certificate) {
+            (None, None) => return Err(CallerError::Missing),
+            (None, Some(certificate)) => self.certificates.caller(certificate)?,
+            (Some(token), _) => {
+                let proven =
+                    token::verify(token, &self.issuers, self.leeway_s, &self.clock).await?;
+                agreement::join(proven, certificate, &self.certificates, self.leeway_s)?
+            }
+        };
+        let caller = Arc::clone(&known.caller);
+        self.memo.keep(key, known);
+        Ok(caller)
+    }
+
+    /// Issuer, whether its keys are usable now, and in words. For `/readyz`.
+    #[must_use]
+    pub fn health(&self) -> Vec<(String, bool, String)> {
+        self.issuers.iter().map(|issuer| issuer.health()).collect()
+    }
+
+    /// Registers the counters of this room; call it once.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+}

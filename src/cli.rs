@@ -1,1 +1,78 @@
-//! (to be written)
+//! What was typed becomes what it means: one file for each subcommand, exit codes that scripts can use.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod decide;
+pub mod demo;
+pub mod keygen;
+pub mod migrate;
+pub mod policy;
+pub mod registry;
+pub mod schema;
+pub mod serve;
+
+/// A data-sovereignty policy gateway in front of GPU compute: it decides, records, proves, and only then forwards.
+#[derive(Debug, Parser)]
+#[command(name = "haetae", version, about, after_help = AFTER_HELP)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole system on this machine: real traffic, a table of what happened, a verified log.
+    Demo(demo::Args),
+    /// Run the gateway.
+    Serve(serve::Args),
+    /// Bring the database to the schema of this version.
+    Migrate(migrate::Args),
+    /// Check and test a policy bundle.
+    Policy(policy::Args),
+    /// Keep the registry: organisations, datasets, sites, grounds, orders.
+    Registry(registry::Args),
+    /// Answer questions from a file: no server, no database.
+    Decide(decide::Args),
+    /// Print a JSON Schema: question, decision or record.
+    Schema(schema::Args),
+    /// Make the signing key of a log.
+    Keygen(keygen::Args),
+    /// One demo GPU site (started by `haetae demo`).
+    #[command(hide = true)]
+    DemoSite(crate::demo::site::Args),
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  haetae demo                                  everything on loopback, with an explanation
+  haetae policy test policies/                 every case of every policy pack
+  haetae decide --bundle policies/ --question question.json
+  haetae serve --config haetae.toml            the gateway itself; the example explains every key
+
+Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
+
+/// Runs the command line of this process.
+///
+/// # Errors
+/// Whatever the command reports; `main` prints it.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let line = Line::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(dispatch(line.command))
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Policy(args) => policy::run(args).await,
+        Command::Registry(args) => registry::run(args).await,
+        Command::Decide(args) => decide::run(args).await,
+        Command::Schema(args) => schema::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::DemoSite(args) => crate::demo::site::run(args).await,
+    }
+}

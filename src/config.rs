@@ -1,1 +1,172 @@
-//! (to be written)
+//! One file becomes one [`Config`], made of the rooms' own Configs. An unknown key refuses to start.
+//!
+//! *Invariant:* no secret stands in the file: it names files that hold them.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::{audit, caller, forward, gate, listen, telemetry};
+
+/// The whole configuration; `haetae.toml` in the project's root explains every key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Names under which clients reach the gateway: what `Host` and `:authority` may say.
+    pub authorities: Vec<String>,
+    /// The data plane.
+    pub listen: listen::Config,
+    /// Health, metrics and the reviewers' API.
+    pub console: listen::Config,
+    pub database: Database,
+    pub identity: caller::Config,
+    pub policy: Policy,
+    pub audit: audit::Config,
+    #[serde(default)]
+    pub forward: forward::Config,
+    #[serde(default)]
+    pub gate: gate::Config,
+    #[serde(default)]
+    pub telemetry: telemetry::Config,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Directory of the bundle.
+    pub dir: PathBuf,
+}
+
+/// How Postgres is reached. Three logins with three sets of rights; one may serve for all on a developer's machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// The gateway's own login: member of `haetae_gateway`.
+    pub url: String,
+    /// The schema's owner, for `haetae migrate` and `serve --migrate`. Absent: `url`.
+    #[serde(default)]
+    pub owner_url: Option<String>,
+    /// The console's login: member of `haetae_reader`. Absent: `url`.
+    #[serde(default)]
+    pub reader_url: Option<String>,
+    /// Who may change the registry: member of `haetae_registrar`. Absent: `url`.
+    #[serde(default)]
+    pub registrar_url: Option<String>,
+    /// A file with the password of `url`, so that it stands in no configuration.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file. Relative paths in it are meant from the file's own directory.
+    ///
+    /// # Errors
+    /// When it cannot be read, has an unknown key or a value of the wrong kind: says where.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration `{}`", path.display()))?;
+        let mut config = Self::parse(&text)
+            .with_context(|| format!("the configuration `{}` cannot be used", path.display()))?;
+        config.root(path.parent().unwrap_or_else(|| Path::new("")));
+        Ok(config)
+    }
+
+    /// # Errors
+    /// When a key is unknown, missing or of the wrong kind.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        if config.authorities.is_empty() {
+            bail!("`authorities` is empty: name the host (and port) that clients use");
+        }
+        Ok(config)
+    }
+
+    fn root(&mut self, directory: &Path) {
+        let mut paths: Vec<&mut PathBuf> = vec![&mut self.policy.dir];
+        paths.extend(self.listen.paths_mut());
+        paths.extend(self.console.paths_mut());
+        paths.extend(self.database.password_file.as_mut());
+        paths.extend(self.identity.paths_mut());
+        paths.extend(self.audit.paths_mut());
+        paths.extend(self.forward.paths_mut());
+        for path in paths {
+            *path = directory.join(&*path);
+        }
+    }
+}
+
+impl Database {
+    /// The database at one URL, for every purpose.
+    #[must_use]
+    pub const fn at(url: String) -> Self {
+        Self { url, owner_url: None, reader_url: None, registrar_url: None, password_file: None }
+    }
+
+    /// How the gateway itself connects.
+    ///
+    /// # Errors
+    /// When the URL or the password file cannot be read.
+    pub fn options(&self) -> anyhow::Result<PgConnectOptions> {
+        let options = address(&self.url, "database.url")?;
+        let Some(path) = &self.password_file else { return Ok(options) };
+        let password = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `database.password_file`: `{}`", path.display()))?;
+        Ok(options.password(password.trim_end()))
+    }
+
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn pool(&self) -> anyhow::Result<PgPool> {
+        connect(self.options()?, "database.url").await
+    }
+
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn owner_pool(&self) -> anyhow::Result<PgPool> {
+        self.other(self.owner_url.as_deref(), "database.owner_url").await
+    }
+
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn reader_pool(&self) -> anyhow::Result<PgPool> {
+        self.other(self.reader_url.as_deref(), "database.reader_url").await
+    }
+
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn registrar_pool(&self) -> anyhow::Result<PgPool> {
+        self.other(self.registrar_url.as_deref(), "database.registrar_url").await
+    }
+
+    async fn other(&self, url: Option<&str>, key: &str) -> anyhow::Result<PgPool> {
+        match url {
+            Some(url) => connect(address(url, key)?, key).await,
+            None => self.pool().await,
+        }
+    }
+}
+
+fn address(url: &str, key: &str) -> anyhow::Result<PgConnectOptions> {
+    // The URL may hold a password: the error must not repeat it.
+    PgConnectOptions::from_str(url)
+        .ok()
+        .with_context(|| format!("`{key}` is not a Postgres URL: write postgres://user@host/database"))
+}
+
+async fn connect(options: PgConnectOptions, key: &str) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(POOL_CONNECTIONS_MAX)
+        .acquire_timeout(CONNECT_WAIT_MAX)
+        .connect_with(options.application_name("haetae"))
+        .await
+        .with_context(|| format!("Postgres at `{key}` cannot be reached"))
+}
+
+/// Registry, projection and reads; the lanes of the log have connections of their own.
+const POOL_CONNECTIONS_MAX: u32 = 6;
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);

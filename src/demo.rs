@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     println!("Haetae demo: everything runs on this machine, on loopback addresses only.\n");
     let program = std::env::current_exe().context("this program does not know its own path")?;
     let plot = Plot { dir: args.dir, ports: args.ports, program, clock: Clock::system() };
-    let mut world = World::build(plot, &|step| println!("  started  {step}")).await?;
+    let mut world = World::build(plot, &|step| println!("  ready  {step}")).await?;
     let failed = tell(&mut world, colour).await?;
     let verified = verify(&world).await;
     let code = conclude(&failed, &verified);

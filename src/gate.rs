@@ -1,1 +1,293 @@
-//! (to be written)
+//! One request, in order: identify, read, decide, record, then forward or refuse. The only room that knows the order.
+//!
+//! *Invariant:* nothing reaches a site but through [`forward::Forward::send`], which consumes a `Permit`, which only a
+//! durable ALLOW makes. An identified caller is never refused without a record; when there can be none the answer is 503.
+
+mod admit;
+pub mod answer;
+mod body;
+mod draft;
+mod limits;
+mod metrics;
+mod prepare;
+mod route;
+pub mod strict;
+mod trace;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+
+use crate::audit::{Audit, Permit, RecordError, Recorded, Stranger};
+use crate::caller::{Caller, Callers, Connection};
+use crate::clock::Clock;
+use crate::forward::{self, Forward};
+use crate::policy::Policy;
+use crate::registry::Registry;
+use verdict::reason::Reason;
+
+use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
+
+pub use limits::Config;
+use limits::Limits;
+use metrics::Metrics;
+use prepare::{Prepared, Preparer};
+use trace::Trace;
+
+/// The policy enforcement point: owns the order of one request and nothing else.
+pub struct Gate {
+    pub(crate) callers: Arc<Callers>,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) forward: Arc<Forward>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Clock,
+    preparer: Preparer,
+    limits: Limits,
+    metrics: Metrics,
+    authorities: strict::Authorities,
+}
+
+/// The rooms that the gate joins.
+pub struct Rooms {
+    pub callers: Arc<Callers>,
+    pub registry: Arc<Registry>,
+    pub policy: Arc<Policy>,
+    pub audit: Arc<Audit>,
+    pub forward: Arc<Forward>,
+    pub clock: Clock,
+}
+
+/// What is known of a request once its caller is: enough to record any refusal of it.
+struct Known {
+    caller: Arc<Caller>,
+    network: String,
+    trace: Trace,
+    route: Option<Route>,
+    body_digest: String,
+    body_bytes: u64,
+    korean: bool,
+    arrived: Instant,
+}
+
+impl Gate {
+    #[must_use]
+    pub fn new(config: &Config, rooms: Rooms, authorities: strict::Authorities) -> Self {
+        Self {
+            preparer: Preparer::new(
+                rooms.policy,
+                Arc::clone(&rooms.registry),
+                config.memo_entries_max,
+            ),
+            limits: Limits::new(config),
+            metrics: Metrics::default(),
+            callers: rooms.callers,
+            audit: rooms.audit,
+            forward: rooms.forward,
+            registry: rooms.registry,
+            clock: rooms.clock,
+            authorities,
+        }
+    }
+
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Counts a request that was refused below HTTP.
+    pub fn fault(&self, remote: std::net::SocketAddr, rule: &'static str) {
+        self.metrics.turned_away(rule);
+        let network = draft::network(remote.ip());
+        self.audit.stranger(Stranger { issuer: None, reason: rule, network });
+    }
+
+    /// From now on every new request is answered 503 `DRAINING`; those under way go on.
+    pub fn drain(&self) {
+        self.limits.drain();
+    }
+
+    /// Answers one request. Dropping the future is safe at every await: before the commit nothing has happened, after
+    /// it the audit room closes the ALLOW as `not_forwarded` or `partial`.
+    pub async fn handle<B>(&self, connection: &Connection, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
+    {
+        let arrived = Instant::now();
+        let (head, body) = request.into_parts();
+        let admitted = match self.admit(connection, &head).await {
+            Ok(admitted) => admitted,
+            Err(refused) => return self.answer_stranger(connection, refused),
+        };
+        let mut known = Known::new(connection, &head, admitted.caller, arrived);
+        let (claims, body) = match self.understand(&head, body, &mut known).await {
+            Ok(understood) => understood,
+            // No room is not a refusal: nothing was read, so there is nothing to record.
+            Err(why) if why.reason == Reason::Overloaded => {
+                return self.answer_unavailable(&known, answer::Unavailable::overloaded());
+            }
+            Err(why) => {
+                let refused = self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
+                return self.refuse(&known, refused, Some(&why)).await;
+            }
+        };
+        if claims.operation == workload::Operation::Metadata {
+            return self.metadata(&known, &claims);
+        }
+        let response = self.decide(&head, &known, &claims, body).await;
+        admitted.slot.release_with(response)
+    }
+
+    /// Steps 4: route and body become claims. Fills in what `known` learns on the way.
+    async fn understand<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        known: &mut Known,
+    ) -> Result<(Claims, Bytes), NotUnderstood>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
+    {
+        let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
+        known.route = Some(route.clone());
+        let body = body::read(body, &head.headers, route.body_max_bytes, &self.limits).await?;
+        known.body_digest = hex::encode(sha256(&body));
+        known.body_bytes = body.len() as u64;
+        let claims = workload::read(&route, &head.headers, &body)?;
+        Ok((claims, body))
+    }
+
+    /// Steps 5 to 9: facts, decision, record, then forward or refuse. Judged again when the facts moved before the
+    /// commit.
+    async fn decide(
+        &self,
+        head: &Parts,
+        known: &Known,
+        claims: &Claims,
+        body: Bytes,
+    ) -> Response<Body> {
+        for _ in 0..JUDGE_AGAIN_MAX {
+            let prepared = self.preparer.prepare(&known.caller, claims, self.clock.unix_s());
+            let target = match self.choose(&prepared, known) {
+                Ok(target) => target,
+                Err(down) => return self.answer_unavailable(known, down),
+            };
+            let draft = draft::build(known, Some(claims), &prepared, target);
+            match self.audit.record(draft).await {
+                Ok(Recorded::Permit(permit)) => {
+                    self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    return self.send(head, known, &prepared, permit, claims.stream, body).await;
+                }
+                Ok(Recorded::Refusal(proof)) => {
+                    self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    return answer::refusal(known, &prepared, &proof, None);
+                }
+                Err(RecordError::FactsMoved { now }) => self.preparer.wait_for(now).await,
+                Err(error) => return self.answer_unavailable(known, error.into()),
+            }
+        }
+        self.answer_unavailable(known, answer::Unavailable::facts_moving())
+    }
+
+    /// Records a refusal that needs no decision by rules, then answers it.
+    async fn refuse(
+        &self,
+        known: &Known,
+        mut prepared: Arc<Prepared>,
+        why: Option<&NotUnderstood>,
+    ) -> Response<Body> {
+        for _ in 0..JUDGE_AGAIN_MAX {
+            let draft = draft::build(known, None, &prepared, None);
+            match self.audit.record(draft).await {
+                Ok(Recorded::Refusal(proof)) => {
+                    self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    return answer::refusal(known, &prepared, &proof, why);
+                }
+                Ok(Recorded::Permit(permit)) => {
+                    // A refusal's draft names no site, so audit cannot have made this. Never use it.
+                    drop(permit);
+                    break;
+                }
+                Err(RecordError::FactsMoved { now }) => {
+                    self.preparer.wait_for(now).await;
+                    prepared = self.preparer.renew(&prepared);
+                }
+                Err(error) => return self.answer_unavailable(known, error.into()),
+            }
+        }
+        self.answer_unavailable(known, answer::Unavailable::facts_moving())
+    }
+
+    /// Step 8: the permit is consumed, the body streams, the outcome follows off the critical path.
+    async fn send(
+        &self,
+        head: &Parts,
+        known: &Known,
+        prepared: &Prepared,
+        permit: Permit,
+        stream: bool,
+        body: Bytes,
+    ) -> Response<Body> {
+        let proof = permit.proof().clone();
+        let request = forward::Outgoing {
+            headers: known.trace.inject(strict::upstream_headers(&head.headers)),
+            body,
+            stream,
+        };
+        let (started, ended) = self.hooks(&proof.id);
+        match self.forward.send(permit, request, started, ended).await {
+            Ok(response) => answer::allowed(response.map(Body::new), prepared, &proof),
+            Err(error) => {
+                self.metrics.site_failed(error.code());
+                answer::site_failed(known, &error, prepared, &proof)
+            }
+        }
+    }
+
+    fn answer_unavailable(&self, known: &Known, why: answer::Unavailable) -> Response<Body> {
+        self.metrics.unavailable(why.code);
+        answer::unavailable(known.protocol(), why)
+    }
+
+    fn hooks(&self, id: &Arc<str>) -> (forward::OnStart, forward::OnEnd) {
+        let sent = Instant::now();
+        let (audit, started_id) = (Arc::clone(&self.audit), Arc::clone(id));
+        let on_start = Box::new(move |identity: Arc<str>| audit.started(&started_id, &identity));
+        let (audit, ended_id) = (Arc::clone(&self.audit), Arc::clone(id));
+        let on_end =
+            Box::new(move |end: forward::Sent| audit.ended(draft::ended(ended_id, &end, sent)));
+        (on_start, on_end)
+    }
+}
+
+impl Known {
+    fn new(connection: &Connection, head: &Parts, caller: Arc<Caller>, arrived: Instant) -> Self {
+        Self {
+            caller,
+            network: draft::network(connection.remote.ip()),
+            trace: Trace::from_head(&head.headers),
+            route: None,
+            body_digest: hex::encode(sha256(&[])),
+            body_bytes: 0,
+            korean: answer::wants_korean(&head.headers),
+            arrived,
+        }
+    }
+
+    const fn protocol(&self) -> Protocol {
+        match &self.route {
+            Some(route) => route.protocol,
+            None => Protocol::OpenAi,
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}
+
+/// Facts change by hand or by an authority's order: three in one commit's time is already an incident.
+const JUDGE_AGAIN_MAX: usize = 4;

@@ -1,20 +1,64 @@
 //! What is allowed: facts become a decision.
 //!
+//! A directory of rules as data ([`Bundle`]) is read strictly, proven on its own cases, and then judged with: by casbin
+//! and by the pure matcher of `verdict`, which must agree. What a bundle's files look like: `policies/README.md`.
+//!
 //! *Invariant:* a bundle in force is immutable; a request keeps the one it began with to its end.
 
-// CONTRACT (gate, console and cli call exactly this):
-//
-// pub struct Policy { .. }                              // ArcSwap<Bundle>
-// impl Policy {
-//     pub async fn load(dir: &Path, at_unix_s: i64) -> Result<Self, BundleError>;   // strict, canaries and cases passed
-//     pub fn current(&self) -> Arc<Bundle>;
-// }
-// impl Bundle {
-//     pub fn digest(&self) -> &str;                     // "sha256:..."
-//     pub fn texts(&self) -> &[u8];                     // canonical bytes of the bundle's content, kept by audit
-//     pub fn rules(&self) -> &verdict::Rulebook;
-//     /// casbin and the pure matcher at each memo miss; they disagree -> DENY ENGINE_DISAGREEMENT.
-//     pub fn judge(&self, facts: &Facts, at_unix_s: i64) -> Judgement;
-//     /// Access: may these roles of this organisation do `operation` on `service`?
-//     pub fn access(&self, org: &str, roles: &[Arc<str>], service: &str, operation: &str) -> Result<(), Why>;
-// }
+mod access;
+mod build;
+mod bundle;
+mod cases;
+mod change;
+mod engine;
+mod fault;
+mod folder;
+mod memo;
+mod model;
+mod pack;
+mod rulebook;
+mod sheet;
+mod vocabulary;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use bundle::Bundle;
+pub use cases::CaseResult;
+pub use fault::{BundleError, Fault};
+pub use memo::MemoCounts;
+
+/// The bundle in force. Swapped whole, and only for one that passed all its cases.
+#[derive(Debug)]
+pub struct Policy {
+    current: ArcSwap<Bundle>,
+}
+
+impl Policy {
+    /// Reads a bundle strictly and runs its cases and canaries.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with file and line.
+    pub async fn load(dir: &Path, at_unix_s: i64) -> Result<Self, BundleError> {
+        let bundle = Bundle::load(dir, at_unix_s).await?;
+        Ok(Self { current: ArcSwap::from_pointee(bundle) })
+    }
+
+    /// The bundle in force: take it once for each request and keep it to the end.
+    #[must_use]
+    pub fn current(&self) -> Arc<Bundle> {
+        self.current.load_full()
+    }
+
+    /// Puts another bundle in force for requests that begin from now on, if it is sound; else the old one stays.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the new one.
+    pub async fn reload(&self, dir: &Path, at_unix_s: i64) -> Result<Arc<Bundle>, BundleError> {
+        let bundle = Arc::new(Bundle::load(dir, at_unix_s).await?);
+        self.current.store(Arc::clone(&bundle));
+        Ok(bundle)
+    }
+}

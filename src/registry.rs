@@ -1,5 +1,8 @@
 //! What is true: an [`Ask`] becomes [`Facts`], from one snapshot of the registry.
 //!
+//! Organisations, sites, datasets, grounds, orders and lists are written as files ([`tree`]), kept in Postgres with all
+//! their versions ([`store`]), and read by every replica as a [`Snapshot`] ([`Registry`]).
+//!
 //! *Invariant:* the caller's words choose which facts are looked up and may add a restriction; they never are a fact.
 
 use std::sync::Arc;
@@ -8,6 +11,24 @@ use verdict::{
     facts::Facts,
     question::{ActorKind, Workload},
 };
+
+mod check;
+mod cross;
+mod entity;
+mod places;
+mod resolve;
+mod shape;
+mod snapshot;
+mod source;
+pub mod store;
+mod text;
+pub mod tree;
+mod watch;
+mod words;
+
+pub use entity::{Dataset, Evidence, Organisation, Service, SiteEntry};
+pub use snapshot::Snapshot;
+pub use watch::{Health, Registry};
 
 /// What to look up: who asks and what was claimed, in the registry's terms. The gate builds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,24 +54,101 @@ pub struct Resolved {
     pub facts: Facts,
     /// `fact_head` version of the snapshot.
     pub version: i64,
+    /// The unix second from which the facts must be resolved again although the version stands: an entry comes into
+    /// force or runs out then. Whoever keeps a `Resolved` by (ask, version) looks at this too.
+    pub valid_until: Option<i64>,
 }
 
-// CONTRACT (gate, policy, console and cli call exactly this):
-//
-// pub struct Config { .. }                       // database comes from the app: a PgPool
-// pub struct Registry { .. }                     // holds ArcSwap<Snapshot>
-// impl Registry {
-//     pub async fn start(pool: PgPool, tracker: &TaskTracker, stop: CancellationToken) -> Result<Self, RegistryError>; // load, then LISTEN + poll
-//     pub fn current(&self) -> Arc<Snapshot>;
-//     pub fn changed(&self) -> watch::Receiver<i64>;       // fact_head versions as they arrive
-//     pub fn health(&self) -> Health;                       // version, age of last successful look
-// }
-// impl Snapshot {
-//     pub fn version(&self) -> i64;
-//     pub fn resolve(&self, ask: &Ask) -> Resolved;            // pure
-//     pub fn site(&self, id: &str) -> Option<&SiteEntry>;   // endpoint url, ca pem, spiffe id or spki pins, facts
-//     pub fn sites(&self) -> impl Iterator<Item = &SiteEntry>;
-//     pub fn service(&self, org: &str, service: &str) -> Option<&Service>;
-// }
-// pub mod tree:  read a directory of TOML/CSV strictly -> Tree (errors carry file, line, what was meant)
-// pub mod store: pub async fn apply(pool, &Tree, who: &str) -> Result<Applied, RegistryError>   // one transaction, fact_head + 1, NOTIFY
+/// What the registry holds, in the order in which it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sort {
+    Organisation,
+    Site,
+    Dataset,
+    Ground,
+    Order,
+    List,
+    /// A host outside every site.
+    Outside,
+}
+
+impl Sort {
+    pub const ALL: [Self; 7] = [
+        Self::Organisation,
+        Self::Site,
+        Self::Dataset,
+        Self::Ground,
+        Self::Order,
+        Self::List,
+        Self::Outside,
+    ];
+
+    /// As in the database and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Organisation => "organisation",
+            Self::Site => "site",
+            Self::Dataset => "dataset",
+            Self::Ground => "ground",
+            Self::Order => "order",
+            Self::List => "list",
+            Self::Outside => "outside",
+        }
+    }
+
+    /// The sort of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.name() == name)
+    }
+
+    /// Its folder in a registry's directory.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Organisation => "organisations",
+            Self::Site => "sites",
+            Self::Dataset => "datasets",
+            Self::Ground => "grounds",
+            Self::Order => "orders",
+            Self::List => "lists",
+            Self::Outside => "outside",
+        }
+    }
+
+    /// True for what comes in great numbers and has no lists of tables.
+    const fn in_csv(self) -> bool {
+        matches!(self, Self::Dataset | Self::Ground | Self::Outside)
+    }
+
+    const fn id_key(self) -> &'static str {
+        match self {
+            Self::Outside => "host",
+            _ => "id",
+        }
+    }
+}
+
+/// Why the registry could not be read or changed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("the registry's database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the registry's database did not answer within {0} s")]
+    Timeout(u64),
+    /// Written by a newer version of Haetae, or by hand.
+    #[error("{} `{id}` in the database is not understood: {cause}", .sort.name())]
+    Document { sort: Sort, id: String, cause: serde_json::Error },
+    #[error(
+        "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside"
+    )]
+    UnknownSort(String),
+    #[error("{} `{id}` is not registered", .sort.name())]
+    NotFound { sort: Sort, id: String },
+    /// A single change (a suspended ground, an order) is not undone by an older directory.
+    #[error(
+        "{} `{id}` was changed by `{by}` in version {version} and the directory says otherwise: bring the directory up to date first (`haetae registry history {id}`)",
+        .sort.name()
+    )]
+    Overtaken { sort: Sort, id: String, by: String, version: i64 },
+}

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use verdict::{question::Workload, reason::Reason};
 
+mod declare;
+pub mod json;
 pub mod openai;
 
 /// A protocol that the gate understands. A new one is one arm here and one file.
@@ -19,11 +21,12 @@ pub enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     Submit,
+    /// Answered by the gate from what the caller may use: nothing is forwarded.
     Metadata,
 }
 
 /// The matched route, known before the body is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub protocol: Protocol,
     pub operation: Operation,
@@ -31,6 +34,8 @@ pub struct Route {
     pub name: &'static str,
     /// The path that goes upstream: the route's own template, never the caller's spelling.
     pub upstream_path: &'static str,
+    /// What stood where the template has `{model}`; checked against the grammar of model names.
+    pub model: Option<Arc<str>>,
     /// Bytes; 0 means no body is allowed.
     pub body_max_bytes: usize,
 }
@@ -41,7 +46,7 @@ pub struct Claims {
     pub protocol: Protocol,
     pub operation: Operation,
     pub name: &'static str,
-    /// The model asked for; also the service of the organisation unless `service` names one.
+    /// The model asked for; also the service of the organisation unless `service` names one. Empty for a list of models.
     pub model: Arc<str>,
     pub workload: Workload,
     pub stream: bool,
@@ -54,7 +59,8 @@ pub struct Claims {
     pub no_data: bool,
     /// `Haetae-Site`: the site the caller insists on.
     pub site: Option<Arc<str>>,
-    /// Calls that the workload itself will make (image_url, tools, web search): what, and the host where one is known.
+    /// Calls that the workload itself will make (`image_url`, tools, web search): what, and the host where one is known.
+    /// Sorted, without duplicates.
     pub onward: Vec<Outside>,
 }
 
@@ -99,7 +105,7 @@ pub struct Refusal<'a> {
 }
 
 /// A refusal rendered: status, content type, extra headers, body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Native {
     pub status: u16,
     pub content_type: &'static str,
@@ -107,9 +113,56 @@ pub struct Native {
     pub body: Bytes,
 }
 
-// CONTRACT (the gate calls exactly this):
-//
-// pub fn route(method: &http::Method, path: &str, query: Option<&str>) -> Result<Route, NotUnderstood>;
-// pub fn read(route: &Route, head: &http::HeaderMap, body: &Bytes) -> Result<Claims, NotUnderstood>;
-// pub fn refuse(protocol: Protocol, refusal: &Refusal<'_>) -> Native;
-// pub fn stream_error(protocol: Protocol, refusal: &Refusal<'_>) -> Bytes;      // the last SSE event of a cut stream
+/// Finds the route of a request by its method and path, before the body is read. The path is matched literally: a
+/// percent sign, a trailing slash or a second spelling matches nothing.
+///
+/// # Errors
+/// 404 unknown, 405 wrong method, 403 known to the protocol but not carried, 400 a query.
+pub fn route(
+    method: &hyper::http::Method,
+    path: &str,
+    query: Option<&str>,
+) -> Result<Route, NotUnderstood> {
+    openai::route(method, path, query)
+}
+
+/// Reads what a request claims, from its headers and its whole body.
+///
+/// # Errors
+/// 400, 403, 413 or 415 with a sentence for the caller.
+pub fn read(
+    route: &Route,
+    head: &hyper::http::HeaderMap,
+    body: &Bytes,
+) -> Result<Claims, NotUnderstood> {
+    match route.protocol {
+        Protocol::OpenAi => openai::read(route, head, body),
+    }
+}
+
+/// A refusal in the protocol's own shape, as its real clients show it well.
+#[must_use]
+pub fn refuse(protocol: Protocol, refusal: &Refusal<'_>) -> Native {
+    match protocol {
+        Protocol::OpenAi => openai::refuse(refusal),
+    }
+}
+
+/// The last event of a stream that is cut, in the protocol's own shape.
+#[must_use]
+pub fn stream_error(protocol: Protocol, refusal: &Refusal<'_>) -> Bytes {
+    match protocol {
+        Protocol::OpenAi => openai::stream_error(refusal),
+    }
+}
+
+impl NotUnderstood {
+    fn new(status: u16, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), param: None }
+    }
+
+    fn of(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+}

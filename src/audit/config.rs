@@ -42,6 +42,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The files it names, for whoever knows from which directory relative ones are meant.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.key_file)
+    }
+
     pub(super) fn check(&self) -> Result<(), AuditError> {
         let role_ok = self.role.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if self.lanes == 0 || self.lanes > LANES_MAX {

@@ -223,3 +223,29 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The gateway's own drain takes at most 25 s.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    //! What the demo writes is a configuration that the gateway takes.
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_read_without_an_unknown_key() {
+        let settings = Settings {
+            data: ([127, 0, 0, 1], 8443).into(),
+            console: ([127, 0, 0, 1], 8444).into(),
+            database: "postgres://postgres@localhost/haetae?host=/tmp/a \"b\"",
+            pki: Path::new("/tmp/demo/pki"),
+            policies: Path::new("/tmp/demo/policies"),
+            issuer: "https://localhost:9000",
+            jwks: "https://localhost:9000/.well-known/jwks.json",
+            audience: "haetae",
+            organisations: &["kr-retailer", "de-bank"],
+        };
+        let config = crate::config::Config::parse(&settings.toml()).unwrap();
+        assert_eq!(config.authorities, ["localhost:8443", "127.0.0.1:8443"]);
+        assert_eq!(config.database.url, settings.database);
+        assert_eq!(config.identity.certificates.len(), 2);
+        assert_eq!(config.audit.origin, ORIGIN);
+    }
+}

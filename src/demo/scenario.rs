@@ -125,10 +125,17 @@ pub const EMBEDDING_MODEL: &str = "bge-m3";
 
 const ORDERS: &[&str] = &["kr-retail/orders@1"];
 const TICKETS: &[&str] = &["de-bank/tickets@3"];
+const CREDIT: &[&str] = &["de-bank/seoul-credit@1"];
 const REPORTS: &[&str] = &["kr-med/ct-reports@2026"];
 
+/// What the demo adds to the example registry: (path in it, content).
+pub const ADDITIONS: [(&str, &str); 2] = [
+    ("datasets/seoul-credit.toml", include_str!("registry/seoul-credit.toml")),
+    ("grounds/seoul-consent.toml", include_str!("registry/seoul-consent.toml")),
+];
+
 /// The story of the first run, in order.
-pub const STORY: [Scenario; 14] = [
+pub const STORY: [Scenario; 15] = [
     Scenario {
         title: "Korean orders, to be computed in Seoul",
         first: None,
@@ -142,6 +149,12 @@ pub const STORY: [Scenario; 14] = [
         expect: Expect::refused(403, "data_residency_denied", Some("R04")),
     },
     Scenario {
+        title: "Korean credit data, asked near Frankfurt: only Seoul may",
+        first: None,
+        ask: ask(token("de-bank"), Call::Chat, CREDIT),
+        expect: Expect::allowed("kr-seo-1"),
+    },
+    Scenario {
         title: "Radiology reports, to wherever they may go (RS256 token)",
         first: None,
         ask: ask(
@@ -152,7 +165,7 @@ pub const STORY: [Scenario; 14] = [
         expect: Expect::allowed("kr-seo-1"),
     },
     Scenario {
-        title: "The orders to Virginia again, now with a live consent on file",
+        title: "The orders to Virginia again, with a live consent on file",
         first: Some(Act::RegisterGround),
         ask: pinned(token("kr-retailer"), ORDERS, "us-va-1"),
         expect: Expect::allowed("us-va-1"),
@@ -181,7 +194,7 @@ pub const STORY: [Scenario; 14] = [
         expect: Expect::refused(403, "unknown_dataset", None),
     },
     Scenario {
-        title: "A forged token: signed by somebody else under the issuer's key id",
+        title: "A forged token under a key id that the issuer publishes",
         first: None,
         ask: ask(Who::Token("kr-retailer", Mint::Forged), Call::Chat, ORDERS),
         expect: Expect::refused(401, "unauthenticated", None),
@@ -199,7 +212,7 @@ pub const STORY: [Scenario; 14] = [
         expect: Expect::refused(401, "unauthenticated", None),
     },
     Scenario {
-        title: "German tickets by a service with a client certificate (SPIFFE id), no token",
+        title: "German tickets, a client certificate (SPIFFE id), no token",
         first: None,
         ask: pinned(Who::Certificate("de-bank"), TICKETS, "eu-fra-1"),
         expect: Expect::allowed("eu-fra-1"),
@@ -216,7 +229,7 @@ pub const STORY: [Scenario; 14] = [
         expect: Expect::allowed("eu-fra-1"),
     },
     Scenario {
-        title: "Postgres is stopped: no record can be written, so nothing is forwarded",
+        title: "Postgres stopped: no record possible, nothing forwarded",
         first: Some(Act::StopPostgres),
         ask: pinned(token("kr-retailer"), ORDERS, "kr-seo-1"),
         expect: Expect::refused(503, "audit_unavailable", None),

@@ -16,7 +16,7 @@ use super::fleet::{Fleet, GATEWAY, Plan};
 use super::gateway::{Gateway, ORIGIN, Program, Settings};
 use super::issuer::{Bearer, Issuer, JWKS_PATH, Mint};
 use super::pki::{By, Identity, Pki};
-use super::scenario::ORGANISATIONS;
+use super::scenario::{ADDITIONS, ORGANISATIONS};
 use crate::clock::Clock;
 use crate::postgres::{Cluster, Options, PostgresError};
 
@@ -197,6 +197,9 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     let registry = dir.join("registry");
     copy(&with.sources.registry, &registry)?;
     std::fs::copy(with.pki.ca(By::Sites), registry.join("sites/ca.pem"))?;
+    for (path, text) in ADDITIONS {
+        std::fs::write(registry.join(path), text)?;
+    }
     for (id, address) in with.fleet.addresses() {
         readdress(&registry.join(format!("sites/{id}.toml")), address)?;
     }

@@ -1,1 +1,46 @@
-//! (to be written)
+//! The registry's files are read strictly, its changes are versioned and reach every replica, and an ask is resolved
+//! from one snapshot without telling a caller what is not theirs.
+
+mod changes;
+mod command;
+mod files;
+mod judged;
+mod resolve;
+mod watching;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use haetae::registry::tree::{self, Tree};
+
+/// The example directory, as it is committed.
+fn example() -> Tree {
+    tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/registry-example")).unwrap()
+}
+
+/// The example's files, to break one of them.
+fn example_files() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/registry-example");
+    let mut files = BTreeMap::new();
+    for folder in std::fs::read_dir(&root).unwrap().map(Result::unwrap) {
+        let Ok(entries) = std::fs::read_dir(folder.path()) else { continue };
+        for entry in entries.map(Result::unwrap) {
+            let path = entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            files.insert(path, std::fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    files
+}
+
+/// The example with one piece of text replaced in one file.
+fn example_with(file: &str, from: &str, to: &str) -> BTreeMap<String, String> {
+    let mut files = example_files();
+    let text = files.get_mut(file).unwrap();
+    assert!(text.contains(from), "`{from}` does not stand in {file}");
+    *text = text.replacen(from, to, 1);
+    files
+}
+
+fn one_file(path: &str, text: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(path.to_owned(), text.to_owned())])
+}

@@ -46,9 +46,13 @@ impl VerifierKey {
     /// `public` is 32 bytes as in RFC 8032.
     pub fn new(name: &str, kind: Kind, public: &[u8; 32]) -> Result<Self, KeyError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| KeyError::Point)?;
-        let name = if is_name(name) { name.to_string() } else { return Err(KeyError::Name) };
-        let id = id_of(&name, kind, public);
-        Ok(Self { name, id, kind, key })
+        if key.is_weak() {
+            return Err(KeyError::Point);
+        }
+        if !is_name(name) {
+            return Err(KeyError::Name);
+        }
+        Ok(Self { name: name.to_string(), id: id_of(name, kind, public), kind, key })
     }
 
     #[must_use]

@@ -84,6 +84,23 @@ pub enum Flow {
     Onward,
 }
 
+impl Flow {
+    /// As written in rows and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Copy => "copy",
+            Self::Telemetry => "telemetry",
+            Self::ControlPlane => "control_plane",
+            Self::OperatorAccess => "operator_access",
+            Self::SubProcessor => "sub_processor",
+            Self::Result => "result",
+            Self::Onward => "onward",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellOutcome {

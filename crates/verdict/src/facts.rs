@@ -18,6 +18,9 @@ pub struct Facts {
     /// Candidate sites, ordered by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<Site>,
+    /// The site the caller insists on: it alone is judged for, the others show what would be permitted instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
     /// What could not be established. One gap is enough for DENY.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -36,12 +39,13 @@ pub struct Gap {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judgement {
-    /// The best outcome of any candidate; DENY when there is a gap or no candidate.
+    /// The best outcome of any candidate, or of the pinned one; DENY when there is a gap or no candidate.
     pub outcome: Outcome,
     /// Sites of that outcome, if it allows, by id: any of them may be chosen.
     pub permitted: Vec<String>,
     /// What the caller is told: the decision of the best candidate (the first by id among equals), its remedies
-    /// completed by the other candidates ("use site X" when the caller pinned one that is refused).
+    /// completed by the other candidates ("use site X" when the caller pinned one that is refused). Only this decision
+    /// has remedies.
     pub decision: Decision,
     pub candidates: Vec<Candidate>,
 }

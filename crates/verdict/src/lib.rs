@@ -7,13 +7,34 @@
 #![no_std]
 extern crate alloc;
 
+pub mod atom;
+pub mod cell;
+mod compose;
 pub mod decision;
+mod evaluate;
+mod explain;
 pub mod facts;
+mod finding;
+mod flow;
+mod judge;
+mod papers;
+pub mod place;
 pub mod question;
+pub mod read;
 pub mod reason;
+mod remedy;
+pub mod rule;
+mod rulebook;
 pub mod stamp;
+mod terms;
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
+use core::fmt::Write as _;
+use sha2::{Digest, Sha256};
+
+pub use judge::{decide, decide_with, facts_digest, judge, judge_with};
+pub use rule::Rulebook;
+pub use terms::QuestionError;
 
 /// The canonical bytes of a value: the subset of RFC 8785 that records use (strings, integers below 2^53, booleans,
 /// arrays, objects with ASCII keys). `serde_json`'s map is ordered by key bytes, which for ASCII keys is the order of
@@ -23,4 +44,15 @@ use alloc::vec::Vec;
 /// When the value cannot be written as JSON (a map with keys that are not strings).
 pub fn canonical<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&serde_json::to_value(value)?)
+}
+
+/// `sha256:` and hex.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        // writing to a String does not fail
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

@@ -4,10 +4,75 @@
 //! `None`: a rule that needs it refuses and names it. Unknown keys are an error: a misspelt fact must not become a
 //! missing one.
 
-use alloc::{string::String, vec::Vec};
-use serde::{Deserialize, Deserializer, Serialize};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::fmt;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::stamp::Stamp;
+
+/// Facts whose absence says something: every key may be absent, no other may stand there, and what is absent is
+/// written as absent again.
+macro_rules! facts {
+    ($(#[$doc:meta])* pub struct $name:ident {
+        $($(#[$about:meta])* pub $field:ident: $type:ty,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[$about])* #[serde(skip_serializing_if = "Absent::is_absent")] pub $field: $type,)*
+        }
+    };
+}
+
+/// A party with further facts. The fields are repeated and not `#[serde(flatten)]`ed: that would let the last of two
+/// duplicate keys win and would switch off `deny_unknown_fields`.
+macro_rules! parties {
+    ($(#[$doc:meta])* pub struct $name:ident { $($more:tt)* }) => {
+        facts! {
+            $(#[$doc])*
+            pub struct $name {
+                pub entity: Option<String>,
+                pub seat: Option<String>,
+                pub parents: Vec<Parent>,
+                pub sectors: Vec<String>,
+                pub supervised_by: Vec<String>,
+                pub regulated_under: Vec<String>,
+                pub person: Option<Person>,
+                pub designated: bool,
+                pub critical_infrastructure: bool,
+                pub significant_fiduciary: bool,
+                pub dpf: Option<Dpf>,
+                pub baa: Option<Baa>,
+                $($more)*
+            }
+        }
+
+        impl $name {
+            /// The party in it.
+            #[must_use]
+            pub fn party(&self) -> Party {
+                Party {
+                    entity: self.entity.clone(),
+                    seat: self.seat.clone(),
+                    parents: self.parents.clone(),
+                    sectors: self.sectors.clone(),
+                    supervised_by: self.supervised_by.clone(),
+                    regulated_under: self.regulated_under.clone(),
+                    person: self.person,
+                    designated: self.designated,
+                    critical_infrastructure: self.critical_infrastructure,
+                    significant_fiduciary: self.significant_fiduciary,
+                    dpf: self.dpf.clone(),
+                    baa: self.baa.clone(),
+                }
+            }
+        }
+    };
+}
 
 /// One question: may this workload of this subject run at this site?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,217 +127,58 @@ pub enum Role {
     Storage,
 }
 
-/// A legal person in the chain: who asks, who operates, who receives.
-///
-/// `Subject`, `Recipient` and `SubProcessor` repeat these fields instead of flattening this type into themselves:
-/// `#[serde(flatten)]` would let the last of two duplicate keys win and would switch off `deny_unknown_fields`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Party {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity: Option<String>,
-    /// Legal seat, ISO 3166-1 alpha-2 (or 3166-2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seat: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<Parent>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sectors: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub supervised_by: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regulated_under: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<Person>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub designated: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub critical_infrastructure: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub significant_fiduciary: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dpf: Option<Dpf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baa: Option<Baa>,
-}
-
-/// Who asks: a party, with what only an asker has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Subject {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seat: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<Parent>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sectors: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub supervised_by: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regulated_under: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<Person>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub designated: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub critical_infrastructure: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub significant_fiduciary: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dpf: Option<Dpf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baa: Option<Baa>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub org: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_grade: Option<Grade>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_kind: Option<ActorKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-}
-
-/// Who gets the result: a party, where it is, and whether it is the subject itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Recipient {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seat: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<Parent>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sectors: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub supervised_by: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regulated_under: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<Person>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub designated: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub critical_infrastructure: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub significant_fiduciary: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dpf: Option<Dpf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baa: Option<Baa>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub same_entity: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
-}
-
-/// A sub-processor of the site: a party and where it works.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SubProcessor {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seat: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<Parent>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sectors: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub supervised_by: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regulated_under: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<Person>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub designated: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub critical_infrastructure: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub significant_fiduciary: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dpf: Option<Dpf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baa: Option<Baa>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-}
-
-impl Subject {
-    /// The party in it.
-    #[must_use]
-    pub fn party(&self) -> Party {
-        Party {
-            entity: self.entity.clone(),
-            seat: self.seat.clone(),
-            parents: self.parents.clone(),
-            sectors: self.sectors.clone(),
-            supervised_by: self.supervised_by.clone(),
-            regulated_under: self.regulated_under.clone(),
-            person: self.person,
-            designated: self.designated,
-            critical_infrastructure: self.critical_infrastructure,
-            significant_fiduciary: self.significant_fiduciary,
-            dpf: self.dpf.clone(),
-            baa: self.baa.clone(),
-        }
+facts! {
+    /// A legal person in the chain: who asks, who operates, who receives.
+    /// `Subject`, `Recipient` and `SubProcessor` have the same facts and more.
+    pub struct Party {
+        pub entity: Option<String>,
+        /// Legal seat, ISO 3166-1 alpha-2 (or 3166-2).
+        pub seat: Option<String>,
+        pub parents: Vec<Parent>,
+        pub sectors: Vec<String>,
+        pub supervised_by: Vec<String>,
+        pub regulated_under: Vec<String>,
+        pub person: Option<Person>,
+        pub designated: bool,
+        pub critical_infrastructure: bool,
+        pub significant_fiduciary: bool,
+        pub dpf: Option<Dpf>,
+        pub baa: Option<Baa>,
     }
 }
 
-impl Recipient {
-    /// The party in it.
-    #[must_use]
-    pub fn party(&self) -> Party {
-        Party {
-            entity: self.entity.clone(),
-            seat: self.seat.clone(),
-            parents: self.parents.clone(),
-            sectors: self.sectors.clone(),
-            supervised_by: self.supervised_by.clone(),
-            regulated_under: self.regulated_under.clone(),
-            person: self.person,
-            designated: self.designated,
-            critical_infrastructure: self.critical_infrastructure,
-            significant_fiduciary: self.significant_fiduciary,
-            dpf: self.dpf.clone(),
-            baa: self.baa.clone(),
-        }
+parties! {
+    /// Who asks: a party, with what only an asker has.
+    pub struct Subject {
+        pub org: Option<String>,
+        pub system_grade: Option<Grade>,
+        pub actor_kind: Option<ActorKind>,
+        pub place: Option<String>,
     }
 }
 
-impl SubProcessor {
-    /// The party in it.
-    #[must_use]
-    pub fn party(&self) -> Party {
-        Party {
-            entity: self.entity.clone(),
-            seat: self.seat.clone(),
-            parents: self.parents.clone(),
-            sectors: self.sectors.clone(),
-            supervised_by: self.supervised_by.clone(),
-            regulated_under: self.regulated_under.clone(),
-            person: self.person,
-            designated: self.designated,
-            critical_infrastructure: self.critical_infrastructure,
-            significant_fiduciary: self.significant_fiduciary,
-            dpf: self.dpf.clone(),
-            baa: self.baa.clone(),
-        }
+parties! {
+    /// Who gets the result: a party, where it is, and whether it is the subject itself.
+    pub struct Recipient {
+        pub place: Option<String>,
+        pub same_entity: bool,
+        pub role: Option<Role>,
     }
 }
 
-/// A company above a party; `share` in percent of the voting capital.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Parent {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub share: Option<u8>,
+parties! {
+    /// A sub-processor of the site: a party and where it works.
+    pub struct SubProcessor {
+        pub place: Option<String>,
+    }
+}
+
+facts! {
+    /// A company above a party; `share` in percent of the voting capital.
+    pub struct Parent {
+        pub place: Option<String>,
+        pub share: Option<u8>,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -296,40 +202,34 @@ pub enum ActorKind {
     Service,
 }
 
-/// Listing under the EU-US Data Privacy Framework; `hr` when the listing covers human-resources data.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Dpf {
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub active_until: Option<Option<Stamp>>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub hr: bool,
+facts! {
+    /// Listing under the EU-US Data Privacy Framework; `hr` when the listing covers human-resources data.
+    pub struct Dpf {
+        #[serde(deserialize_with = "present")]
+        pub active_until: Option<Option<Stamp>>,
+        pub hr: bool,
+    }
 }
 
-/// A HIPAA business associate agreement in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Baa {
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Option<Stamp>>,
+facts! {
+    /// A HIPAA business associate agreement in force.
+    pub struct Baa {
+        #[serde(deserialize_with = "present")]
+        pub valid_until: Option<Option<Stamp>>,
+    }
 }
 
-/// Why the data is processed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Purpose {
-    /// DPV purpose term, e.g. `dpv:ServiceProvision`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workload: Option<Workload>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub recurring: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub legal_basis: Option<String>,
-    /// The work serves an order of a court or authority of a third country.
-    #[serde(skip_serializing_if = "is_false")]
-    pub third_country_order: bool,
+facts! {
+    /// Why the data is processed.
+    pub struct Purpose {
+        /// DPV purpose term, e.g. `dpv:ServiceProvision`.
+        pub code: Option<String>,
+        pub workload: Option<Workload>,
+        pub recurring: bool,
+        pub legal_basis: Option<String>,
+        /// The work serves an order of a court or authority of a third country.
+        pub third_country_order: bool,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -343,45 +243,29 @@ pub enum Workload {
     Store,
 }
 
-/// One piece of data in the workload.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Component {
-    /// Catalogue id, `dataset@version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<ComponentKind>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regimes: Vec<String>,
-    /// Every origin it ever had, ISO 3166-1 alpha-2.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub origins: Vec<String>,
-    /// Where it is now; absent means its first origin.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub categories: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<Class>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identifiability: Option<Identifiability>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub encrypted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subjects: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sensitive_subjects: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub records: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub selection_digest: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub stored: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub state_funded: bool,
+facts! {
+    /// One piece of data in the workload.
+    pub struct Component {
+        /// Catalogue id, `dataset@version`.
+        pub dataset: Option<String>,
+        pub kind: Option<ComponentKind>,
+        pub regimes: Vec<String>,
+        /// Every origin it ever had, ISO 3166-1 alpha-2.
+        pub origins: Vec<String>,
+        /// Where it is now; absent means its first origin.
+        pub from: Option<String>,
+        pub categories: Vec<String>,
+        pub class: Option<Class>,
+        pub identifiability: Option<Identifiability>,
+        pub encrypted: bool,
+        pub subjects: Option<u64>,
+        pub sensitive_subjects: Option<u64>,
+        pub records: Option<u64>,
+        pub selection_digest: Option<String>,
+        pub stored: bool,
+        pub layers: Vec<String>,
+        pub state_funded: bool,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -417,82 +301,84 @@ pub enum Identifiability {
     Synthetic,
 }
 
-/// A candidate GPU site: where it is and who controls it are separate facts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Site {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// ISO 3166-2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operator: Option<Party>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub control_plane: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remote_access: Vec<RemoteAccess>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub backups: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub telemetry: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sub_processors: Vec<SubProcessor>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub certificates: Vec<Certificate>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tee: Option<Tee>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys: Option<Keys>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub accelerators: Vec<Accelerator>,
-    /// Places the data has already passed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub via: Vec<String>,
+facts! {
+    /// A candidate GPU site: where it is and who controls it are separate facts.
+    pub struct Site {
+        pub id: Option<String>,
+        /// ISO 3166-2.
+        pub location: Option<String>,
+        pub operator: Option<Party>,
+        pub control_plane: Vec<String>,
+        pub remote_access: Vec<RemoteAccess>,
+        pub backups: Vec<String>,
+        pub telemetry: Vec<String>,
+        pub sub_processors: Vec<SubProcessor>,
+        pub certificates: Vec<Certificate>,
+        pub tee: Option<Tee>,
+        pub keys: Option<Keys>,
+        pub accelerators: Vec<Accelerator>,
+        /// Places the data has already passed.
+        pub via: Vec<String>,
+    }
 }
 
-/// A place from which staff can log in.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RemoteAccess {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity: Option<Entity>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub plaintext: bool,
+facts! {
+    /// A place from which staff can log in.
+    pub struct RemoteAccess {
+        pub place: Option<String>,
+        pub entity: Option<Entity>,
+        pub plaintext: bool,
+    }
 }
 
 /// A party, or only its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Entity {
     Name(String),
     Party(Party),
 }
 
-/// A certification of the site, e.g. scheme `CSAP`, grade `high`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Certificate {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grade: Option<Grade>,
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Option<Stamp>>,
+impl<'de> Deserialize<'de> for Entity {
+    /// By hand: an untagged enum would hide which key of a party is wrong.
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct NameOrParty;
+        impl<'de> Visitor<'de> for NameOrParty {
+            type Value = Entity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of an entity or a party")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Entity, E> {
+                Ok(Entity::Name(name.to_owned()))
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Entity, M::Error> {
+                Party::deserialize(MapAccessDeserializer::new(map)).map(Entity::Party)
+            }
+        }
+        reader.deserialize_any(NameOrParty)
+    }
 }
 
-/// The last attestation of confidential computing at the site.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tee {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<TeeVerdict>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<Stamp>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub nonce_ok: bool,
+facts! {
+    /// A certification of the site, e.g. scheme `CSAP`, grade `high`.
+    pub struct Certificate {
+        pub scheme: Option<String>,
+        pub grade: Option<Grade>,
+        #[serde(deserialize_with = "present")]
+        pub valid_until: Option<Option<Stamp>>,
+    }
+}
+
+facts! {
+    /// The last attestation of confidential computing at the site.
+    pub struct Tee {
+        pub verdict: Option<TeeVerdict>,
+        pub at: Option<Stamp>,
+        pub nonce_ok: bool,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -504,19 +390,15 @@ pub enum TeeVerdict {
     None,
 }
 
-/// Who holds the data keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Keys {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub holder: Option<KeyHolder>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub layers: Option<u8>,
-    /// Encrypted while in use.
-    #[serde(skip_serializing_if = "is_false")]
-    pub in_use: bool,
+facts! {
+    /// Who holds the data keys.
+    pub struct Keys {
+        pub holder: Option<KeyHolder>,
+        pub place: Option<String>,
+        pub layers: Option<u8>,
+        /// Encrypted while in use.
+        pub in_use: bool,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -527,64 +409,48 @@ pub enum KeyHolder {
     Provider,
 }
 
-/// A kind of accelerator at the site and its export-control class.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Accelerator {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eccn: Option<String>,
+facts! {
+    /// A kind of accelerator at the site and its export-control class.
+    pub struct Accelerator {
+        pub model: Option<String>,
+        pub eccn: Option<String>,
+    }
 }
 
-/// A call that the workload itself will make: a tool, a callback, a web search.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Onward {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entity: Option<Entity>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub what: Option<String>,
+facts! {
+    /// A call that the workload itself will make: a tool, a callback, a web search.
+    pub struct Onward {
+        pub place: Option<String>,
+        pub entity: Option<Entity>,
+        pub what: Option<String>,
+    }
 }
 
-/// A legal ground on file. Scope lists cover nothing when empty and anything with `*`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ground {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub regime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub r#type: Option<String>,
-    pub scope: Scope,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub level: Option<Level>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid_from: Option<Stamp>,
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Option<Stamp>>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub suspended: bool,
-    pub details: Details,
+facts! {
+    /// A legal ground on file. Scope lists cover nothing when empty and anything with `*`.
+    pub struct Ground {
+        pub id: Option<String>,
+        pub regime: Option<String>,
+        pub r#type: Option<String>,
+        pub scope: Scope,
+        pub level: Option<Level>,
+        pub evidence: Option<String>,
+        pub valid_from: Option<Stamp>,
+        #[serde(deserialize_with = "present")]
+        pub valid_until: Option<Option<Stamp>>,
+        pub suspended: bool,
+        pub details: Details,
+    }
 }
 
-/// What a ground covers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Scope {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub categories: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub recipients: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub places: Vec<String>,
+facts! {
+    /// What a ground covers.
+    pub struct Scope {
+        pub categories: Vec<String>,
+        pub roles: Vec<String>,
+        pub recipients: Vec<String>,
+        pub places: Vec<String>,
+    }
 }
 
 /// How sure a fact is.
@@ -597,50 +463,33 @@ pub enum Level {
     Attested,
 }
 
-/// What a type of ground needs besides its scope; which keys, the vocabulary of the bundle says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Details {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disclosure_ref: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub info_provided: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tia: Option<Tia>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approver: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub single: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval_ref: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub separate_consent: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub impact_assessment_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instruction_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub licence_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub statute_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub checked_at: Option<Stamp>,
-    #[serde(skip_serializing_if = "is_false")]
-    pub single_use: bool,
+facts! {
+    /// What a type of ground needs besides its scope; which keys, the vocabulary of the bundle says.
+    pub struct Details {
+        pub disclosure_ref: Option<String>,
+        pub info_provided: bool,
+        pub tia: Option<Tia>,
+        pub approver: Option<String>,
+        pub single: bool,
+        pub approval_ref: Option<String>,
+        pub layers: Vec<String>,
+        pub separate_consent: bool,
+        pub impact_assessment_ref: Option<String>,
+        pub instruction_ref: Option<String>,
+        pub licence_ref: Option<String>,
+        pub statute_ref: Option<String>,
+        pub checked_at: Option<Stamp>,
+        pub single_use: bool,
+    }
 }
 
-/// A transfer impact assessment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tia {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<TiaOutcome>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub measures: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<Stamp>,
+facts! {
+    /// A transfer impact assessment.
+    pub struct Tia {
+        pub outcome: Option<TiaOutcome>,
+        pub measures: Vec<String>,
+        pub at: Option<Stamp>,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -650,21 +499,17 @@ pub enum TiaOutcome {
     Problematic,
 }
 
-/// An order of an authority. An absent key of `match` does not narrow it; `*` means any.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Order {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub authority: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<OrderKind>,
-    pub r#match: OrderMatch,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effective_from: Option<Stamp>,
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub until: Option<Option<Stamp>>,
+facts! {
+    /// An order of an authority. An absent key of `match` does not narrow it; `*` means any.
+    pub struct Order {
+        pub id: Option<String>,
+        pub authority: Option<String>,
+        pub kind: Option<OrderKind>,
+        pub r#match: OrderMatch,
+        pub effective_from: Option<Stamp>,
+        #[serde(deserialize_with = "present")]
+        pub until: Option<Option<Stamp>>,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -676,34 +521,26 @@ pub enum OrderKind {
     Hold,
 }
 
-/// The flows that an order covers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OrderMatch {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub org: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regimes: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub categories: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub to: Vec<String>,
+facts! {
+    /// The flows that an order covers.
+    pub struct OrderMatch {
+        pub org: Option<String>,
+        pub regimes: Vec<String>,
+        pub categories: Vec<String>,
+        pub to: Vec<String>,
+    }
 }
 
-/// A notification made by a state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct List {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub regime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<ListKind>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub places: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid_from: Option<Stamp>,
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Option<Stamp>>,
+facts! {
+    /// A notification made by a state.
+    pub struct List {
+        pub regime: Option<String>,
+        pub kind: Option<ListKind>,
+        pub places: Vec<String>,
+        pub valid_from: Option<Stamp>,
+        #[serde(deserialize_with = "present")]
+        pub valid_until: Option<Option<Stamp>>,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -712,23 +549,17 @@ pub enum ListKind {
     RestrictedPlaces,
 }
 
-/// Subjects already transferred in a window before this question.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Counter {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub regime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub category: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window: Option<Window>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_days: Option<u16>,
-    pub amount_before: u64,
+facts! {
+    /// Subjects already transferred in a window before this question.
+    pub struct Counter {
+        pub regime: Option<String>,
+        pub category: Option<String>,
+        pub from: Option<String>,
+        pub to: Option<String>,
+        pub window: Option<Window>,
+        pub window_days: Option<u16>,
+        pub amount_before: u64,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -739,11 +570,6 @@ pub enum Window {
     CalendarYear,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
 /// Tells an absent key (`None`: unknown) from `null` (`Some(None)`: no end).
 fn present<'de, T, D>(reader: D) -> Result<Option<Option<T>>, D::Error>
 where
@@ -752,3 +578,35 @@ where
 {
     Option::<T>::deserialize(reader).map(Some)
 }
+
+/// Is this what an absent key reads as?
+trait Absent {
+    fn is_absent(&self) -> bool;
+}
+
+impl<T> Absent for Option<T> {
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Absent for Vec<T> {
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Absent for bool {
+    fn is_absent(&self) -> bool {
+        !*self
+    }
+}
+
+/// Always written.
+macro_rules! never_absent {
+    ($($type:ty),*) => { $(impl Absent for $type {
+        fn is_absent(&self) -> bool { false }
+    })* };
+}
+
+never_absent!(u64, Scope, Details, OrderMatch);

@@ -1,1 +1,68 @@
+//! The reviewer's offline check of an exported log: one file and a trusted key in, "whole" or the first differences out.
+//!
+//! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
+//! as a whole, its keys, checkpoints, tiles and texts), `records` (second pass: every leaf), of that `lane` (one tree)
+//! and `joins` (what records say of each other), `judge` (the decision again), [`finding`] (what is wrong, in two
+//! languages), [`report`] (what is said in the end). The format is fixed in `docs/record.md`.
+//!
+//! *Invariant:* no network, no database, no clock, nothing of the gateway; nothing in the file can make it panic, and
+//! nothing the file says of itself is trusted unless the report says so.
 
+pub mod export;
+pub mod finding;
+mod frame;
+mod instant;
+mod joins;
+mod judge;
+mod lane;
+mod record;
+mod records;
+pub mod report;
+pub mod trust;
+
+use std::{fs::File, io, path::Path};
+
+pub use finding::Finding;
+pub use report::Report;
+pub use trust::Trust;
+
+/// Checks an exported log. Reads the file twice, and once more where a decision is judged; memory grows by about
+/// 60 bytes a record.
+pub fn verify(path: &Path, trust: &Trust) -> Result<Report, ReadError> {
+    let mut report = Report::default();
+    let frame = frame::read(File::open(path)?, trust, &mut report)?;
+    records::read(File::open(path)?, File::open(path)?, &frame, &mut report)?;
+    Ok(report)
+}
+
+/// Why nothing was checked.
+#[derive(Debug)]
+pub enum ReadError {
+    Io(io::Error),
+    /// The first line is not the header of an export of a version that we know.
+    NotAnExport,
+    /// A line of more than [`export::LINE_MAX`] bytes, by its number.
+    LongLine(u64),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(cause) => write!(out, "the file cannot be read: {cause}"),
+            Self::NotAnExport => out.write_str(
+                "not an export of version 1: the first line of one is made by `haetae log export`",
+            ),
+            Self::LongLine(line) => {
+                write!(out, "line {line} is longer than {} bytes", export::LINE_MAX)
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}

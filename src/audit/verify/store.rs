@@ -110,6 +110,47 @@ pub(in crate::audit) async fn checkpoints(
     rows.into_iter().map(checkpoint).collect()
 }
 
+/// Where a decision stands: lane and index.
+pub(in crate::audit) async fn place_of(
+    connection: &mut PgConnection,
+    id: uuid::Uuid,
+) -> Result<Option<(u16, u64)>, sqlx::Error> {
+    let select = "select lane, index from row_decision where id = $1";
+    let row: Option<(i32, i64)> =
+        sqlx::query_as(select).bind(id).fetch_optional(connection).await?;
+    Ok(row.map(|(lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index))))
+}
+
+pub(in crate::audit) async fn newest_checkpoint(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
+    let select =
+        "select size, note, vkey from log_checkpoint where lane = $1 order by size desc limit 1";
+    let row: Option<(i64, String, String)> =
+        sqlx::query_as(select).bind(i32::from(lane)).fetch_optional(connection).await?;
+    Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))
+}
+
+/// The hashes of the full tiles `from <= n < to` of a level.
+pub(in crate::audit) async fn tiles_between(
+    connection: &mut PgConnection,
+    lane: u16,
+    level: u32,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let select = "select hashes from log_tile
+                  where lane = $1 and level = $2 and n >= $3 and n < $4 order by n";
+    sqlx::query_scalar(select)
+        .bind(i32::from(lane))
+        .bind(i16::try_from(level).unwrap_or(i16::MAX))
+        .bind(big(from))
+        .bind(big(to))
+        .fetch_all(connection)
+        .await
+}
+
 /// Full tiles as they were kept: level, index, hashes.
 pub(in crate::audit) async fn tiles(
     connection: &mut PgConnection,

@@ -1,0 +1,460 @@
+//! One question at one site: all its cells, each matched by symbols and then filled in again with ids, dates and texts.
+
+use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+use core::cmp::Reverse;
+
+use crate::{
+    atom::Test,
+    cell::{CellKey, Literal, Matcher, Matches, RowId, Symbol, Truth},
+    decision::{CellOutcome, CellRef, Outcome, Why},
+    evaluate::{Scene, View},
+    explain::{self, UNKNOWN},
+    finding::Finding,
+    flow::legs,
+    question::{Identifiability, Profile},
+    reason::Reason,
+    rule::{Kind, Mode, Out, Row, Rulebook},
+    rulebook::NO_REGIME,
+};
+
+/// All cells judged.
+pub(crate) struct Composed {
+    pub outcome: Outcome,
+    pub reasons: Vec<Why>,
+    pub obligations: Vec<String>,
+    pub cells: Vec<CellOutcome>,
+    /// Unix seconds.
+    pub valid_until: Option<i64>,
+    /// The cells that refuse or hold, for remedies.
+    pub refused: Vec<Refused>,
+}
+
+/// A cell by its numbers: component of the question, regime, flow in the order of [`legs`].
+pub(crate) struct Refused {
+    pub component: usize,
+    pub regime: String,
+    pub leg: usize,
+}
+
+/// One cell made abstract: its key, and beside it what the key must not contain.
+struct Abstract {
+    key: CellKey,
+    findings: Vec<(Symbol, Finding)>,
+}
+
+/// What one cell gives to the whole.
+struct CellVerdict {
+    outcome: Outcome,
+    reasons: Vec<(Outcome, Why)>,
+    obligations: Vec<String>,
+    rules: Vec<String>,
+    turns: Option<i64>,
+}
+
+/// Judges every component under each of its regimes in every flow; the worst wins.
+pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
+    let question = view.question;
+    let mut whole = Whole::default();
+    let absent =
+        [("profile", question.profile.is_none()), ("components", question.components.is_empty())];
+    let absent = absent.into_iter().filter(|(_, absent)| *absent).map(|(path, _)| path.into());
+    whole.missing(view.rulebook, absent.collect());
+    whole.contradictions(view);
+    let legs = legs(question, view.site);
+    for (number, component) in question.components.iter().enumerate() {
+        let mut regimes: Vec<&str> = component.regimes.iter().map(String::as_str).collect();
+        regimes.sort_unstable();
+        regimes.dedup();
+        if regimes.is_empty() {
+            regimes.push(NO_REGIME);
+        }
+        for regime in regimes {
+            for (place, leg) in legs.iter().enumerate() {
+                let scene = Scene { view, number, component, regime, leg };
+                let at = cell_ref(&scene);
+                let found = match question.profile {
+                    Some(profile) => judge_cell(&scene, &at, profile, matcher),
+                    None => CellVerdict::refuse(Vec::new()),
+                };
+                if found.outcome > Outcome::AllowWithObligations {
+                    let regime = regime.into();
+                    whole.refused.push(Refused { component: number, regime, leg: place });
+                }
+                whole.add(at, found);
+            }
+        }
+    }
+    whole.finish(view.rulebook)
+}
+
+fn cell_ref(scene: &Scene<'_>) -> CellRef {
+    CellRef {
+        component: scene.component.dataset.clone().unwrap_or_else(|| UNKNOWN.into()),
+        regime: scene.regime.into(),
+        flow: scene.leg.flow,
+        to: scene.leg.to.unwrap_or(UNKNOWN).into(),
+    }
+}
+
+fn judge_cell(
+    scene: &Scene<'_>,
+    at: &CellRef,
+    profile: Profile,
+    matcher: &mut dyn Matcher,
+) -> CellVerdict {
+    let rulebook = scene.view.rulebook;
+    let unknown = unknown_ends(scene);
+    if !unknown.is_empty() {
+        return CellVerdict::refuse(vec![explain::missing(rulebook, None, Some(at), unknown)]);
+    }
+    let cell = make_abstract(scene, profile);
+    match matcher.matches(rulebook, &cell.key) {
+        Ok(matches) => fill_in(scene, at, &cell, &matches),
+        Err(disagreement) => {
+            let mut why = explain::why(rulebook, Reason::EngineDisagreement, None, Some(at));
+            why.text.en = format!("{} {}", why.text.en, disagreement.what);
+            CellVerdict::refuse(vec![why])
+        }
+    }
+}
+
+/// Which data, where it ends and who receives it are needed by every cell.
+fn unknown_ends(scene: &Scene<'_>) -> Vec<String> {
+    let leg = scene.leg;
+    let mut unknown = Vec::new();
+    if scene.component.dataset.is_none() {
+        unknown.push(scene.own("dataset"));
+    }
+    if leg.to.is_none() {
+        unknown.push(leg.to_path.clone());
+    }
+    if leg.recipient.is_none() {
+        unknown.push(leg.recipient_path.clone());
+    }
+    unknown
+}
+
+/// Facts to symbols: only the atoms that some row for this regime and flow uses.
+fn make_abstract(scene: &Scene<'_>, profile: Profile) -> Abstract {
+    let rulebook = scene.view.rulebook;
+    let (mut holds, mut unknown, mut findings) = (Vec::new(), Vec::new(), Vec::new());
+    for &symbol in rulebook.symbols(profile, scene.regime, scene.leg.flow) {
+        let Some(atom) = rulebook.atom(symbol) else { continue };
+        let finding = scene.evaluate(atom);
+        match finding.truth {
+            Truth::True => holds.push(symbol),
+            Truth::Unknown => unknown.push(symbol),
+            Truth::False => {}
+        }
+        findings.push((symbol, finding));
+    }
+    let (regime, flow) = (scene.regime.into(), scene.leg.flow);
+    Abstract { key: CellKey { profile, regime, flow, holds, unknown }, findings }
+}
+
+/// Rows back to reasons: restrictions all count, of the permits the best.
+fn fill_in(scene: &Scene<'_>, at: &CellRef, cell: &Abstract, matches: &Matches) -> CellVerdict {
+    let rulebook = scene.view.rulebook;
+    let mut verdict = CellVerdict::allow();
+    for (id, row) in rows(rulebook, &matches.sure, Kind::Restrict) {
+        verdict.add(row.out.into(), matched(scene, cell, at, id, row));
+        verdict.obligations.extend(row.obligations.iter().cloned());
+    }
+    for (id, row) in rows(rulebook, &matches.possible, Kind::Restrict) {
+        let paths = cell.missing(rulebook, id);
+        let why = explain::missing(rulebook, Some(&row.rule), Some(at), paths);
+        verdict.add(Outcome::Deny, why);
+    }
+    let best = match rulebook.regime(scene.regime) {
+        Some(regime) if regime.mode == Mode::Transfer => {
+            let permits = rows(rulebook, &matches.sure, Kind::Permit);
+            let best = permits.min_by_key(|(id, row)| (row.out, *id));
+            match best {
+                Some((id, row)) => verdict.permit(scene, cell, at, id, row),
+                None => no_permit(scene, cell, at, matches, &mut verdict),
+            }
+            best.map(|(id, _)| id)
+        }
+        Some(_) => None,
+        None => {
+            without_regime(scene, at, &mut verdict);
+            None
+        }
+    };
+    verdict.turns = cell.turns(rulebook, best);
+    verdict
+}
+
+/// The reason that a matching row gives.
+fn matched(scene: &Scene<'_>, cell: &Abstract, at: &CellRef, id: RowId, row: &Row) -> Why {
+    let rulebook = scene.view.rulebook;
+    let by_order = rulebook.literals(id).iter().any(|literal| {
+        let atom = rulebook.atom(literal.symbol);
+        !literal.negated && atom.is_some_and(|atom| matches!(atom.test, Test::Order(_)))
+    });
+    let code = match row.out {
+        Out::Deny if by_order => Reason::OrderInForce,
+        Out::Deny => Reason::DeniedByRule,
+        Out::Hold => Reason::HeldByRule,
+        Out::Oblige | Out::Allow => Reason::AllowedByRule,
+    };
+    Why {
+        ground: cell.ground(scene, id),
+        ..explain::why(rulebook, code, Some(&row.rule), Some(at))
+    }
+}
+
+/// No row permits: the rules whose ground is on file but does not carry the cell, then the rule that asks for one.
+fn no_permit(
+    scene: &Scene<'_>,
+    cell: &Abstract,
+    at: &CellRef,
+    matches: &Matches,
+    verdict: &mut CellVerdict,
+) {
+    let rulebook = scene.view.rulebook;
+    let mut missing = BTreeSet::new();
+    for (id, _) in rows(rulebook, &matches.possible, Kind::Permit) {
+        missing.extend(cell.missing(rulebook, id));
+    }
+    let all = rulebook.rows(cell.key.profile, &cell.key.regime, cell.key.flow);
+    let requires = rulebook.regime(scene.regime).and_then(|regime| regime.requires.as_deref());
+    let mut carried: Vec<(Option<&str>, Option<String>)> = Vec::new();
+    for (id, row) in rows(rulebook, all, Kind::Permit) {
+        if let Some(ground) = cell.ground(scene, id)
+            && !carried.iter().any(|(rule, _)| *rule == Some(row.rule.as_str()))
+        {
+            carried.push((Some(&row.rule), Some(ground)));
+        }
+    }
+    if !carried.iter().any(|(rule, _)| *rule == requires) {
+        carried.push((requires, None));
+    }
+    for (rule, ground) in carried {
+        let mut why = explain::why(rulebook, Reason::NoGround, rule, Some(at));
+        why.ground = ground;
+        why.missing = missing.iter().cloned().collect();
+        if !why.missing.is_empty() {
+            let list = explain::quoted(&why.missing);
+            why.text.en = format!("{} Not known: {list}.", why.text.en);
+            why.text.ko = format!("{} 알 수 없는 사실: {list}.", why.text.ko);
+        }
+        verdict.add(Outcome::Deny, why);
+    }
+}
+
+/// A component that no regime covers must not be about people.
+fn without_regime(scene: &Scene<'_>, at: &CellRef, verdict: &mut CellVerdict) {
+    let path = match scene.component.identifiability {
+        Some(
+            Identifiability::NonPersonal | Identifiability::Synthetic | Identifiability::Anonymised,
+        ) => return,
+        Some(Identifiability::Personal | Identifiability::Pseudonymised) => "regimes",
+        None => "identifiability",
+    };
+    let why = explain::missing(scene.view.rulebook, None, Some(at), vec![scene.own(path)]);
+    verdict.add(Outcome::Deny, why);
+}
+
+fn rows<'a>(
+    rulebook: &'a Rulebook,
+    ids: &'a [RowId],
+    kind: Kind,
+) -> impl Iterator<Item = (RowId, &'a Row)> {
+    let rows = ids.iter().filter_map(move |id| rulebook.row(*id).map(|row| (*id, row)));
+    rows.filter(move |(_, row)| row.kind == kind)
+}
+
+impl Abstract {
+    fn finding(&self, symbol: Symbol) -> Option<&Finding> {
+        let place = self.findings.binary_search_by_key(&symbol, |(symbol, _)| *symbol).ok()?;
+        self.findings.get(place).map(|(_, finding)| finding)
+    }
+
+    /// The unknown facts of a row.
+    fn missing(&self, rulebook: &Rulebook, id: RowId) -> Vec<String> {
+        let literals = rulebook.literals(id).iter();
+        let findings = literals.filter_map(|literal| self.finding(literal.symbol));
+        let paths: BTreeSet<_> =
+            findings.flat_map(|finding| finding.missing.iter().cloned()).collect();
+        paths.into_iter().collect()
+    }
+
+    /// The ground by which a row holds that asks for one: its id, or where it stands.
+    fn ground(&self, scene: &Scene<'_>, id: RowId) -> Option<String> {
+        let rulebook = scene.view.rulebook;
+        let asked = rulebook.literals(id).iter().filter(|literal| {
+            let atom = rulebook.atom(literal.symbol);
+            !literal.negated && atom.is_some_and(|atom| matches!(atom.test, Test::Ground(..)))
+        });
+        let mut carrier = None;
+        for literal in asked {
+            let finding = self.finding(literal.symbol)?;
+            if finding.truth != Truth::True {
+                return None;
+            }
+            carrier = carrier.or(finding.ground);
+        }
+        let number = carrier?;
+        let id = scene.view.question.grounds.get(number)?.id.clone();
+        Some(id.unwrap_or_else(|| format!("grounds[{number}]")))
+    }
+
+    /// The first instant at which a date changes the truth of a row that counts. A row that something undated makes
+    /// false does not; nor does another permit while the chosen one allows.
+    fn turns(&self, rulebook: &Rulebook, chosen: Option<RowId>) -> Option<i64> {
+        let ids = rulebook.rows(self.key.profile, &self.key.regime, self.key.flow);
+        let settled =
+            chosen.and_then(|id| rulebook.row(id)).is_some_and(|row| row.out == Out::Allow);
+        let counts = |id: &&RowId| {
+            let permit = rulebook.row(**id).is_some_and(|row| row.kind == Kind::Permit);
+            let waits = |literal: &Literal| {
+                literal.truth(&self.key) != Truth::False
+                    || self.finding(literal.symbol).is_some_and(|finding| finding.turns.is_some())
+            };
+            (!permit || !settled || chosen == Some(**id))
+                && rulebook.literals(**id).iter().all(waits)
+        };
+        let literals = ids.iter().filter(counts).flat_map(|id| rulebook.literals(*id));
+        literals.filter_map(|literal| self.finding(literal.symbol)?.turns).min()
+    }
+}
+
+impl CellVerdict {
+    fn allow() -> Self {
+        Self {
+            outcome: Outcome::Allow,
+            reasons: Vec::new(),
+            obligations: Vec::new(),
+            rules: Vec::new(),
+            turns: None,
+        }
+    }
+
+    fn refuse(reasons: Vec<Why>) -> Self {
+        let mut verdict = Self { outcome: Outcome::Deny, ..Self::allow() };
+        for why in reasons {
+            verdict.add(Outcome::Deny, why);
+        }
+        verdict
+    }
+
+    /// A reason; of the reasons that one rule gives for one cell only the worst stays.
+    fn add(&mut self, outcome: Outcome, why: Why) {
+        self.outcome = self.outcome.max(outcome);
+        if let Some(rule) = &why.rule
+            && !self.rules.contains(rule)
+        {
+            self.rules.push(rule.clone());
+        }
+        let same = |(_, known): &&mut (Outcome, Why)| known.rule == why.rule && why.rule.is_some();
+        match self.reasons.iter_mut().find(same) {
+            Some(known) if known.0 < outcome => *known = (outcome, why),
+            Some(known) if known.1.code == why.code => {
+                known.1.missing.extend(why.missing);
+                known.1.missing.sort();
+                known.1.missing.dedup();
+            }
+            Some(_) => {}
+            None => self.reasons.push((outcome, why)),
+        }
+    }
+
+    fn permit(&mut self, scene: &Scene<'_>, cell: &Abstract, at: &CellRef, id: RowId, row: &Row) {
+        let why = matched(scene, cell, at, id, row);
+        self.obligations.extend(row.obligations.iter().cloned());
+        self.add(row.out.into(), why);
+    }
+}
+
+/// Cells as they add up.
+#[derive(Default)]
+struct Whole {
+    reasons: Vec<(Outcome, Why)>,
+    obligations: BTreeSet<String>,
+    cells: Vec<CellOutcome>,
+    turns: Option<i64>,
+    refused: Vec<Refused>,
+    /// Something precedes the cells.
+    broken: bool,
+}
+
+impl Whole {
+    fn missing(&mut self, rulebook: &Rulebook, paths: Vec<String>) {
+        if !paths.is_empty() {
+            self.broken = true;
+            self.reasons.push((Outcome::Deny, explain::missing(rulebook, None, None, paths)));
+        }
+    }
+
+    /// Who gets the result cannot be the subject itself under another name.
+    fn contradictions(&mut self, view: View<'_>) {
+        let (subject, recipient) = (&view.question.subject.entity, &view.question.recipient);
+        let names = subject.as_ref().zip(recipient.entity.as_ref());
+        if recipient.same_entity && names.is_some_and(|(own, other)| own != other) {
+            let rule = view.rulebook.book().missing_rule.as_deref();
+            let mut why = explain::why(view.rulebook, Reason::Contradiction, rule, None);
+            why.text.en = format!("{SAME_ENTITY} {}", why.text.en);
+            why.text.ko = format!("{SAME_ENTITY} {}", why.text.ko);
+            self.broken = true;
+            self.reasons.push((Outcome::Deny, why));
+        }
+    }
+
+    fn add(&mut self, at: CellRef, cell: CellVerdict) {
+        for (outcome, why) in cell.reasons {
+            // an allow once for each rule and ground, a missing fact once for each rule; refusals for each cell
+            let said = |(_, known): &(Outcome, Why)| {
+                (&known.code, &known.rule, &known.ground, &known.missing)
+                    == (&why.code, &why.rule, &why.ground, &why.missing)
+            };
+            let once = matches!(why.code, Reason::AllowedByRule | Reason::MissingFact);
+            if !once || !self.reasons.iter().any(said) {
+                self.reasons.push((outcome, why));
+            }
+        }
+        self.obligations.extend(cell.obligations);
+        self.turns = self.turns.into_iter().chain(cell.turns).min();
+        self.cells.push(CellOutcome { at, outcome: cell.outcome, rules: cell.rules });
+    }
+
+    fn finish(mut self, rulebook: &Rulebook) -> Composed {
+        let worst = self.cells.iter().map(|cell| cell.outcome).max();
+        let outcome = if self.broken { Outcome::Deny } else { worst.unwrap_or(Outcome::Deny) };
+        self.name_missing_rule(rulebook);
+        self.reasons.sort_by_key(|(outcome, _)| Reverse(*outcome));
+        if outcome >= Outcome::Hold {
+            self.reasons.retain(|(outcome, _)| *outcome >= Outcome::Hold);
+        }
+        Composed {
+            outcome,
+            reasons: self.reasons.into_iter().map(|(_, why)| why).collect(),
+            obligations: match outcome {
+                Outcome::Deny => Vec::new(),
+                _ => self.obligations.into_iter().collect(),
+            },
+            cells: self.cells,
+            valid_until: self.turns,
+            refused: self.refused,
+        }
+    }
+
+    /// Once, beside the rules that needed them: the rule that refuses what is unknown, with all that is missing.
+    fn name_missing_rule(&mut self, rulebook: &Rulebook) {
+        let Some(rule) = rulebook.book().missing_rule.as_deref() else { return };
+        let unknown = |why: &Why| why.code == Reason::MissingFact;
+        let all = self.reasons.iter().map(|(_, why)| why).filter(|why| unknown(why));
+        if all.clone().any(|why| why.rule.as_deref() == Some(rule)) {
+            return;
+        }
+        let cell = all.clone().find_map(|why| why.cell.clone());
+        let paths: BTreeSet<String> = all.flat_map(|why| why.missing.iter().cloned()).collect();
+        if !paths.is_empty() {
+            let why = explain::missing(rulebook, None, cell.as_ref(), paths.into_iter().collect());
+            self.reasons.push((Outcome::Deny, why));
+        }
+    }
+}
+
+/// The facts that contradict each other.
+const SAME_ENTITY: &str = "`recipient.same_entity`, `recipient.entity`, `subject.entity`:";

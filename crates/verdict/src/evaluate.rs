@@ -1,0 +1,341 @@
+//! When each predicate of [`crate::atom`] is true, false or unknown, one small function each.
+
+use alloc::{format, string::String};
+
+use crate::{
+    atom::{Area, Atom, PartyTest, Test, Who},
+    cell::Truth,
+    finding::Finding,
+    flow::Leg,
+    place,
+    question::{
+        Accelerator, Certificate, Component, Grade, Identifiability, Parent, Party, Question, Role,
+        Site, TeeVerdict,
+    },
+    rule::{Limits, Mode, Rulebook},
+    stamp::Stamp,
+};
+
+/// What is judged: one question at one site at one instant (Unix seconds).
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub rulebook: &'a Rulebook,
+    pub question: &'a Question,
+    pub site: &'a Site,
+    pub at: i64,
+}
+
+/// One cell with all its facts: what predicates look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub view: View<'a>,
+    /// Position in the question, for paths.
+    pub number: usize,
+    pub component: &'a Component,
+    pub regime: &'a str,
+    pub leg: &'a Leg<'a>,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn evaluate(&self, atom: &Atom) -> Finding {
+        let (component, site) = (self.component, self.view.site);
+        let purpose = &self.view.question.purpose;
+        match &atom.test {
+            Test::To(area) => self.inside(area, self.leg.to, || self.leg.to_path.clone()),
+            Test::Category(category) => Finding::known(self.has_category(category)),
+            Test::CategoryIn(set) => Finding::known(self.has_any_of(set)),
+            Test::ClassAtLeast(class) => {
+                Finding::compare(component.class, |own| own >= *class, || self.own("class"))
+            }
+            Test::Encrypted => Finding::known(component.encrypted),
+            Test::Stored => Finding::known(component.stored),
+            Test::StateFunded => Finding::known(component.state_funded),
+            Test::Identifiability(wanted) => self.identifiability(|own| own == *wanted),
+            Test::Workload(wanted) => Finding::compare(
+                purpose.workload,
+                |own| own == *wanted,
+                || "purpose.workload".into(),
+            ),
+            Test::Role(wanted) => self.role(|own| own == *wanted),
+            Test::OriginsUnlisted => self.origins_unlisted(),
+            Test::Recurring => Finding::known(purpose.recurring),
+            Test::ThirdCountryOrder => Finding::known(purpose.third_country_order),
+            Test::Party(who, test) => self.party(*who, test),
+            Test::Certificate(scheme) => self.certificate(scheme),
+            Test::TeeAffirming => self.tee(),
+            Test::KeysInUse => {
+                Finding::compare(site.keys.as_ref(), |keys| keys.in_use, || "site.keys".into())
+            }
+            Test::KeysIn(area) => {
+                let place = site.keys.as_ref().and_then(|keys| keys.place.as_deref());
+                self.inside(area, place, || "site.keys.place".into())
+            }
+            Test::KeysInOrigin => self.keys_in_origin(),
+            Test::KeysHolder(wanted) => Finding::compare(
+                site.keys.as_ref().and_then(|keys| keys.holder),
+                |own| own == *wanted,
+                || "site.keys.holder".into(),
+            ),
+            Test::Accelerator(eccn) => self.accelerator(eccn),
+            Test::Order(kind) => self.order(*kind),
+            Test::Listed(kind) => self.listed(*kind),
+            Test::Volume(id) => self.volume(id),
+            Test::Ground(kind, qualifier) => self.ground(kind, qualifier.as_ref()),
+            Test::InForce(rule) => self.view.rulebook.rule(rule).map_or_else(
+                || Finding::known(false),
+                |rule| self.dated(rule.from.as_ref(), rule.until.as_ref()),
+            ),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &'a Limits {
+        &self.view.rulebook.book().limits
+    }
+
+    /// Path of a fact of the component.
+    pub(crate) fn own(&self, key: &str) -> String {
+        format!("components[{}].{key}", self.number)
+    }
+
+    pub(crate) fn dated(&self, from: Option<&Stamp>, until: Option<&Stamp>) -> Finding {
+        Finding::between(self.view.at, from.map(Stamp::starts), until.map(Stamp::ends))
+    }
+
+    /// Is the place in the area? A place that is coarser than the area (a country against its province) is unknown.
+    pub(crate) fn inside(
+        &self,
+        area: &Area,
+        place: Option<&str>,
+        path: impl FnOnce() -> String,
+    ) -> Finding {
+        let Some(place) = place else { return Finding::unknown(path()) };
+        let rulebook = self.view.rulebook;
+        let territory = rulebook.regime(self.regime).and_then(|regime| regime.territory.as_deref());
+        let mut path = Some(path);
+        let mut within = |name: &str| self.within(name, place, &mut || path.take().map(|p| p()));
+        match (area, territory) {
+            (Area::Named(name), _) => within(name),
+            (Area::Home, Some(territory)) => within(territory),
+            (Area::Abroad, Some(territory)) => within(territory).not(),
+            (Area::Home | Area::Abroad, None) => Finding::known(false),
+        }
+    }
+
+    fn within(&self, area: &str, place: &str, path: &mut dyn FnMut() -> Option<String>) -> Finding {
+        let mut member = |member: &str| {
+            if place::covers(member, place) {
+                Finding::known(true)
+            } else if place::covers(place, member) {
+                Finding { missing: path().into_iter().collect(), ..Finding::unknown(String::new()) }
+            } else {
+                Finding::known(false)
+            }
+        };
+        if place::is_place(area) {
+            return member(area);
+        }
+        Finding::any(self.view.rulebook.group(area).map(|group| {
+            Finding::any(group.places.iter().map(|place| member(place)))
+                .and(|| self.dated(group.from.as_ref(), group.until.as_ref()))
+        }))
+    }
+
+    /// The component has the category or a narrower one.
+    pub(crate) fn has_category(&self, category: &str) -> bool {
+        self.component.categories.iter().any(|own| self.is_a(own, category))
+    }
+
+    fn has_any_of(&self, set: &str) -> bool {
+        let set = self.view.rulebook.book().vocabulary.category_sets.get(set);
+        set.is_some_and(|set| set.iter().any(|category| self.has_category(category)))
+    }
+
+    pub(crate) fn is_a(&self, category: &str, broader: &str) -> bool {
+        let up = &self.view.rulebook.book().vocabulary.broader;
+        let mut chain = core::iter::successors(Some(category), |category| {
+            up.get(*category).map(alloc::string::String::as_str)
+        });
+        chain.by_ref().take(CATEGORY_DEPTH_MAX).any(|category| category == broader)
+    }
+
+    fn identifiability(&self, wanted: impl FnOnce(Identifiability) -> bool) -> Finding {
+        Finding::compare(self.component.identifiability, wanted, || self.own("identifiability"))
+    }
+
+    pub(crate) fn role(&self, wanted: impl FnOnce(Role) -> bool) -> Finding {
+        Finding::compare(self.leg.role, wanted, || self.leg.role_path.into())
+    }
+
+    /// Data keeps every origin it ever had: an origin under a transfer regime that is not listed is a contradiction.
+    fn origins_unlisted(&self) -> Finding {
+        let rulebook = self.view.rulebook;
+        let transfer = rulebook.book().regimes.iter().filter(|regime| {
+            regime.mode == Mode::Transfer && !self.component.regimes.contains(&regime.id)
+        });
+        let origins = &self.component.origins;
+        if self.component.regimes.is_empty() {
+            // refused as unknown already
+            return Finding::known(false);
+        }
+        let unlisted = Finding::any(transfer.filter_map(|regime| regime.territory.as_ref()).map(
+            |territory| {
+                Finding::any(origins.iter().map(|origin| {
+                    self.within(territory, origin, &mut || Some(self.own("origins")))
+                }))
+            },
+        ));
+        unlisted.and(|| {
+            self.identifiability(|own| {
+                matches!(own, Identifiability::Personal | Identifiability::Pseudonymised)
+            })
+        })
+    }
+
+    fn certificate(&self, scheme: &str) -> Finding {
+        let enough = |number: usize, certificate: &Certificate| {
+            let path = |key: &str| format!("site.certificates[{number}].{key}");
+            Finding::compare(certificate.scheme.as_deref(), |own| own == scheme, || path("scheme"))
+                .and(|| {
+                    let needed = self.view.question.subject.system_grade;
+                    let at_least = |needed: Grade| {
+                        Finding::compare(certificate.grade, |own| own >= needed, || path("grade"))
+                    };
+                    needed.map_or_else(|| Finding::unknown("subject.system_grade".into()), at_least)
+                })
+                .and(|| self.unended(certificate.valid_until.as_ref(), || path("valid_until")))
+        };
+        let certificates = self.view.site.certificates.iter().enumerate();
+        Finding::any(certificates.map(|(number, certificate)| enough(number, certificate)))
+    }
+
+    fn tee(&self) -> Finding {
+        let Some(tee) = &self.view.site.tee else { return Finding::unknown("site.tee".into()) };
+        let age_s = self.limits().attestation_age_s;
+        Finding::compare(
+            tee.verdict,
+            |own| own == TeeVerdict::Affirming,
+            || "site.tee.verdict".into(),
+        )
+        .and(|| Finding::known(tee.nonce_ok))
+        .and(|| Finding::fresh(self.view.at, tee.at.as_ref(), age_s, || "site.tee.at".into()))
+    }
+
+    /// For every origin: the keys are there, or in the territory of one of the component's regimes that it is in.
+    fn keys_in_origin(&self) -> Finding {
+        let place = self.view.site.keys.as_ref().and_then(|keys| keys.place.as_deref());
+        let Some(place) = place else { return Finding::unknown("site.keys.place".into()) };
+        if self.component.origins.is_empty() {
+            return Finding::unknown(self.own("origins"));
+        }
+        let home = |area: &str, place: &str| self.within(area, place, &mut || None);
+        let regimes = self.component.regimes.iter();
+        let territories =
+            regimes.filter_map(|regime| self.view.rulebook.regime(regime)?.territory.as_deref());
+        Finding::all(self.component.origins.iter().map(|origin| {
+            let there = Finding::known(place::covers(origin, place));
+            let shared =
+                territories.clone().map(|area| home(area, origin).and(|| home(area, place)));
+            there.or(Finding::any(shared))
+        }))
+    }
+
+    fn accelerator(&self, eccn: &str) -> Finding {
+        let is_item = |own: &str| {
+            own.strip_prefix(eccn).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let item = |(number, accelerator): (usize, &Accelerator)| {
+            Finding::compare(accelerator.eccn.as_deref(), is_item, || {
+                format!("site.accelerators[{number}].eccn")
+            })
+        };
+        Finding::any(self.view.site.accelerators.iter().enumerate().map(item))
+    }
+
+    fn party(&self, who: Who, test: &PartyTest) -> Finding {
+        let subject;
+        let (party, path) = match who {
+            Who::Subject => {
+                subject = self.view.question.subject.party();
+                (Some(&subject), "subject")
+            }
+            Who::Operator => (self.view.site.operator.as_ref(), "site.operator"),
+            Who::Recipient => (self.leg.recipient.as_deref(), self.leg.recipient_path.as_str()),
+        };
+        let Some(party) = party else { return Finding::unknown(path.into()) };
+        let (exposure, control) = (self.limits().exposure_share, self.limits().control_share);
+        match test {
+            PartyTest::Sector(sector) => Finding::known(party.sectors.contains(sector)),
+            PartyTest::SupervisedBy(by) => Finding::known(party.supervised_by.contains(by)),
+            PartyTest::RegulatedUnder(law) => Finding::known(party.regulated_under.contains(law)),
+            PartyTest::UsPerson => Finding::known(party.person.is_some()),
+            PartyTest::Designated => Finding::known(party.designated),
+            PartyTest::CriticalInfrastructure => Finding::known(party.critical_infrastructure),
+            PartyTest::SignificantFiduciary => Finding::known(party.significant_fiduciary),
+            PartyTest::Dpf => self.dpf(party, path),
+            PartyTest::DpfHr => self
+                .dpf(party, path)
+                .and(|| Finding::known(party.dpf.as_ref().is_some_and(|listing| listing.hr))),
+            PartyTest::Baa => self.baa(party, path),
+            PartyTest::Seat(area) => {
+                self.inside(area, party.seat.as_deref(), || format!("{path}.seat"))
+            }
+            PartyTest::Ultimate(area) => {
+                self.chain(party, path, control, |place, path| self.inside(area, place, path))
+            }
+            PartyTest::Covered(area) => Finding::known(party.designated).or(self.chain(
+                party,
+                path,
+                control,
+                |place, path| self.inside(area, place, path),
+            )),
+            PartyTest::Exposed(area) => self.chain(party, path, exposure, |place, path| {
+                self.inside(area, place, path).and(|| Finding::known(self.is_foreign(place)))
+            }),
+            PartyTest::Outside(area) => self
+                .chain(party, path, exposure, |place, path| self.inside(area, place, path).not()),
+        }
+    }
+
+    /// The seat, or the place of a parent with at least this share, passes the test.
+    fn chain(
+        &self,
+        party: &Party,
+        path: &str,
+        share: u8,
+        test: impl Fn(Option<&str>, &dyn Fn() -> String) -> Finding,
+    ) -> Finding {
+        let seat = test(party.seat.as_deref(), &|| format!("{path}.seat"));
+        let parent = |(number, parent): (usize, &Parent)| {
+            let path = |key: &str| format!("{path}.parents[{number}].{key}");
+            Finding::compare(parent.share, |own| own >= share, || path("share"))
+                .and(|| test(parent.place.as_deref(), &|| path("place")))
+        };
+        seat.or(Finding::any(party.parents.iter().enumerate().map(parent)))
+    }
+
+    /// The law of this place is not the law of every origin of the data.
+    fn is_foreign(&self, place: Option<&str>) -> bool {
+        let origins = &self.component.origins;
+        let own = |origin: &str| place.is_some_and(|place| place::covers(place, origin));
+        origins.is_empty() || origins.iter().any(|origin| !own(origin))
+    }
+
+    fn dpf(&self, party: &Party, path: &str) -> Finding {
+        let Some(listing) = &party.dpf else { return Finding::unknown(format!("{path}.dpf")) };
+        self.unended(listing.active_until.as_ref(), || format!("{path}.dpf.active_until"))
+    }
+
+    /// The operator's own word, which a ground on record must not contradict.
+    fn baa(&self, party: &Party, path: &str) -> Finding {
+        let Some(baa) = &party.baa else { return Finding::unknown(format!("{path}.baa")) };
+        let live = self.unended(baa.valid_until.as_ref(), || format!("{path}.baa.valid_until"));
+        let contradicts = self.baa_contradicted(party.entity.as_deref());
+        match contradicts {
+            Some(ground) if live.truth == Truth::True => Finding::unknown(ground),
+            _ => live,
+        }
+    }
+}
+
+/// Links followed from a category to a broader one.
+const CATEGORY_DEPTH_MAX: usize = 8;

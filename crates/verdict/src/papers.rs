@@ -1,0 +1,291 @@
+//! Predicates over what is on file: grounds, orders, lists and counters.
+
+use alloc::{format, string::String};
+
+use crate::{
+    atom::{Area, Qualifier},
+    evaluate::Scene,
+    finding::Finding,
+    place,
+    question::{Counter, Ground, List, ListKind, Order, OrderKind, Role, TiaOutcome, Window},
+    rule::{Detail, GroundType, Measure, Threshold},
+    stamp::Stamp,
+};
+
+impl Scene<'_> {
+    /// A live ground of this type covers the cell.
+    pub(crate) fn ground(&self, kind: &str, qualifier: Option<&Qualifier>) -> Finding {
+        let Some(kind) = self.view.rulebook.ground_type(kind) else { return Finding::known(false) };
+        let grounds = self.view.question.grounds.iter().enumerate();
+        let named = grounds.filter(|(_, ground)| ground.r#type.as_ref() == Some(&kind.id));
+        Finding::any(named.map(|(number, ground)| {
+            let live = self.live(kind, qualifier, ground, &format!("grounds[{number}]"));
+            Finding { ground: Some(number), ..live }
+        }))
+    }
+
+    fn live(
+        &self,
+        kind: &GroundType,
+        qualifier: Option<&Qualifier>,
+        ground: &Ground,
+        path: &str,
+    ) -> Finding {
+        let at = |key: &str| format!("{path}.{key}");
+        let regime = ground.regime.as_deref();
+        Finding::compare(regime, |own| own == kind.regime, || at("regime"))
+            .and(|| Finding::known(!ground.suspended))
+            .and(|| self.in_scope(kind, ground))
+            .and(|| self.details(kind, ground, path))
+            .and(|| qualifier.map_or(Finding::known(true), |wanted| assessed(ground, wanted, path)))
+            .and(|| self.begun(ground.valid_from.as_ref(), || at("valid_from")))
+            .and(|| self.unended(ground.valid_until.as_ref(), || at("valid_until")))
+    }
+
+    fn in_scope(&self, kind: &GroundType, ground: &Ground) -> Finding {
+        let scope = &ground.scope;
+        let any = |list: &[String]| list.iter().any(|term| term == ANY);
+        let covered = |own: &String| scope.categories.iter().any(|wide| self.is_a(own, wide));
+        let own = &self.component.categories;
+        let categories = any(&scope.categories) || (!own.is_empty() && own.iter().all(covered));
+        Finding::known(categories)
+            .and(|| {
+                let listed = |role: Role| {
+                    any(&scope.roles) || scope.roles.iter().any(|own| own == role_name(role))
+                };
+                self.role(|role| !kind.never_roles.contains(&role) && listed(role))
+            })
+            .and(|| {
+                if any(&scope.recipients) || scope.recipients.is_empty() {
+                    return Finding::known(!scope.recipients.is_empty());
+                }
+                let leg = self.leg;
+                let entity = leg.recipient.as_deref().and_then(|party| party.entity.as_ref());
+                let path = || match leg.recipient {
+                    Some(_) => format!("{}.entity", leg.recipient_path),
+                    None => leg.recipient_path.clone(),
+                };
+                Finding::compare(entity, |own| scope.recipients.contains(own), path)
+            })
+            .and(|| self.reaches(&scope.places))
+    }
+
+    /// The flow ends in one of the places of a scope or an order; `*` is any.
+    fn reaches(&self, places: &[String]) -> Finding {
+        Finding::any(places.iter().map(|place| {
+            if place == ANY {
+                return Finding::known(true);
+            }
+            self.inside(&Area::Named(place.clone()), self.leg.to, || self.leg.to_path.clone())
+        }))
+    }
+
+    fn details(&self, kind: &GroundType, ground: &Ground, path: &str) -> Finding {
+        use crate::decision::Flow::{Onward, SubProcessor};
+        let onward: &[Detail] = match self.leg.flow {
+            SubProcessor | Onward => &kind.onward_details,
+            _ => &[],
+        };
+        let needed = kind.details.iter().chain(onward);
+        Finding::all(needed.map(|detail| self.detail(*detail, ground, path)))
+    }
+
+    /// A detail that its type needs: what is not there is unknown, also a flag that was never set.
+    fn detail(&self, detail: Detail, ground: &Ground, path: &str) -> Finding {
+        let own = &ground.details;
+        let at = |more: &str| format!("{path}.details.{}{more}", detail.name());
+        let text = |value: &Option<String>| {
+            Finding::compare(value.as_ref(), |text| !text.is_empty(), || at(""))
+        };
+        let flag = |set: bool| Finding::compare(set.then_some(()), |()| true, || at(""));
+        let limits = self.limits();
+        match detail {
+            Detail::DisclosureRef => text(&own.disclosure_ref),
+            Detail::Approver => text(&own.approver),
+            Detail::ApprovalRef => text(&own.approval_ref),
+            Detail::ImpactAssessmentRef => text(&own.impact_assessment_ref),
+            Detail::InstructionRef => text(&own.instruction_ref),
+            Detail::LicenceRef => text(&own.licence_ref),
+            Detail::StatuteRef => text(&own.statute_ref),
+            Detail::InfoProvided => flag(own.info_provided),
+            Detail::Single => flag(own.single),
+            Detail::SeparateConsent => flag(own.separate_consent),
+            Detail::SingleUse => flag(own.single_use),
+            Detail::CheckedAt => {
+                let checked = own.checked_at.as_ref();
+                Finding::fresh(self.view.at, checked, limits.check_age_s, || at(""))
+            }
+            Detail::Tia => {
+                let Some(tia) = &own.tia else { return Finding::unknown(at("")) };
+                Finding::compare(tia.outcome, |_| true, || at(".outcome")).and(|| {
+                    let made = tia.at.as_ref();
+                    Finding::fresh(self.view.at, made, limits.tia_age_s, || at(".at"))
+                })
+            }
+            Detail::Layers => {
+                let wanted = &self.component.layers;
+                let approved = |layer: &String| own.layers.iter().any(|l| l == layer || l == ANY);
+                Finding::compare(
+                    wanted.first(),
+                    |_| wanted.iter().all(approved),
+                    || self.own("layers"),
+                )
+            }
+        }
+    }
+
+    /// It has begun; an absent start is unknown.
+    fn begun(&self, from: Option<&Stamp>, path: impl FnOnce() -> String) -> Finding {
+        from.map_or_else(|| Finding::unknown(path()), |_| self.dated(from, None))
+    }
+
+    /// It is not over; an absent end is unknown, `null` is no end.
+    pub(crate) fn unended(
+        &self,
+        end: Option<&Option<Stamp>>,
+        path: impl FnOnce() -> String,
+    ) -> Finding {
+        end.map_or_else(|| Finding::unknown(path()), |end| self.dated(None, end.as_ref()))
+    }
+
+    /// Path of a `us.baa` ground that covers this entity and is over or suspended.
+    pub(crate) fn baa_contradicted(&self, entity: Option<&str>) -> Option<String> {
+        let grounds = self.view.question.grounds.iter().enumerate();
+        let mut dead = grounds.filter(|(_, ground)| {
+            let named = |name: &String| name == ANY || Some(name.as_str()) == entity;
+            let end = ground.valid_until.as_ref().and_then(Option::as_ref);
+            ground.r#type.as_deref() == Some(BAA_RECORD)
+                && ground.scope.recipients.iter().any(named)
+                && (ground.suspended || end.is_some_and(|end| end.ends() <= self.view.at))
+        });
+        dead.next().map(|(number, _)| format!("grounds[{number}]"))
+    }
+
+    /// An order of this kind is in force and covers the flow. What its `match` leaves out does not narrow it.
+    pub(crate) fn order(&self, kind: OrderKind) -> Finding {
+        let orders = self.view.question.orders.iter().enumerate();
+        Finding::any(orders.map(|(number, order)| self.covered_by(kind, order, number)))
+    }
+
+    fn covered_by(&self, kind: OrderKind, order: &Order, number: usize) -> Finding {
+        let at = |key: &str| format!("orders[{number}].{key}");
+        let scope = &order.r#match;
+        let open = |list: &[String]| list.is_empty() || list.iter().any(|term| term == ANY);
+        let org = self.view.question.subject.org.as_ref();
+        Finding::compare(order.kind, |own| own == kind, || at("kind"))
+            .and(|| match &scope.org {
+                Some(wanted) if wanted != ANY => {
+                    Finding::compare(org, |own| own == wanted, || "subject.org".into())
+                }
+                _ => Finding::known(true),
+            })
+            .and(|| {
+                let regime = || scope.regimes.iter().any(|regime| regime == self.regime);
+                Finding::known(open(&scope.regimes) || regime())
+            })
+            .and(|| {
+                let category = || scope.categories.iter().any(|term| self.has_category(term));
+                Finding::known(open(&scope.categories) || category())
+            })
+            .and(|| if open(&scope.to) { Finding::known(true) } else { self.reaches(&scope.to) })
+            .and(|| self.begun(order.effective_from.as_ref(), || at("effective_from")))
+            .and(|| self.unended(order.until.as_ref(), || at("until")))
+    }
+
+    /// A list of this kind, made under the cell's regime, has the place where the flow ends.
+    pub(crate) fn listed(&self, kind: ListKind) -> Finding {
+        let listed = |(number, list): (usize, &List)| {
+            let at = |key: &str| format!("lists[{number}].{key}");
+            Finding::compare(list.kind, |own| own == kind, || at("kind"))
+                .and(|| {
+                    Finding::compare(
+                        list.regime.as_deref(),
+                        |own| own == self.regime,
+                        || at("regime"),
+                    )
+                })
+                .and(|| self.reaches(&list.places))
+                .and(|| self.begun(list.valid_from.as_ref(), || at("valid_from")))
+                .and(|| self.unended(list.valid_until.as_ref(), || at("valid_until")))
+        };
+        Finding::any(self.view.question.lists.iter().enumerate().map(listed))
+    }
+
+    /// One of the thresholds of this id is exceeded.
+    pub(crate) fn volume(&self, id: &str) -> Finding {
+        let thresholds = self.limits().thresholds.iter().filter(|threshold| threshold.id == id);
+        Finding::any(thresholds.map(|threshold| self.exceeds(threshold)))
+    }
+
+    fn exceeds(&self, threshold: &Threshold) -> Finding {
+        let component = self.component;
+        let listed = threshold.categories.iter();
+        let has_one = listed.clone().any(|term| term == ANY || self.has_category(term));
+        if threshold.measure == Measure::Subjects && !has_one {
+            return Finding::known(false);
+        }
+        let counters = self.view.question.counters.iter();
+        let before = counters
+            .filter(|counter| self.adds_up(counter, threshold))
+            .fold(0u64, |sum, counter| sum.saturating_add(counter.amount_before));
+        let exceeds = |amount: u64| before.saturating_add(amount) > threshold.over;
+        match (threshold.measure, component.subjects, component.sensitive_subjects) {
+            (Measure::Subjects, Some(amount), _)
+            | (Measure::SensitiveSubjects, _, Some(amount)) => Finding::known(exceeds(amount)),
+            // already exceeded, or not even if all of them were sensitive
+            _ if exceeds(0) => Finding::known(true),
+            (Measure::SensitiveSubjects, Some(all), None) if !exceeds(all) => Finding::known(false),
+            (Measure::Subjects, ..) => Finding::unknown(self.own("subjects")),
+            (Measure::SensitiveSubjects, ..) => Finding::unknown(self.own("sensitive_subjects")),
+        }
+    }
+
+    /// Does a counter add up to this threshold? What it leaves out does not narrow it.
+    fn adds_up(&self, counter: &Counter, threshold: &Threshold) -> bool {
+        let category = counter.category.as_deref().filter(|term| *term != ANY);
+        let counted = |term: &str| {
+            threshold.categories.iter().any(|wide| wide == ANY || self.is_a(term, wide))
+        };
+        let window = counter.window.or(counter.window_days.map(|_| Window::Rolling365d));
+        let from = self.component.from.as_ref().or(self.component.origins.first());
+        let same = |counted: Option<&String>, own: Option<&str>| match (counted, own) {
+            (Some(counted), Some(own)) => {
+                counted == ANY || place::covers(counted, own) || place::covers(own, counted)
+            }
+            _ => true,
+        };
+        counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
+            && window.is_none_or(|window| window == threshold.window)
+            && category.is_none_or(counted)
+            && same(counter.from.as_ref(), from.map(String::as_str))
+            && (!threshold.by_place || same(counter.to.as_ref(), self.leg.to))
+    }
+}
+
+/// What the assessment kept with a ground says; without one it is unknown.
+fn assessed(ground: &Ground, wanted: &Qualifier, path: &str) -> Finding {
+    let path = |key: &str| format!("{path}.details.{key}");
+    let Some(tia) = &ground.details.tia else { return Finding::unknown(path("tia")) };
+    match wanted {
+        Qualifier::NoProblem => Finding::compare(
+            tia.outcome,
+            |own| own == TiaOutcome::NoProblem,
+            || path("tia.outcome"),
+        ),
+        Qualifier::Measure(measure) => Finding::known(tia.measures.contains(measure)),
+    }
+}
+
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Entrustment => "entrustment",
+        Role::Provision => "provision",
+        Role::Storage => "storage",
+    }
+}
+
+/// Any value, in scopes and in `match`.
+pub(crate) const ANY: &str = "*";
+
+/// The type of ground that records a business associate agreement (45 CFR 164.504(e)).
+const BAA_RECORD: &str = "us.baa";

@@ -1,0 +1,359 @@
+//! First pass: the file as a whole (order, counts, digest), and of it what the second pass needs at hand: signed
+//! roots, where tiles and texts stand, and what heartbeats say of other lanes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+};
+
+use sha2::{Digest as _, Sha256};
+use tlog::{Hash, VerifierKey, tile};
+
+use crate::{
+    ReadError,
+    export::{
+        self, CheckpointLine, Digest, End, FORMAT, LaneHeader, LeafLine, Line, Lines, Order,
+        TextLine, TileLine,
+    },
+    finding::{FileFault, Finding, Place, RecordFault, TreeFault},
+    instant,
+    record::{Head, Record},
+    report::{Open, Report},
+    trust::{Doubt, Trust},
+};
+
+/// What the second pass needs.
+#[derive(Default)]
+pub(crate) struct Frame {
+    pub lanes: Vec<LaneHeader>,
+    /// Roots that trees must have, by lane and size.
+    pub wanted: BTreeMap<(u16, u64), Vec<Wanted>>,
+    /// Where the full tiles of level 0 stand, by lane and number.
+    pub tiles: BTreeMap<(u16, u64), Span>,
+    pub texts: BTreeMap<Digest, Kept>,
+    /// The first record.
+    pub records: Option<export::Place>,
+}
+
+/// First byte and length of a line.
+pub(crate) type Span = (u64, usize);
+
+pub(crate) struct Wanted {
+    pub root: Hash,
+    /// The heartbeat that says so; a signed checkpoint otherwise.
+    pub heartbeat: Option<Place>,
+}
+
+pub(crate) struct Kept {
+    pub kind: String,
+    pub span: Span,
+}
+
+/// Reads the whole file once.
+pub(crate) fn read(file: File, trust: &Trust, report: &mut Report) -> Result<Frame, ReadError> {
+    let mut lines = Lines::from(file, Lines::start())?;
+    let mut reader = Reader::new(trust, report);
+    reader.header(lines.read()?)?;
+    let mut last = 1;
+    while let Some((place, line)) = lines.read()? {
+        let Some(text) = line.strip_suffix(b"\n") else {
+            // The file ends in the middle of a line: the line before was the last whole one.
+            break;
+        };
+        if reader.ended {
+            reader.find(FileFault::After { line: place.number });
+            break;
+        }
+        last = place.number;
+        reader.line(place, text);
+        reader.bytes += line.len() as u64;
+    }
+    reader.close(last);
+    Ok(reader.frame)
+}
+
+struct Reader<'r> {
+    trust: &'r Trust,
+    report: &'r mut Report,
+    frame: Frame,
+    created: i64,
+    /// The keys that the file states of itself.
+    stated: Vec<VerifierKey>,
+    sha256: Sha256,
+    bytes: u64,
+    counts: End,
+    /// Where the line before stands in the order of the format.
+    order: Order,
+    ended: bool,
+    /// Roots of full tiles so far, by lane, level and number.
+    roots: BTreeMap<(u16, u8, u64), Hash>,
+    /// The last checkpoint line of each lane: its size, and its note if it counts.
+    last: BTreeMap<u16, (u64, Option<String>)>,
+    untrusted: BTreeSet<u16>,
+}
+
+impl<'r> Reader<'r> {
+    fn new(trust: &'r Trust, report: &'r mut Report) -> Self {
+        let sha256 = Digest([0; 32]);
+        let (lines, leaves, texts, checkpoints, rows, tiles, vkeys) = (0, 0, 0, 0, 0, 0, 0);
+        Self {
+            trust,
+            report,
+            frame: Frame::default(),
+            created: 0,
+            stated: Vec::new(),
+            sha256: Sha256::new(),
+            bytes: 0,
+            counts: End { lines, leaves, texts, checkpoints, rows, tiles, vkeys, sha256 },
+            order: Order::Header,
+            ended: false,
+            roots: BTreeMap::new(),
+            last: BTreeMap::new(),
+            untrusted: BTreeSet::new(),
+        }
+    }
+
+    fn header(&mut self, first: Option<(export::Place, &[u8])>) -> Result<(), ReadError> {
+        let line = first.map(|(_, line)| line).unwrap_or_default();
+        let Some(Line::Header(header)) = export::parse(line) else {
+            return Err(ReadError::NotAnExport);
+        };
+        if (header.format.as_str(), header.v) != FORMAT {
+            return Err(ReadError::NotAnExport);
+        }
+        self.sha256.update(line);
+        self.bytes = line.len() as u64;
+        self.counts.lines = 1;
+        self.created = instant::parse(&header.created).unwrap_or_default();
+        for lane in header.lanes {
+            if self.lane(lane.lane).is_some() {
+                self.find(FileFault::Lane { line: 1, lane: lane.lane });
+            } else {
+                self.frame.lanes.push(lane);
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, place: export::Place, text: &[u8]) {
+        let Some(line) = export::parse(text) else {
+            self.count(text);
+            return self.find(FileFault::NotALine { line: place.number });
+        };
+        if let Line::End(end) = &line {
+            return self.end(end);
+        }
+        self.count(text);
+        let order = line.order();
+        let repeats = order == self.order && order != Order::Record;
+        if order < self.order || repeats {
+            self.find(FileFault::Order { line: place.number });
+        }
+        self.order = self.order.max(order);
+        let span = (place.offset, text.len());
+        match line {
+            Line::Header(_) | Line::End(_) => {}
+            Line::Vkey(line) => {
+                self.counts.vkeys += 1;
+                self.stated.extend(line.vkey.parse().ok());
+            }
+            Line::Checkpoint(line) => self.checkpoint(&line, place.number),
+            Line::Tile(line) => self.tile(&line, span, place.number),
+            Line::Text(line) => self.text(&line, span, place.number),
+            Line::Leaf(line) => {
+                self.counts.leaves += 1;
+                self.frame.records.get_or_insert(place);
+                self.heartbeat(&line);
+            }
+            Line::Row(_) => {
+                self.counts.rows += 1;
+                self.frame.records.get_or_insert(place);
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, found: &CheckpointLine<'_>, number: u64) {
+        self.counts.checkpoints += 1;
+        let (lane, size) = (found.lane, found.size);
+        let Some(origin) = self.lane(lane).map(|header| header.origin.clone()) else {
+            return self.find(FileFault::Lane { line: number, lane });
+        };
+        let read = self.trust.read(&found.note, &origin, &self.stated).and_then(|checkpoint| {
+            let stated = checkpoint.size;
+            if stated == size { Ok(checkpoint.root) } else { Err(Doubt::Size(stated)) }
+        });
+        let note = read.is_ok().then(|| found.note.clone().into_owned());
+        self.last.insert(lane, (size, note));
+        match read {
+            Ok(root) => self.want((lane, size), root, None),
+            Err(Doubt::Unknown) => {
+                if self.untrusted.insert(lane) {
+                    self.report.open.push(Open::Untrusted { lane, origin });
+                }
+            }
+            Err(doubt) => {
+                let fault = TreeFault::Checkpoint { lane, size, doubt };
+                self.report.find(Finding::Tree(fault));
+            }
+        }
+    }
+
+    fn tile(&mut self, line: &TileLine<'_>, span: Span, number: u64) {
+        self.counts.tiles += 1;
+        let &TileLine { lane, level, n, .. } = line;
+        let Some(hashes) = line.hashes() else {
+            return self.find(FileFault::NotALine { line: number });
+        };
+        if level == 0 {
+            self.frame.tiles.insert((lane, n), span);
+        }
+        self.roots.insert((lane, level, n), tile::root(&hashes));
+        let Some(below) = level.checked_sub(1) else { return };
+        let first = n.saturating_mul(u64::from(tile::WIDTH));
+        for (at, hash) in hashes.iter().enumerate() {
+            let root = self.roots.get(&(lane, below, first.saturating_add(at as u64)));
+            if root.is_some_and(|root| root != hash) {
+                self.report.find(Finding::Tree(TreeFault::Tile { lane, level, n, at }));
+            }
+        }
+    }
+
+    fn text(&mut self, line: &TextLine<'_>, span: Span, number: u64) {
+        self.counts.texts += 1;
+        let digest = line.digest;
+        let sound = line.bytes().is_some_and(|bytes| Sha256::digest(bytes).as_slice() == digest.0);
+        if !sound {
+            return self.find(FileFault::Text { line: number, digest });
+        }
+        let kind = line.kind.clone().into_owned();
+        self.frame.texts.insert(digest, Kept { kind, span });
+    }
+
+    /// What a heartbeat says of the lanes of this file. One whose bytes were changed is the second pass's finding.
+    fn heartbeat(&mut self, leaf: &LeafLine<'_>) {
+        let Some(bytes) = leaf.bytes() else { return };
+        let named = bytes.windows(HEARTBEAT.len()).any(|window| window == HEARTBEAT);
+        if !named || !leaf.is_marked(&Hash::leaf(&bytes)) {
+            return;
+        }
+        let Ok(record) = Record::parse(&bytes) else { return };
+        for head in record.heads() {
+            let id = Some(record.id_text().to_owned());
+            let place = Place { lane: leaf.lane, index: leaf.index, id };
+            self.head(&head, place, record.at);
+        }
+    }
+
+    fn head(&mut self, head: &Head, place: Place, at: i64) {
+        let &Head { lane, size, root } = head;
+        let Some((from, to)) = self.lane(lane).map(|header| (header.from, header.to)) else {
+            return;
+        };
+        if (from..=to).contains(&size) {
+            self.want((lane, size), root, Some(place));
+        } else if size > to && self.created.saturating_sub(at) > COVERED_NS {
+            let fault = RecordFault::Shorter { lane, size, to };
+            self.report.find(Finding::Record(place, fault));
+        }
+    }
+
+    fn end(&mut self, end: &End) {
+        self.ended = true;
+        let found = self.counts.clone();
+        for (what, stated, found) in [
+            ("lines", end.lines, found.lines),
+            ("leaves", end.leaves, found.leaves),
+            ("texts", end.texts, found.texts),
+            ("checkpoints", end.checkpoints, found.checkpoints),
+            ("rows", end.rows, found.rows),
+            ("tiles", end.tiles, found.tiles),
+            ("vkeys", end.vkeys, found.vkeys),
+        ] {
+            if stated != found {
+                self.find(FileFault::Count { what, stated, found });
+            }
+        }
+        let sha256 = core::mem::take(&mut self.sha256).finalize();
+        if sha256.as_slice() != end.sha256.0 {
+            self.find(FileFault::Sha256);
+        }
+    }
+
+    /// After the last line: what is not there.
+    fn close(&mut self, last: u64) {
+        if !self.ended {
+            self.find(FileFault::Cut { line: last });
+        }
+        if matches!(self.trust, Trust::File) {
+            self.report.open.insert(0, Open::OwnKeys);
+        }
+        for header in core::mem::take(&mut self.frame.lanes) {
+            self.covered(&header);
+            self.tiled(&header);
+            self.frame.lanes.push(header);
+        }
+        let counts = &mut self.report.counts;
+        counts.bytes = self.bytes;
+        counts.lines = self.counts.lines + u64::from(self.ended);
+        counts.lanes = self.frame.lanes.len() as u64;
+        counts.records = self.counts.leaves;
+        counts.rows = self.counts.rows;
+        counts.texts = self.counts.texts;
+        counts.tiles = self.counts.tiles;
+    }
+
+    /// Every record shown is under a checkpoint, and the last one has its witnesses.
+    fn covered(&mut self, header: &LaneHeader) {
+        let &LaneHeader { lane, to, .. } = header;
+        let (size, note) = self.last.remove(&lane).unwrap_or_default();
+        if size != to {
+            let fault = TreeFault::Uncovered { lane, to, last: size };
+            self.report.find(Finding::Tree(fault));
+        }
+        if let Some(cosigned) = note.and_then(|note| self.trust.lacks_witnesses(&note)) {
+            self.report.find(Finding::Tree(TreeFault::Quorum { lane, size, cosigned }));
+        }
+    }
+
+    /// Every full tile within the records shown is there; the first that is not is named.
+    fn tiled(&mut self, header: &LaneHeader) {
+        let &LaneHeader { lane, from, to, .. } = header;
+        for level in 0..8 {
+            let Some(span) = 256_u64.checked_pow(u32::from(level) + 1) else { return };
+            let missing = |n: &u64| !self.roots.contains_key(&(lane, level, *n));
+            // A header that lies about `to` ends this at the first tile that is not there.
+            if let Some(n) = (from.div_ceil(span)..to / span).find(missing) {
+                return self.report.find(Finding::Tree(TreeFault::TileMissing { lane, level, n }));
+            }
+        }
+    }
+
+    fn want(&mut self, at: (u16, u64), root: Hash, heartbeat: Option<Place>) {
+        let wanted = self.frame.wanted.entry(at).or_default();
+        // One lane's root is said by many; the same said again is not worth keeping.
+        let said =
+            |known: &Wanted| known.root == root && known.heartbeat.is_some() == heartbeat.is_some();
+        if !wanted.iter().any(said) {
+            wanted.push(Wanted { root, heartbeat });
+        }
+    }
+
+    fn lane(&self, lane: u16) -> Option<&LaneHeader> {
+        self.frame.lanes.iter().find(|header| header.lane == lane)
+    }
+
+    fn count(&mut self, text: &[u8]) {
+        self.sha256.update(text);
+        self.sha256.update(b"\n");
+        self.counts.lines += 1;
+    }
+
+    fn find(&mut self, fault: FileFault) {
+        self.report.find(Finding::File(fault));
+    }
+}
+
+/// In canonical form a heartbeat has these bytes; other records seldom do.
+const HEARTBEAT: &[u8] = br#""kind":"heartbeat""#;
+/// Checkpoints follow commits within about a second: a minute is far past it.
+const COVERED_NS: i64 = 60_000_000_000;

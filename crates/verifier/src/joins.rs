@@ -1,0 +1,102 @@
+//! What records say of each other over all lanes: no id twice, and a `started` or `ended` fits its decision.
+
+use crate::{
+    finding::{Contradiction, Finding, Place, RecordFault},
+    record::{self, Id, Record},
+    report::Report,
+};
+
+/// Everything seen so far: 48 bytes a record, 64 more for each `started` and `ended`.
+#[derive(Default)]
+pub(crate) struct Joins {
+    seen: Vec<Seen>,
+    follows: Vec<Follow>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    id: Id,
+    lane: u16,
+    index: u64,
+    at: i64,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    Allow,
+    Refuse,
+    Other,
+}
+
+/// A `started` (not `ended`) or an `ended` of a decision.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Follow {
+    decision: Id,
+    ended: bool,
+    lane: u16,
+    index: u64,
+    at: i64,
+    id: Id,
+}
+
+impl Joins {
+    pub(crate) fn add(&mut self, record: &Record, lane: u16) {
+        let (id, index, at) = (record.id, record.index, record.at);
+        let role = match (record.kind.as_str(), record.text("outcome")) {
+            ("decision", Some("ALLOW" | "ALLOW_WITH_OBLIGATIONS")) => Role::Allow,
+            ("decision", _) => Role::Refuse,
+            _ => Role::Other,
+        };
+        self.seen.push(Seen { id, lane, index, at, role });
+        let ended = match record.kind.as_str() {
+            "started" => false,
+            "ended" => true,
+            _ => return,
+        };
+        if let Some(decision) = record.text("decision").and_then(record::id) {
+            self.follows.push(Follow { decision, ended, lane, index, at, id });
+        }
+    }
+
+    /// Holds everything against everything.
+    pub(crate) fn close(mut self, report: &mut Report) {
+        self.seen.sort_unstable();
+        self.follows.sort_unstable();
+        for [first, second] in self.seen.array_windows() {
+            if first.id == second.id {
+                let fault = RecordFault::SameId { lane: first.lane, index: first.index };
+                report.find(Finding::Record(place(second.lane, second.index, &second.id), fault));
+            }
+        }
+        let (mut ended, mut before) = (0, None);
+        for follow in &self.follows {
+            let Some(decision) = self.decision(&follow.decision) else { continue };
+            let key = Some((follow.decision, follow.ended));
+            let wrong = match () {
+                () if decision.role != Role::Allow => Some(Contradiction::Refused),
+                () if before == key => Some(Contradiction::Twice),
+                () if follow.at <= decision.at => Some(Contradiction::Early),
+                () => None,
+            };
+            before = key;
+            ended += u64::from(follow.ended && wrong.is_none());
+            if let Some(wrong) = wrong {
+                let place = place(follow.lane, follow.index, &follow.id);
+                report.find(Finding::Record(place, RecordFault::Follows(wrong)));
+            }
+        }
+        let allows = self.seen.iter().filter(|seen| seen.role == Role::Allow).count() as u64;
+        report.counts.without_end = allows.saturating_sub(ended);
+    }
+
+    /// The record of this id, in the sorted list; it may lie outside the file.
+    fn decision(&self, id: &Id) -> Option<&Seen> {
+        let at = self.seen.partition_point(|seen| seen.id < *id);
+        self.seen.get(at).filter(|seen| seen.id == *id)
+    }
+}
+
+fn place(lane: u16, index: u64, id: &Id) -> Place {
+    Place { lane, index, id: Some(record::id_text(id)) }
+}

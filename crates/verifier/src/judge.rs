@@ -1,0 +1,166 @@
+//! The decision again: the same facts under the same rules at the same instant must give the same text, byte for byte.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use serde::Deserialize as _;
+use sha2::{Digest as _, Sha256};
+use verdict::{
+    Rulebook,
+    decision::Outcome,
+    facts::{Facts, Judgement},
+    reason::Reason,
+};
+
+use crate::{export::Digest, finding::Judged, frame::Frame, record::Record};
+
+/// Judges the decisions of one file. What repeats (rules, facts, whole judgements) is kept, up to a limit.
+pub(crate) struct Judge<'f> {
+    frame: &'f Frame,
+    books: BTreeMap<Digest, Result<Rc<Rulebook>, String>>,
+    made: BTreeMap<Question, Result<Rc<Made>, String>>,
+}
+
+/// Bundle, facts and instant (Unix seconds).
+type Question = (Digest, Digest, i64);
+
+/// A judgement and the digest of its text.
+struct Made {
+    judgement: Judgement,
+    detail: Digest,
+}
+
+/// How a decision that is not a finding came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judgeable {
+    Same,
+    /// Its facts or rules are no longer kept.
+    Purged,
+    /// Refused because the two engines disagreed, or one failed: nothing to compare with.
+    SecondEngine,
+}
+
+impl<'f> Judge<'f> {
+    pub(crate) const fn new(frame: &'f Frame) -> Self {
+        Self { frame, books: BTreeMap::new(), made: BTreeMap::new() }
+    }
+
+    /// Judges a decision again; `text` reads a text of the file.
+    pub(crate) fn again(
+        &mut self,
+        record: &Record,
+        text: impl Fn(Digest) -> Option<Vec<u8>>,
+    ) -> Result<Judgeable, Judged> {
+        let leaf = Leaf::of(record)?;
+        if leaf.outcome == Outcome::Deny && SECOND_ENGINE.contains(&leaf.reason) {
+            return Ok(Judgeable::SecondEngine);
+        }
+        let (bundle, facts, judged) = leaf.question;
+        let kept = |digest: &Digest| self.frame.texts.contains_key(digest);
+        if !kept(&bundle) || !kept(&facts) {
+            return Ok(Judgeable::Purged);
+        }
+        if self.made.len() > MADE_MAX {
+            self.made.clear();
+        }
+        let book =
+            self.books.entry(bundle).or_insert_with(|| book(&text(bundle).unwrap_or_default()));
+        let made = self.made.entry(leaf.question).or_insert_with(|| {
+            let book = book.as_ref().map_err(Clone::clone)?;
+            make(book, &text(facts).unwrap_or_default(), judged)
+        });
+        let made = made.as_ref().map_err(|cause| Judged::Unusable(cause.clone()))?;
+        leaf.compare(made)?;
+        Ok(Judgeable::Same)
+    }
+}
+
+/// What of a decision's leaf must follow from the judgement.
+struct Leaf<'r> {
+    question: Question,
+    detail: Digest,
+    outcome: Outcome,
+    reason: Reason,
+    rule: Option<&'r str>,
+    site: Option<&'r str>,
+}
+
+impl<'r> Leaf<'r> {
+    fn of(record: &'r Record) -> Result<Self, Judged> {
+        let unusable = |key: &str| Judged::Unusable(format!("`{key}` is missing or wrong"));
+        let digest = |key| record.digest(key).ok_or_else(|| unusable(key));
+        let judged = record.number("judged").and_then(|seconds| i64::try_from(seconds).ok());
+        let named = |key| record.values.get(key).ok_or_else(|| unusable(key));
+        let leaf = Self {
+            question: (
+                digest("bundle")?,
+                digest("facts")?,
+                judged.ok_or_else(|| unusable("judged"))?,
+            ),
+            detail: digest("detail")?,
+            outcome: Outcome::deserialize(named("outcome")?).map_err(|_| unusable("outcome"))?,
+            reason: Reason::deserialize(named("reason")?).map_err(|_| unusable("reason"))?,
+            rule: record.text("rule"),
+            site: record.text("site"),
+        };
+        let there = |key: &&str| record.values.contains_key(*key);
+        let shape = if allows(leaf.outcome) {
+            SITE_KEYS.iter().all(|key| there(key))
+        } else {
+            !SITE_KEYS.iter().any(|key| there(key))
+        };
+        if shape { Ok(leaf) } else { Err(Judged::SiteShape) }
+    }
+
+    fn compare(&self, made: &Made) -> Result<(), Judged> {
+        if self.detail != made.detail {
+            return Err(Judged::Detail);
+        }
+        let judged = made.judgement.outcome;
+        // The gateway may refuse for a cause of its own what the rules allow; never the other way round.
+        let stricter = self.outcome == Outcome::Deny && OWN_CAUSES.contains(&self.reason);
+        if stricter && allows(judged) {
+            return Ok(());
+        }
+        if self.outcome != judged {
+            return Err(Judged::Outcome { stated: Some(self.outcome), judged });
+        }
+        let first = made.judgement.decision.reasons.first();
+        if first.map(|why| why.code) != Some(self.reason) {
+            return Err(Judged::Reason);
+        }
+        if first.and_then(|why| why.rule.as_deref()) != self.rule {
+            return Err(Judged::Rule);
+        }
+        let permitted = |site: &str| made.judgement.permitted.iter().any(|known| known == site);
+        if self.site.is_none_or(permitted) { Ok(()) } else { Err(Judged::Site) }
+    }
+}
+
+const fn allows(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Allow | Outcome::AllowWithObligations)
+}
+
+fn book(text: &[u8]) -> Result<Rc<Rulebook>, String> {
+    serde_json::from_slice(text).map(Rc::new).map_err(|cause| format!("bundle: {cause}"))
+}
+
+fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Rc<Made>, String> {
+    let facts: Facts = serde_json::from_slice(facts).map_err(|cause| format!("facts: {cause}"))?;
+    let judgement = verdict::judge(book, &facts, at);
+    let text = verdict::canonical(&judgement).map_err(|cause| cause.to_string())?;
+    Ok(Rc::new(Made { judgement, detail: Digest(Sha256::digest(text).into()) }))
+}
+
+/// Present with an allow, absent with a refusal.
+const SITE_KEYS: [&str; 3] = ["site", "identity", "request"];
+/// Causes for which the gateway refuses what the rules allow.
+const OWN_CAUSES: [Reason; 5] = [
+    Reason::SiteUnavailable,
+    Reason::SiteIdentityMismatch,
+    Reason::SiteTimeout,
+    Reason::Overloaded,
+    Reason::Draining,
+];
+const SECOND_ENGINE: [Reason; 2] = [Reason::EngineDisagreement, Reason::EngineError];
+/// A judgement is some 3 to 170 kB: about 100 MB at most, seldom more than a few.
+const MADE_MAX: usize = 1024;

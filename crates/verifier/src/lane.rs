@@ -1,0 +1,231 @@
+//! One lane: its tree grown leaf by leaf and held against every root that somebody kept, and the rules of its order.
+
+use std::ops::Range;
+
+use tlog::{Frontier, Hash};
+
+use crate::{
+    export::LaneHeader,
+    finding::{Finding, OpenFault, Place, RecordFault, TreeFault},
+    frame::Frame,
+    record::Record,
+    report::Report,
+};
+
+/// A lane under way.
+pub(crate) struct Lane<'f> {
+    pub header: &'f LaneHeader,
+    frame: &'f Frame,
+    /// The index that comes next.
+    next: u64,
+    tree: Tree,
+    /// The size at which a root was last found right.
+    agreed: u64,
+    gaps: Vec<Range<u64>>,
+    at: Option<i64>,
+    /// Epoch and fact version of the record before; unknown after one that cannot be trusted.
+    epoch: Option<u64>,
+    version: Option<u64>,
+}
+
+enum Tree {
+    Sure(Frontier),
+    /// A leaf in it is known to be wrong: a root that differs is no news.
+    Doubtful(Frontier),
+    /// Not to be followed any further.
+    Lost,
+}
+
+/// How the place of a leaf fits the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Next,
+    /// Too late: it fills a gap that was found before, or none.
+    Late {
+        gap: bool,
+    },
+    Outside,
+}
+
+impl<'f> Lane<'f> {
+    pub(crate) fn open(header: &'f LaneHeader, frame: &'f Frame, report: &mut Report) -> Self {
+        let mut bytes = header.from.to_be_bytes().to_vec();
+        header.left.iter().for_each(|root| bytes.extend(root.0));
+        let tree = Frontier::from_bytes(&bytes).map_or(Tree::Lost, Tree::Sure);
+        if matches!(tree, Tree::Lost) {
+            report.find(Finding::Tree(TreeFault::Left { lane: header.lane }));
+        }
+        let (next, agreed) = (header.from, 0);
+        let (gaps, at, epoch, version) = (Vec::new(), None, None, None);
+        let mut lane = Self { header, frame, next, tree, agreed, gaps, at, epoch, version };
+        lane.hold(report);
+        lane
+    }
+
+    /// Moves to a leaf's place. Leaves that are not there are taken from tiles as far as they can be.
+    pub(crate) fn seek(
+        &mut self,
+        index: u64,
+        kept: impl Fn(u64) -> Option<Hash>,
+        report: &mut Report,
+    ) -> Fit {
+        if index < self.header.from || index >= self.header.to {
+            return Fit::Outside;
+        }
+        if index < self.next {
+            return Fit::Late { gap: self.fill(index) };
+        }
+        if index > self.next {
+            self.gaps.push(self.next..index);
+            self.skip(index, kept, report);
+        }
+        Fit::Next
+    }
+
+    /// Adds a leaf that is what it should be, as far as can be told from it alone.
+    pub(crate) fn push(&mut self, hash: Hash, report: &mut Report) {
+        if let Tree::Sure(tree) | Tree::Doubtful(tree) = &mut self.tree {
+            tree.append(hash);
+        }
+        self.next += 1;
+        self.hold(report);
+    }
+
+    /// Adds a leaf that is not what it should be: its place in the tree is taken by the hash of the tile, if there is one.
+    pub(crate) fn push_damaged(&mut self, own: Hash, kept: Option<Hash>, report: &mut Report) {
+        if kept.is_none() {
+            self.doubt();
+        }
+        (self.epoch, self.version) = (None, None);
+        self.push(kept.unwrap_or(own), report);
+    }
+
+    /// The rules of order, for a record in its place. Call before [`Lane::push`].
+    pub(crate) fn order(&mut self, record: &Record) -> Vec<RecordFault> {
+        let mut faults = Vec::new();
+        let opens = record.kind == "lane_open";
+        if self.at.is_some_and(|before| record.at <= before) {
+            faults.push(RecordFault::Time);
+        }
+        match self.epoch {
+            Some(before) if record.epoch < before => faults.push(RecordFault::Epoch),
+            Some(before) if record.epoch > before && !opens => {
+                faults.push(RecordFault::LaneOpen(OpenFault::Missing));
+            }
+            Some(before) if record.epoch == before && opens => {
+                faults.push(RecordFault::LaneOpen(OpenFault::Spare));
+            }
+            None if record.index == 0 && !opens => {
+                faults.push(RecordFault::LaneOpen(OpenFault::Missing));
+            }
+            _ => {}
+        }
+        if opens {
+            faults.extend(self.opened(record).map(RecordFault::LaneOpen));
+        }
+        faults.extend(self.fact_version(record));
+        self.at = Some(record.at.max(self.at.unwrap_or(record.at)));
+        self.epoch = Some(record.epoch);
+        faults
+    }
+
+    /// After the last leaf: what never came.
+    pub(crate) fn close(mut self, report: &mut Report) {
+        if self.next < self.header.to {
+            self.gaps.push(self.next..self.header.to);
+        }
+        for Range { start: from, end: to } in self.gaps {
+            let fault = TreeFault::Missing { lane: self.header.lane, from, to };
+            report.find(Finding::Tree(fault));
+        }
+    }
+
+    fn opened(&self, record: &Record) -> Option<OpenFault> {
+        if record.text("origin") != Some(&self.header.origin) {
+            return Some(OpenFault::Origin);
+        }
+        if record.number("size") != Some(record.index) {
+            return Some(OpenFault::Size);
+        }
+        let Tree::Sure(tree) = &self.tree else { return None };
+        let same = record.digest("root").is_some_and(|root| root.0 == tree.root().0);
+        (!same).then_some(OpenFault::Root)
+    }
+
+    fn fact_version(&mut self, record: &Record) -> Option<RecordFault> {
+        match record.kind.as_str() {
+            "lane_open" | "fact_change" => {
+                self.version = record.number("version");
+                None
+            }
+            "decision" => {
+                let (stated, in_force) = (record.number("fact_version")?, self.version?);
+                (stated != in_force).then_some(RecordFault::FactVersion { stated, in_force })
+            }
+            _ => None,
+        }
+    }
+
+    fn skip(&mut self, to: u64, kept: impl Fn(u64) -> Option<Hash>, report: &mut Report) {
+        (self.epoch, self.version) = (None, None);
+        while self.next < to {
+            // Each hash comes out of a tile of the file, so this is no longer than the file.
+            let Some(hash) = kept(self.next).filter(|_| !matches!(self.tree, Tree::Lost)) else {
+                self.tree = Tree::Lost;
+                self.next = to;
+                return;
+            };
+            self.push(hash, report);
+        }
+    }
+
+    /// Takes an index out of the gaps.
+    fn fill(&mut self, index: u64) -> bool {
+        let Some(at) = self.gaps.iter().position(|gap| gap.contains(&index)) else { return false };
+        let gap = self.gaps.remove(at);
+        let parts = [gap.start..index, index + 1..gap.end];
+        self.gaps.extend(parts.into_iter().filter(|part| !part.is_empty()));
+        true
+    }
+
+    fn doubt(&mut self) {
+        self.tree = match std::mem::replace(&mut self.tree, Tree::Lost) {
+            Tree::Sure(tree) | Tree::Doubtful(tree) => Tree::Doubtful(tree),
+            Tree::Lost => Tree::Lost,
+        };
+    }
+
+    /// Holds the tree as it is now against every root that was kept of this size.
+    fn hold(&mut self, report: &mut Report) {
+        let (lane, size) = (self.header.lane, self.next);
+        let Some(wanted) = self.frame.wanted.get(&(lane, size)) else { return };
+        let (root, sure) = match &self.tree {
+            Tree::Sure(tree) => (tree.root(), true),
+            Tree::Doubtful(tree) => (tree.root(), false),
+            Tree::Lost => return,
+        };
+        let signed = |right: bool| {
+            wanted.iter().any(|want| want.heartbeat.is_none() && (want.root == root) == right)
+        };
+        if signed(true) {
+            report.counts.checkpoints += 1;
+            self.agreed = size;
+        }
+        let wrong = signed(false);
+        if wrong && sure {
+            let fault = TreeFault::Root { lane, from: self.agreed, to: size };
+            report.find(Finding::Tree(fault));
+        }
+        let heads = wanted.iter().filter(|want| want.root != root);
+        for place in heads.filter_map(|want| want.heartbeat.as_ref()).filter(|_| sure && !wrong) {
+            let fault = RecordFault::Head { lane, size };
+            report.find(Finding::Record(Place::clone(place), fault));
+        }
+        self.tree = match std::mem::replace(&mut self.tree, Tree::Lost) {
+            _ if wrong => Tree::Lost,
+            // The root that was signed is reached: what was in doubt was no leaf but what is said of it.
+            Tree::Doubtful(tree) if signed(true) => Tree::Sure(tree),
+            tree => tree,
+        };
+    }
+}

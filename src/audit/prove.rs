@@ -1,0 +1,113 @@
+//! The proof of one record under the newest published checkpoint of its lane: the receipt that can be had later.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, PgPool};
+use tlog::{Hash, bundle, proof, receipt, tile};
+use uuid::Uuid;
+
+use super::AuditError;
+use super::verify::store;
+
+/// A record and what proves it.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    pub lane: u16,
+    pub index: u64,
+    /// The leaf's bytes, as they were hashed.
+    pub leaf: Vec<u8>,
+    /// C2SP tlog-proof. Absent for about a second, until a checkpoint that covers the record is published.
+    pub receipt: Option<String>,
+}
+
+/// Looks a decision up by its id; `None` when the query tables do not know it (yet).
+pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError> {
+    let mut snapshot = store::snapshot(pool).await?;
+    let Some((lane, index)) = store::place_of(&mut snapshot, id).await? else { return Ok(None) };
+    let leaves = leaves(&mut snapshot, lane, index, index + 1).await?;
+    let Some(leaf) = leaves.into_iter().next() else { return Ok(None) };
+    let receipt = match store::newest_checkpoint(&mut snapshot, lane).await? {
+        Some(checkpoint) if checkpoint.size > index => {
+            let nodes = nodes(&mut snapshot, lane, index, checkpoint.size).await?;
+            let proof = proof::inclusion(&nodes, index, checkpoint.size).map_err(incomplete)?;
+            Some(receipt::write(index, &proof, &checkpoint.note))
+        }
+        _ => None,
+    };
+    Ok(Some(Proven { lane, index, leaf, receipt }))
+}
+
+/// Complete subtrees by (level, index).
+struct Nodes(BTreeMap<(u32, u64), Hash>);
+
+impl proof::Subtrees for Nodes {
+    fn subtree(&self, level: u32, index: u64) -> Option<Hash> {
+        self.0.get(&(level, index)).copied()
+    }
+}
+
+async fn nodes(
+    connection: &mut PgConnection,
+    lane: u16,
+    index: u64,
+    size: u64,
+) -> Result<Nodes, AuditError> {
+    let mut nodes = BTreeMap::new();
+    for (level, place) in proof::inclusion_needs(index, size).map_err(incomplete)? {
+        nodes.insert((level, place), node(connection, lane, level, place).await?);
+    }
+    Ok(Nodes(nodes))
+}
+
+/// The root of a complete subtree: from leaves below the height of a tile, else from the full tiles under it.
+async fn node(
+    connection: &mut PgConnection,
+    lane: u16,
+    level: u32,
+    place: u64,
+) -> Result<Hash, AuditError> {
+    let width = 1_u64 << (level % TILE_HEIGHT);
+    let (from, to) = (place * width, (place + 1) * width);
+    let hashes: Vec<Hash> = match (level / TILE_HEIGHT).checked_sub(1) {
+        None => leaves(connection, lane, from, to).await?.iter().map(|leaf| Hash::leaf(leaf)).collect(),
+        Some(below) => store::tiles_between(connection, lane, below, from, to)
+            .await?
+            .iter()
+            .filter_map(|hashes| Hash::many(hashes))
+            .map(|hashes| tile::root(&hashes))
+            .collect(),
+    };
+    if hashes.len() as u64 == width {
+        Ok(tile::root(&hashes))
+    } else {
+        Err(AuditError::Content(format!("lane {lane} lacks records or tiles under {from}")))
+    }
+}
+
+async fn leaves(
+    connection: &mut PgConnection,
+    lane: u16,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Vec<u8>>, AuditError> {
+    let first = store::batch_of(connection, lane, from).await?;
+    let mut found = Vec::new();
+    // A batch has at least one leaf, so there are no more batches than leaves.
+    let limit = i64::try_from(to - first).unwrap_or(i64::MAX);
+    for batch in store::batches(connection, lane, first, limit).await? {
+        for (index, leaf) in (batch.first..).zip(bundle::leaves(&batch.leaves)) {
+            let leaf = leaf.map_err(|cause| AuditError::Content(cause.to_string()))?;
+            if (from..to).contains(&index) {
+                found.push(leaf.to_vec());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn incomplete(cause: proof::ProofError) -> AuditError {
+    AuditError::Content(cause.to_string())
+}
+
+/// tlog-tiles: a tile holds eight levels of the tree.
+const TILE_HEIGHT: u32 = 8;

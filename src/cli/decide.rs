@@ -1,0 +1,126 @@
+//! `haetae decide --bundle DIR --question FILE`: one question or a list of them, all facts inline, decided without a
+//! server or a database. Only JSON goes to stdout.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use verdict::decision::Decision;
+use verdict::question::Question;
+
+use crate::clock::Clock;
+use crate::policy::Bundle;
+
+/// Decide one question, or a list of questions, given as JSON
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory of the bundle, e.g. `policies`
+    #[arg(long, value_name = "DIR")]
+    bundle: PathBuf,
+    /// File with one question or an array of questions; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    question: PathBuf,
+}
+
+/// JSON Schema of a question, for `haetae schema question`.
+pub const QUESTION_SCHEMA: &str = include_str!("schema/question.json");
+/// JSON Schema of a decision, for `haetae schema decision`.
+pub const DECISION_SCHEMA: &str = include_str!("schema/decision.json");
+
+/// An answer in a list: a decision, or what is wrong with the question.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Decision(Box<Decision>),
+    Error(Unanswered),
+}
+
+/// A question that could not be judged.
+#[derive(Debug, Serialize)]
+pub struct Unanswered {
+    /// The question's own id, where it could be read.
+    pub id: Option<String>,
+    /// One sentence.
+    pub error: String,
+}
+
+/// One question was asked, or a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answers {
+    One(Answer),
+    Many(Vec<Answer>),
+}
+
+/// Reads, decides and prints; 0 when at least one decision was printed, or the list was empty.
+///
+/// # Errors
+/// When the bundle is not usable or the file cannot be read as JSON; nothing is printed to stdout then.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let bundle = Bundle::load(&args.bundle, Clock::system().unix_s()).await?;
+    for notice in bundle.notices() {
+        eprintln!("{notice}");
+    }
+    let answers = decide(&bundle, &read(&args.question)?)?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &answers)?;
+    writeln!(out)?;
+    Ok(if answers.any_decided() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Decides the text of one question or of an array of questions.
+///
+/// # Errors
+/// When the text is neither a JSON object nor a JSON array of them.
+pub fn decide(bundle: &Bundle, text: &str) -> Result<Answers> {
+    if text.trim_start().starts_with('[') {
+        let items: Vec<&RawValue> =
+            serde_json::from_str(text).context("the question file is not a JSON array")?;
+        return Ok(Answers::Many(items.iter().map(|item| answer(bundle, item.get())).collect()));
+    }
+    let item: &RawValue = serde_json::from_str(text).context("the question file is not JSON")?;
+    Ok(Answers::One(answer(bundle, item.get())))
+}
+
+impl Answers {
+    /// Whether a decision is among them; an empty list asks for none.
+    #[must_use]
+    pub fn any_decided(&self) -> bool {
+        let decided = |answer: &Answer| matches!(answer, Answer::Decision(_));
+        match self {
+            Self::One(answer) => decided(answer),
+            Self::Many(answers) => answers.is_empty() || answers.iter().any(decided),
+        }
+    }
+}
+
+fn answer(bundle: &Bundle, text: &str) -> Answer {
+    let decided = serde_json::from_str::<Question>(text)
+        .map_err(|error| format!("the question cannot be read: {error}"))
+        .and_then(|question| bundle.decide(&question));
+    match decided {
+        Ok(decision) => Answer::Decision(Box::new(decision)),
+        Err(error) => {
+            let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
+            Answer::Error(Unanswered { id, error })
+        }
+    }
+}
+
+/// The id of a question that is otherwise wrong.
+#[derive(Deserialize)]
+struct OnlyId {
+    id: Option<String>,
+}
+
+fn read(path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("standard input is not UTF-8 text")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
+}

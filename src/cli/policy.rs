@@ -1,0 +1,84 @@
+//! `haetae policy check|test DIR`: is this bundle sound, and does it say what its cases say?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::clock::Clock;
+use crate::policy::{Bundle, BundleError};
+
+/// Look at a bundle of policies before it is used
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read a bundle strictly, run its cases, and print what was loaded, what to look after, and its digest
+    Check {
+        /// Directory of the bundle, e.g. `policies`
+        dir: PathBuf,
+    },
+    /// Run every case of a bundle by name
+    Test {
+        /// Directory of the bundle, e.g. `policies`
+        dir: PathBuf,
+    },
+}
+
+/// Runs the subcommand; 0 when the bundle is sound, 1 when it is not.
+///
+/// # Errors
+/// None at present: what is wrong with a bundle is printed, not returned.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let at = Clock::system().unix_s();
+    Ok(match args.command {
+        Command::Check { dir } => check(Bundle::load(&dir, at).await),
+        Command::Test { dir } => test(Bundle::read(&dir, at).await),
+    })
+}
+
+fn check(loaded: Result<Bundle, BundleError>) -> ExitCode {
+    let bundle = match loaded {
+        Ok(bundle) => bundle,
+        Err(error) => return refused(&error),
+    };
+    for notice in bundle.notices() {
+        println!("{notice}");
+    }
+    println!("{} cases and canaries pass", bundle.test().len());
+    for warning in bundle.warnings() {
+        println!("warning: {warning}");
+    }
+    println!("digest {}", bundle.digest());
+    println!("access {}", bundle.access_digest());
+    ExitCode::SUCCESS
+}
+
+fn test(read: Result<Bundle, BundleError>) -> ExitCode {
+    let bundle = match read {
+        Ok(bundle) => bundle,
+        Err(error) => return refused(&error),
+    };
+    let results = bundle.test();
+    for result in &results {
+        match &result.failure {
+            None => println!("pass  {}: {}", result.pack, result.name),
+            Some(failure) => println!("FAIL  {}: {}: {failure}", result.pack, result.name),
+        }
+    }
+    let failed = results.iter().filter(|result| result.failure.is_some()).count();
+    println!("{} passed, {failed} failed", results.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn refused(error: &BundleError) -> ExitCode {
+    for fault in &error.faults {
+        eprintln!("error: {fault}");
+    }
+    eprintln!("the bundle is not usable: {} faults", error.faults.len());
+    ExitCode::FAILURE
+}

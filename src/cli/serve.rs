@@ -1,0 +1,53 @@
+//! `haetae serve`: runs until SIGTERM or SIGINT, then drains in two steps.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::{app, telemetry};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file; the example `haetae.toml` explains every key.
+    #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml")]
+    config: PathBuf,
+    /// Bring the database to the schema of this version first (needs the rights of its owner).
+    #[arg(long)]
+    migrate: bool,
+    /// Read the configuration, check it, and stop.
+    #[arg(long)]
+    check: bool,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = Config::read(&args.config)?;
+    telemetry::start(&config.telemetry)?;
+    if args.check {
+        eprintln!("{}: the configuration can be used", args.config.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.migrate {
+        super::migrate::bring_up(&config.database).await?;
+    }
+    // Asked for before anything starts, so that an early signal is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let running = app::start(config).await?;
+    tracing::info!(data = %running.data_address(), console = %running.console_address(), "haetae is ready to serve");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new requests, those under way may end; a second signal ends them");
+    tokio::select! {
+        () = running.drain() => {}
+        _ = terminate.recv() => running.abort(),
+        _ = interrupt.recv() => running.abort(),
+    }
+    running.stopped().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}

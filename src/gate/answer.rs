@@ -1,0 +1,353 @@
+//! The only place that renders an answer of the gateway's own: refusals, failures, and the headers of an allow.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use verdict::decision::{Outcome, Text, Why};
+use verdict::reason::Reason;
+
+use super::Known;
+use super::admit::TurnedAway;
+use super::limits::NoPlace;
+use super::prepare::Prepared;
+use crate::audit::{Proof, RecordError};
+use crate::forward::ForwardError;
+use crate::workload::{self, Native, NotUnderstood, Protocol, Refusal};
+
+/// Why there is no decision to show: nothing was forwarded and nothing was refused; a retry may help.
+#[derive(Debug, Clone, Copy)]
+pub struct Unavailable {
+    pub code: &'static str,
+    pub message: &'static str,
+}
+
+/// The site's answer with the decision's id, bundle and receipt.
+pub fn allowed(mut response: Response<Body>, prepared: &Prepared, proof: &Proof) -> Response<Body> {
+    stamp(response.headers_mut(), Some(prepared), Some(proof));
+    response
+}
+
+/// A recorded refusal in the caller's own protocol. `why` says more when the request could not be read.
+pub fn refusal(
+    known: &Known,
+    prepared: &Prepared,
+    proof: &Proof,
+    why: Option<&NotUnderstood>,
+) -> Response<Body> {
+    let first = prepared.judgement.decision.reasons.first();
+    let (status, code) = status_and_code(prepared, first, why);
+    let message = explain(known, prepared, proof, why);
+    let native = workload::refuse(
+        known.protocol(),
+        &Refusal { status, code: &code, message: &message, param: why.and_then(|why| why.param) },
+    );
+    let mut response = render(native);
+    stamp(response.headers_mut(), Some(prepared), Some(proof));
+    response
+}
+
+/// Allowed and recorded, but the site gave no answer.
+pub fn site_failed(
+    known: &Known,
+    error: &ForwardError,
+    prepared: &Prepared,
+    proof: &Proof,
+) -> Response<Body> {
+    let message = format!("{error} (decision {})", proof.id);
+    let native = workload::refuse(
+        known.protocol(),
+        &Refusal { status: error.status(), code: error.code(), message: &message, param: None },
+    );
+    let mut response = render(native);
+    stamp(response.headers_mut(), Some(prepared), Some(proof));
+    if let Some(seconds) = error.retry_after_s() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// 503 without a record: the one answer that is neither allow nor refusal.
+pub fn unavailable(protocol: Protocol, why: Unavailable) -> Response<Body> {
+    let native = workload::refuse(
+        protocol,
+        &Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+            code: why.code,
+            message: why.message,
+            param: None,
+        },
+    );
+    let mut response = render(native);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+    response
+}
+
+/// Refused before the caller was known. All token defects look alike.
+pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
+    match turned_away {
+        TurnedAway::Strict(error) => {
+            let mut response = render(workload::refuse(
+                Protocol::OpenAi,
+                &Refusal {
+                    status: error.status.as_u16(),
+                    code: error.rule,
+                    message: error.message,
+                    param: None,
+                },
+            ));
+            if error.status == StatusCode::METHOD_NOT_ALLOWED {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
+            }
+            response
+        }
+        TurnedAway::Unknown(_) => {
+            let mut response = render(workload::refuse(
+                Protocol::OpenAi,
+                &Refusal {
+                    status: StatusCode::UNAUTHORIZED.as_u16(),
+                    code: "unauthenticated",
+                    message: UNAUTHENTICATED,
+                    param: None,
+                },
+            ));
+            let challenge = HeaderValue::from_static("Bearer realm=\"haetae\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+        }
+        TurnedAway::NoPlace(no_place) => unavailable(
+            Protocol::OpenAi,
+            match no_place {
+                NoPlace::Draining => Unavailable::draining(),
+                NoPlace::Full | NoPlace::ShareFull => Unavailable::overloaded(),
+            },
+        ),
+    }
+}
+
+/// `GET /v1/models`.
+pub fn models(services: &[Arc<str>]) -> Response<Body> {
+    let data: Vec<serde_json::Value> = services.iter().map(|service| model_object(service)).collect();
+    json(StatusCode::OK, &serde_json::json!({ "object": "list", "data": data }))
+}
+
+/// `GET /v1/models/{id}`.
+pub fn model(service: &str) -> Response<Body> {
+    json(StatusCode::OK, &model_object(service))
+}
+
+/// A refusal of metadata: nothing was decided on data, so there is no record to point to.
+pub fn not_understood(why: &NotUnderstood) -> Response<Body> {
+    render(workload::refuse(
+        Protocol::OpenAi,
+        &Refusal {
+            status: why.status,
+            code: &snake(why.reason),
+            message: &why.message,
+            param: why.param,
+        },
+    ))
+}
+
+/// RFC 9110 section 12.5.4, reduced to the two languages there are: Korean if it is preferred to English.
+pub fn wants_korean(head: &HeaderMap) -> bool {
+    let Some(languages) = head.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let quality = |language: &str| {
+        languages
+            .split(',')
+            .filter_map(|range| {
+                let (tag, quality) = range.split_once(';').unwrap_or((range, "q=1"));
+                let tag = tag.trim().to_ascii_lowercase();
+                let matches = tag == language || tag.starts_with(&format!("{language}-"));
+                let quality = quality.trim().strip_prefix("q=")?.parse::<f32>().ok()?;
+                matches.then_some(quality)
+            })
+            .fold(0.0_f32, f32::max)
+    };
+    quality("ko") > quality("en")
+}
+
+fn status_and_code(
+    prepared: &Prepared,
+    first: Option<&Why>,
+    why: Option<&NotUnderstood>,
+) -> (u16, String) {
+    if let Some(why) = why {
+        return (why.status, snake(why.reason));
+    }
+    if prepared.judgement.outcome == Outcome::Hold {
+        return (StatusCode::FORBIDDEN.as_u16(), "held_for_review".to_owned());
+    }
+    let code = match first.map(|why| why.code) {
+        Some(
+            Reason::DeniedByRule
+            | Reason::NoGround
+            | Reason::OrderInForce
+            | Reason::MissingFact
+            | Reason::Contradiction,
+        )
+        | None => "data_residency_denied".to_owned(),
+        Some(reason) => snake(reason),
+    };
+    (StatusCode::FORBIDDEN.as_u16(), code)
+}
+
+/// Reason, rule, citation, cell, decision id and the smallest sufficient change, in one paragraph.
+fn explain(
+    known: &Known,
+    prepared: &Prepared,
+    proof: &Proof,
+    why: Option<&NotUnderstood>,
+) -> String {
+    let pick = |text: &Text| if known.korean { text.ko.clone() } else { text.en.clone() };
+    let decision = &prepared.judgement.decision;
+    let mut message = match (why, decision.reasons.first()) {
+        (Some(why), _) => why.message.clone(),
+        (None, Some(first)) => pick(&first.text),
+        (None, None) => String::new(),
+    };
+    if let Some(first) = decision.reasons.first() {
+        describe(&mut message, first);
+    }
+    for remedy in decision.remedy.iter().take(REMEDIES_SHOWN_MAX) {
+        let lead = if known.korean { " 통과하려면: " } else { " To make it pass: " };
+        let _ = write!(message, "{lead}{}", pick(&remedy.text));
+    }
+    let _ = write!(message, " [decision {}]", proof.id);
+    message
+}
+
+fn describe(message: &mut String, why: &Why) {
+    if let Some(rule) = &why.rule {
+        let _ = write!(message, " [rule {rule}");
+        if let Some(citation) = &why.citation {
+            let _ = write!(message, ": {citation}");
+        }
+        message.push(']');
+    }
+    if let Some(cell) = &why.cell {
+        let flow = serde_name(&cell.flow);
+        let _ = write!(
+            message,
+            " [{} under {}: {flow} to {}]",
+            cell.component, cell.regime, cell.to
+        );
+    }
+    if !why.missing.is_empty() {
+        let _ = write!(message, " [missing: {}]", why.missing.join(", "));
+    }
+}
+
+fn stamp(headers: &mut HeaderMap, prepared: Option<&Prepared>, proof: Option<&Proof>) {
+    if let Some(proof) = proof {
+        let id = HeaderValue::from_str(&proof.id).ok();
+        insert(headers, DECISION, id.clone());
+        insert(headers, REQUEST_ID, id);
+        // RFC 8941 byte sequence
+        insert(
+            headers,
+            RECEIPT,
+            HeaderValue::from_str(&format!(":{}:", proof.receipt_base64)).ok(),
+        );
+    }
+    if let Some(prepared) = prepared {
+        insert(headers, BUNDLE, HeaderValue::from_str(&prepared.bundle_digest).ok());
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        headers.insert(name, value);
+    }
+}
+
+fn render(native: Native) -> Response<Body> {
+    let mut response = Response::new(Body::from(native.body));
+    *response.status_mut() =
+        StatusCode::from_u16(native.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(native.content_type));
+    for (name, value) in native.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn model_object(service: &str) -> serde_json::Value {
+    serde_json::json!({ "id": service, "object": "model", "created": 0, "owned_by": "haetae" })
+}
+
+/// `NO_GROUND` as `no_ground`.
+fn snake(reason: Reason) -> String {
+    reason.code().to_ascii_lowercase()
+}
+
+fn serde_name<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(ToOwned::to_owned))
+        .unwrap_or_default()
+}
+
+impl Unavailable {
+    pub const fn site() -> Self {
+        Self {
+            code: "site_unavailable",
+            message: "no permitted site can take the request now: nothing was forwarded, try again",
+        }
+    }
+
+    pub const fn facts_moving() -> Self {
+        Self {
+            code: "audit_unavailable",
+            message: "the facts are changing faster than they can be judged: nothing was forwarded, try again",
+        }
+    }
+
+    pub const fn overloaded() -> Self {
+        Self { code: "overloaded", message: "the gateway is at its limit: nothing was read, try again" }
+    }
+
+    const fn draining() -> Self {
+        Self { code: "draining", message: "this gateway is stopping: nothing was read, try again" }
+    }
+}
+
+impl From<RecordError> for Unavailable {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Full => Self::overloaded(),
+            RecordError::FactsMoved { .. } => Self::facts_moving(),
+            RecordError::TooLarge => Self {
+                code: "record_too_large",
+                message: "the decision cannot be recorded: it names too much; declare fewer datasets",
+            },
+            RecordError::Timeout | RecordError::Unavailable | RecordError::Malformed(_) => Self {
+                code: "audit_unavailable",
+                message: "the decision cannot be recorded now: nothing was forwarded, try again",
+            },
+        }
+    }
+}
+
+const UNAUTHENTICATED: &str =
+    "the credential is missing or not accepted: send a valid bearer token or client certificate";
+const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
+const BUNDLE: HeaderName = HeaderName::from_static("haetae-bundle");
+const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+const REMEDIES_SHOWN_MAX: usize = 1;

@@ -1,0 +1,105 @@
+//! Puts together what one record keeps.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use verdict::question::ActorKind;
+
+use super::Known;
+use super::prepare::Prepared;
+use crate::audit::{Draft, Ended, How, Target};
+use crate::caller::CredentialKind;
+use crate::forward::Sent;
+use crate::workload::{Claims, Protocol};
+
+pub fn build(
+    known: &Known,
+    claims: Option<&Claims>,
+    prepared: &Prepared,
+    target: Option<Target>,
+) -> Draft {
+    let caller = &known.caller;
+    let first = prepared.judgement.decision.reasons.first();
+    Draft {
+        org: Arc::clone(&caller.org),
+        actor: Arc::clone(&caller.actor),
+        actor_kind: match caller.actor_kind {
+            ActorKind::Human => "human",
+            ActorKind::Service => "service",
+        },
+        actor_place: caller.place.clone(),
+        credential: match caller.credential.kind {
+            CredentialKind::Token => "token",
+            CredentialKind::Certificate => "certificate",
+            CredentialKind::TokenAndCertificate => "token+certificate",
+        },
+        issuer: caller.credential.issuer.clone(),
+        token_digest: caller.credential.token_digest.clone(),
+        certificate_id: caller.credential.certificate_id.clone(),
+        network: known.network.clone(),
+        protocol: match known.protocol() {
+            Protocol::OpenAi => "openai",
+        },
+        operation: known.route.as_ref().map_or("unknown", |route| route.name),
+        service: claims.map_or_else(|| Arc::from(""), |claims| Arc::clone(&claims.model)),
+        datasets: claims.map(|claims| claims.datasets.clone()).unwrap_or_default(),
+        purpose: claims.and_then(|claims| claims.purpose.clone()),
+        trace_id: known.trace.id.clone(),
+        body_digest: known.body_digest.clone(),
+        body_bytes: known.body_bytes,
+        outcome: prepared.judgement.outcome,
+        reason: first.map_or(verdict::reason::Reason::EngineError, |why| why.code),
+        rule: first.and_then(|why| why.rule.as_deref()).map(Arc::from),
+        site: target,
+        detail: Arc::clone(&prepared.detail),
+        facts: Arc::clone(&prepared.facts),
+        bundle: Arc::clone(&prepared.bundle),
+        judged_at: prepared.judged_at,
+        fact_version: prepared.version,
+        valid_until: prepared.valid_until,
+        retries: None,
+    }
+}
+
+pub fn ended(id: Arc<str>, sent: &Sent, began: Instant) -> Ended {
+    Ended {
+        id,
+        how: match (sent.reached, sent.whole) {
+            (false, _) => How::NotForwarded,
+            (true, true) => How::Forwarded,
+            (true, false) => How::Partial,
+        },
+        status: sent.status,
+        bytes_out: sent.bytes_out,
+        bytes_back: sent.bytes_back,
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        why: sent.why,
+    }
+}
+
+/// The caller's network, /24 or /48: enough to see a pattern, not a person.
+pub fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_not_an_address() {
+        assert_eq!(network("203.0.113.77".parse().unwrap()), "203.0.113.0/24");
+        assert_eq!(network("::ffff:203.0.113.77".parse().unwrap()), "203.0.113.0/24");
+        assert_eq!(network("2001:db8:5:77::1".parse().unwrap()), "2001:db8:5::/48");
+    }
+}

@@ -1,0 +1,60 @@
+//! Which permitted site takes the request; and what the gate answers itself.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use verdict::reason::Reason;
+
+use super::prepare::Prepared;
+use super::{Gate, Known, answer};
+use crate::audit::Target;
+use crate::workload::{Claims, NotUnderstood};
+
+impl Gate {
+    /// The site for an allowed decision, `None` for a refusal.
+    pub(super) fn choose(
+        &self,
+        prepared: &Prepared,
+        known: &Known,
+    ) -> Result<Option<Target>, answer::Unavailable> {
+        if prepared.permitted.is_empty() {
+            return Ok(None);
+        }
+        let Some(site) = self.forward.choose(&prepared.permitted) else {
+            return Err(answer::Unavailable::site());
+        };
+        let snapshot = self.registry.current();
+        let entry = snapshot.site(&site).ok_or_else(answer::Unavailable::site)?;
+        let route = known.route.as_ref().ok_or_else(answer::Unavailable::site)?;
+        Ok(Some(Target {
+            site,
+            identity: Arc::clone(&entry.identity),
+            method: "POST",
+            authority: Arc::clone(&entry.authority),
+            path: route.upstream_path,
+            content_type: Some("application/json"),
+        }))
+    }
+
+    /// The list of models that this caller may use, from the registry: no site is asked.
+    pub(super) fn metadata(&self, known: &Known, claims: &Claims) -> Response<Body> {
+        let snapshot = self.registry.current();
+        let services: Vec<Arc<str>> = snapshot
+            .services(&known.caller.org)
+            .filter(|service| self.preparer.may_list(&known.caller, service))
+            .collect();
+        if claims.model.is_empty() {
+            return answer::models(&services);
+        }
+        if services.contains(&claims.model) {
+            return answer::model(&claims.model);
+        }
+        answer::not_understood(&NotUnderstood {
+            status: StatusCode::NOT_FOUND.as_u16(),
+            reason: Reason::UnknownOrganisation,
+            message: "no such model for this caller: `GET /v1/models` lists those there are".into(),
+            param: Some("model"),
+        })
+    }
+}

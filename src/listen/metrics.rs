@@ -1,0 +1,95 @@
+//! Counters of the wire, labelled by listener.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    listener: &'static str,
+    kind: &'static str,
+}
+
+/// The families of all listeners; register them once.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    open: Family<Of, Gauge>,
+    accepted: Family<Of, Counter>,
+    refused: Family<Of, Counter>,
+    handshake_failures: Family<Kind, Counter>,
+    faults: Family<Kind, Counter>,
+    reloads: Family<Kind, Counter>,
+}
+
+impl Metrics {
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("haetae_connections_open", "connections now open", self.open.clone());
+        registry.register("haetae_connections_accepted", "accepted", self.accepted.clone());
+        registry.register(
+            "haetae_connections_refused",
+            "closed at once because the cap was reached",
+            self.refused.clone(),
+        );
+        registry.register(
+            "haetae_handshake_failures",
+            "TLS handshakes that failed, by kind",
+            self.handshake_failures.clone(),
+        );
+        registry.register(
+            "haetae_framing_faults",
+            "requests refused below HTTP, by rule",
+            self.faults.clone(),
+        );
+        registry.register(
+            "haetae_certificate_reloads",
+            "new certificate files taken or rejected",
+            self.reloads.clone(),
+        );
+    }
+
+    pub(super) fn of(&self, listener: &'static str) -> Counters {
+        let of = Of { listener };
+        Counters {
+            open: self.open.get_or_create_owned(&of),
+            accepted: self.accepted.get_or_create_owned(&of),
+            refused: self.refused.get_or_create_owned(&of),
+            listener,
+            families: self.clone(),
+        }
+    }
+}
+
+/// One listener's own: looked up once, so that counting is an atomic add.
+#[derive(Debug, Clone)]
+pub(super) struct Counters {
+    pub open: Gauge,
+    pub accepted: Counter,
+    pub refused: Counter,
+    listener: &'static str,
+    families: Metrics,
+}
+
+impl Counters {
+    pub fn handshake_failure(&self, kind: &'static str) {
+        self.count(&self.families.handshake_failures, kind);
+    }
+
+    pub fn fault(&self, kind: &'static str) {
+        self.count(&self.families.faults, kind);
+    }
+
+    pub fn reload(&self, kind: &'static str) {
+        self.count(&self.families.reloads, kind);
+    }
+
+    fn count(&self, family: &Family<Kind, Counter>, kind: &'static str) {
+        family.get_or_create(&Kind { listener: self.listener, kind }).inc();
+    }
+}

@@ -1,0 +1,222 @@
+//! A bundle: a directory of rules as data becomes something to judge with, or a list of what is wrong with it.
+//!
+//! Our own reading comes first and is strict; casbin sees only what passed it. A bundle that is usable ([`Bundle::load`])
+//! has also passed every case of its packs and its canaries.
+//!
+//! *Invariant:* immutable once made; nothing of it is read from disk again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use verdict::Rulebook;
+use verdict::cell::{CellKey, Disagreement, Matches};
+use verdict::decision::{Decision, Why};
+use verdict::facts::{Facts, Judgement};
+use verdict::question::Question;
+use verdict::rule::RuleText;
+
+use super::access::Access;
+use super::build::{self, Parts};
+use super::cases::{AccessCase, Case, CaseResult};
+use super::fault::{BundleError, Fault};
+use super::folder::Folder;
+use super::memo::{self, Memo, MemoCounts, TwoEngines};
+use super::rulebook::Engines;
+
+/// A bundle in memory.
+#[derive(Debug)]
+pub struct Bundle {
+    rulebook: Rulebook,
+    texts: Vec<u8>,
+    access: Access,
+    access_digest: String,
+    engines: Engines,
+    memo: Memo,
+    cases: Vec<Case>,
+    access_cases: Vec<AccessCase>,
+    notices: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Bundle {
+    /// Reads a bundle strictly and builds its engines, without running its cases: for `policy test`, which lists them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with file and line.
+    pub async fn read(dir: &Path, at_unix_s: i64) -> Result<Self, BundleError> {
+        let dir = dir.to_owned();
+        let folder = tokio::task::spawn_blocking(move || Folder::read(&dir))
+            .await
+            .unwrap_or_else(|error| Err(whole(format!("reading stopped: {error}"))))
+            .map_err(|fault| BundleError { faults: vec![fault] })?;
+        let Parts { rulebook, sheets, cases, access_cases, notices, warnings } =
+            build::parts(&folder, at_unix_s)?;
+        let broken = |error: String| BundleError { faults: vec![whole(error)] };
+        let texts = verdict::canonical(&rulebook).map_err(|error| broken(error.to_string()))?;
+        let access_bytes =
+            verdict::canonical(&sheets.canonical()).map_err(|error| broken(error.to_string()))?;
+        let model = folder.text(RESIDENCY, &mut Vec::new());
+        let engines =
+            Engines::new(model, &rulebook).await.map_err(|error| broken(error.to_string()))?;
+        let model = folder.text(ACCESS, &mut Vec::new());
+        let access = sheets.build(model).await.map_err(|error| broken(error.to_string()))?;
+        Ok(Self {
+            texts,
+            access,
+            access_digest: verdict::digest(&access_bytes),
+            engines,
+            memo: Memo::new(),
+            cases,
+            access_cases,
+            notices,
+            warnings,
+            rulebook,
+        })
+    }
+
+    /// Reads a bundle and runs every case and canary: what it returns may be used.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with file and line; a case that fails is one of them.
+    pub async fn load(dir: &Path, at_unix_s: i64) -> Result<Self, BundleError> {
+        let bundle = Self::read(dir, at_unix_s).await?;
+        let failed: Vec<Fault> = bundle
+            .test()
+            .into_iter()
+            .filter_map(|result| {
+                let failure = result.failure?;
+                Some(Fault {
+                    file: if result.pack == CANARY {
+                        "canary.toml".into()
+                    } else {
+                        format!("packs/{}/cases.toml", result.pack)
+                    },
+                    line: result.line,
+                    found: format!("case `{}` fails: {failure}", result.name),
+                    meant: None,
+                    mend: "mend the rule or the case: a bundle is used only when all pass".into(),
+                })
+            })
+            .collect();
+        if failed.is_empty() { Ok(bundle) } else { Err(BundleError { faults: failed }) }
+    }
+
+    /// Runs every case, canaries first, in the order in which they stand.
+    #[must_use]
+    pub fn test(&self) -> Vec<CaseResult> {
+        let access = self.access_cases.iter().map(|case| {
+            let roles: Vec<Arc<str>> = case.roles.iter().map(|role| role.as_str().into()).collect();
+            case.compare(&self.access(&case.org, &roles, &case.service, &case.operation))
+        });
+        let cases = self.cases.iter().map(|case| match self.decide(&case.question) {
+            Ok(decision) => case.compare(&decision),
+            Err(problem) => case.not_judged(&problem),
+        });
+        access.chain(cases).collect()
+    }
+
+    /// `sha256:` and hex over the canonical rulebook: independent of the order of rows, of spacing and of comments.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        self.rulebook.digest()
+    }
+
+    /// The same over the access sheets.
+    #[must_use]
+    pub fn access_digest(&self) -> &str {
+        &self.access_digest
+    }
+
+    /// Canonical bytes of the rulebook, kept by audit as the record's `bundle` text: what the offline verifier judges with.
+    #[must_use]
+    pub fn texts(&self) -> &[u8] {
+        &self.texts
+    }
+
+    #[must_use]
+    pub const fn rules(&self) -> &Rulebook {
+        &self.rulebook
+    }
+
+    /// What a reader should know: name, packs, review, how sure the texts are.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// What somebody should look after: old reviews, closed rules, regimes without a pack.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    #[must_use]
+    pub fn memo(&self) -> MemoCounts {
+        self.memo.counts()
+    }
+
+    /// Judges all candidate sites of one request. Pure but for the memo. A hit costs well under a microsecond a cell; at a
+    /// miss casbin is asked too, about 2 us for each row that can apply there: tens of microseconds for packs of this
+    /// size, and fit for an async worker up to about a hundred rows for each (regime, flow).
+    #[must_use]
+    pub fn judge(&self, facts: &Facts, at_unix_s: i64) -> Judgement {
+        verdict::judge_with(&self.rulebook, facts, at_unix_s, &mut self.two_engines())
+    }
+
+    /// Judges one question at its own `at`.
+    ///
+    /// # Errors
+    /// One sentence when the question cannot be judged: no `at`, or a word outside the vocabulary.
+    pub fn decide(&self, question: &Question) -> Result<Decision, String> {
+        verdict::decide_with(&self.rulebook, question, &mut self.two_engines())
+            .map_err(|error| error.to_string())
+    }
+
+    /// May these roles of this organisation do `operation` on `service`? About 0.2 us when asked before.
+    ///
+    /// # Errors
+    /// `ACCESS_DENIED` with the row that refuses, if one does; `ENGINE_ERROR` when the engine fails.
+    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
+    pub fn access(
+        &self,
+        org: &str,
+        roles: &[Arc<str>],
+        service: &str,
+        operation: &str,
+    ) -> Result<(), Why> {
+        self.access.ask(org, roles, service, operation)
+    }
+
+    /// The text of a rule, for the console and the command line.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&RuleText> {
+        self.rulebook.rule(id)
+    }
+
+    /// Asks both engines about one cell, past the memo.
+    ///
+    /// # Errors
+    /// When they differ or casbin fails.
+    pub fn match_cell(&self, key: &CellKey) -> Result<Matches, Disagreement> {
+        memo::compare(&self.engines, &self.rulebook, key)
+    }
+
+    fn two_engines(&self) -> TwoEngines<'_> {
+        TwoEngines { engines: &self.engines, memo: &self.memo }
+    }
+}
+
+fn whole(found: String) -> Fault {
+    Fault {
+        file: "bundle".into(),
+        line: 0,
+        found,
+        meant: None,
+        mend: "run `haetae policy check` on the directory".into(),
+    }
+}
+
+pub(crate) const RESIDENCY: &str = "model/residency.conf";
+pub(crate) const ACCESS: &str = "model/access.conf";
+/// The pack name of cases that belong to the bundle itself.
+pub(crate) const CANARY: &str = "canary";

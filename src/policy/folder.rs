@@ -1,0 +1,127 @@
+//! The files of a bundle: everything under its directory, by relative path, and nothing that is not expected there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::fault::{Fault, Faults};
+
+/// Text by path inside the bundle (`packs/kr.pipa/rules.csv`).
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Folder {
+    files: BTreeMap<String, String>,
+}
+
+impl Folder {
+    /// Reads the whole directory. Blocks on the disk: not for an async worker.
+    pub(crate) fn read(dir: &Path) -> Result<Self, Fault> {
+        let mut folder = Self::default();
+        folder.walk(dir, "", 0)?;
+        Ok(folder)
+    }
+
+    fn walk(&mut self, dir: &Path, inside: &str, depth: usize) -> Result<(), Fault> {
+        let fault = |found: String, mend: &str| Fault {
+            file: if inside.is_empty() { dir.display().to_string() } else { inside.to_owned() },
+            line: 0,
+            found,
+            meant: None,
+            mend: mend.to_owned(),
+        };
+        let unreadable = |error: std::io::Error| {
+            fault(format!("cannot be read: {error}"), "give the directory of a bundle")
+        };
+        if depth > DEPTH_MAX {
+            return Err(fault("the folder is too deep".into(), "see policies/README.md"));
+        }
+        for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if name.starts_with('.') {
+                continue;
+            }
+            let inner =
+                if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
+            if path.is_dir() {
+                self.walk(&path, &inner, depth + 1)?;
+                continue;
+            }
+            let size = path.metadata().map_err(unreadable)?.len();
+            if size > FILE_BYTES_MAX || self.files.len() >= FILES_MAX {
+                return Err(fault(format!("`{name}` is too much"), "keep a bundle to its rules"));
+            }
+            let bytes = std::fs::read(&path).map_err(unreadable)?;
+            let text = String::from_utf8(bytes)
+                .map_err(|_| fault(format!("`{name}` is not UTF-8"), "save it as UTF-8"))?;
+            self.files.insert(inner, text);
+        }
+        Ok(())
+    }
+
+    /// A file that must be there; a fault and an empty text when it is not.
+    pub(crate) fn text(&self, path: &str, found: &mut Vec<Fault>) -> &str {
+        self.files.get(path).map_or_else(
+            || {
+                let mut faults = Faults { file: path, found };
+                faults.add(
+                    0,
+                    "the file is missing",
+                    "see policies/README.md for the files of a bundle",
+                );
+                ""
+            },
+            String::as_str,
+        )
+    }
+
+    /// The files directly in a folder, by name without `extension`.
+    pub(crate) fn in_folder<'a>(
+        &'a self,
+        folder: &'a str,
+        extension: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        self.files.iter().filter_map(move |(path, text)| {
+            let name = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(extension)?;
+            (!name.contains('/')).then_some((path.as_str(), name, text.as_str()))
+        })
+    }
+
+    /// Reports every file that nobody reads: a misnamed file must not be a rule that is not there.
+    pub(crate) fn strangers(&self, packs: &[String], found: &mut Vec<Fault>) {
+        let expected = |path: &str| {
+            TOP.contains(&path)
+                || path.ends_with("README.md")
+                || (path.starts_with("access/") && path.strip_suffix(".csv").is_some())
+                || path.strip_prefix("packs/").and_then(|rest| rest.split_once('/')).is_some_and(
+                    |(pack, file)| packs.iter().any(|p| p == pack) && PACK.contains(&file),
+                )
+        };
+        for path in self.files.keys().filter(|path| !expected(path)) {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let known: Vec<String> = TOP
+                .iter()
+                .map(|path| (*path).to_owned())
+                .chain(PACK.iter().map(|file| format!("{folder}/{file}")))
+                .collect();
+            let mut faults = Faults { file: path, found };
+            let mend = "rename it, list its pack in bundle.toml, or take it away";
+            faults.unknown(0, "file", name, known.iter().map(String::as_str), mend);
+        }
+    }
+}
+
+/// Files at the top and in `model/`.
+const TOP: [&str; 6] = [
+    "bundle.toml",
+    "canary.toml",
+    "groups.csv",
+    "vocabulary.toml",
+    "model/access.conf",
+    "model/residency.conf",
+];
+const PACK: [&str; 4] = ["pack.toml", "rules.csv", "texts.toml", "cases.toml"];
+/// `packs/<code>/file` is two folders deep.
+const DEPTH_MAX: usize = 2;
+/// A pack of 1,000 rules with texts in two languages is about 600 kB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// 100 packs of 5 files, and one access sheet for each of 1,500 organisations.
+const FILES_MAX: usize = 2_000;

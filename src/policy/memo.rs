@@ -1,0 +1,111 @@
+//! What was matched once: a cell's key to its rows, and both engines asked where it was not.
+//!
+//! A memo belongs to one bundle, so its full key is (rulebook digest, cell key) with the digest implied. Keys hold symbols
+//! and classes, never an id, a date or a tenant; what was matched for one cannot go stale.
+//!
+//! *Invariant:* only an answer that both engines gave is kept, and a lookup compares the whole key, not a hash of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::Cache;
+use verdict::Rulebook;
+use verdict::cell::{CellKey, Disagreement, Matcher, Matches, Pure};
+
+use super::rulebook::Engines;
+
+/// The memo of one bundle with its counters.
+#[derive(Debug)]
+pub(crate) struct Memo {
+    entries: Cache<CellKey, Arc<Matches>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    disagreements: AtomicU64,
+}
+
+/// How often the memo answered, and how often the engines did not agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoCounts {
+    pub hits: u64,
+    pub misses: u64,
+    /// Cells refused because the engines differed or one failed. Anything but 0 calls for a person.
+    pub disagreements: u64,
+}
+
+impl Memo {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Cache::new(ENTRIES_MAX),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            disagreements: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> MemoCounts {
+        MemoCounts {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            disagreements: self.disagreements.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Both engines behind a memo, for one judgement.
+pub(crate) struct TwoEngines<'a> {
+    pub engines: &'a Engines,
+    pub memo: &'a Memo,
+}
+
+impl Matcher for TwoEngines<'_> {
+    fn matches(&mut self, rulebook: &Rulebook, key: &CellKey) -> Result<Matches, Disagreement> {
+        if let Some(known) = self.memo.entries.get(key) {
+            self.memo.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(Matches::clone(&known));
+        }
+        self.memo.misses.fetch_add(1, Ordering::Relaxed);
+        let agreed = compare(self.engines, rulebook, key).inspect_err(|disagreement| {
+            self.memo.disagreements.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                bundle = rulebook.digest(),
+                what = disagreement.what,
+                "the policy engines disagree: the cell is refused"
+            );
+        })?;
+        self.memo.entries.insert(key.clone(), Arc::new(agreed.clone()));
+        Ok(agreed)
+    }
+}
+
+/// Asks casbin and the pure matcher; one answer or none.
+pub(crate) fn compare(
+    engines: &Engines,
+    rulebook: &Rulebook,
+    key: &CellKey,
+) -> Result<Matches, Disagreement> {
+    let pure = Pure.matches(rulebook, key)?;
+    let casbin = engines.matches(rulebook, key).map_err(|error| Disagreement {
+        what: format!("{error} on {} {}", key.regime, key.flow.name()),
+    })?;
+    if casbin == pure {
+        return Ok(pure);
+    }
+    let name = |rows: &Matches| {
+        let ids = rows.sure.iter().chain(&rows.possible).filter_map(|id| rulebook.row(*id));
+        let ids: Vec<String> = ids.map(|row| format!("{}/{}", row.rule, row.number)).collect();
+        ids.join(" ")
+    };
+    Err(Disagreement {
+        what: format!(
+            "on {} {} casbin matched [{}], the pure matcher [{}]",
+            key.regime,
+            key.flow.name(),
+            name(&casbin),
+            name(&pure),
+        ),
+    })
+}
+
+/// Cells of live traffic number in the hundreds; a key and its rows take about 300 bytes, so 65,536 of them, which only
+/// an attacker could make, are about 20 MB.
+const ENTRIES_MAX: usize = 65_536;

@@ -1,0 +1,239 @@
+//! The closed vocabulary and the groups of places: `vocabulary.toml` and `groups.csv` become parts of the book.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use verdict::place::is_place;
+use verdict::question::Role;
+use verdict::rule::{Detail, GroundType, Group, Limits, Mark, Mode, Regime, Threshold, Vocabulary};
+use verdict::stamp::Stamp;
+
+use super::cases::line_of;
+use super::fault::Faults;
+use super::sheet::{self, Section, SheetRow};
+
+/// `vocabulary.toml`, read.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    pub regimes: Vec<Regime>,
+    pub vocabulary: Vocabulary,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    regimes: BTreeMap<String, RegimeEntry>,
+    terms: Terms,
+    sets: BTreeMap<String, Vec<String>>,
+    limits: LimitsEntry,
+    grounds: BTreeMap<String, GroundEntry>,
+    categories: BTreeMap<String, String>,
+    #[serde(default)]
+    thresholds: Vec<Threshold>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegimeEntry {
+    mode: Mode,
+    territory: String,
+    requires: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    sectors: Vec<String>,
+    supervisors: Vec<String>,
+    laws: Vec<String>,
+    schemes: Vec<String>,
+    measures: Vec<String>,
+    purposes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsEntry {
+    tia_age_days: u16,
+    check_age_days: u16,
+    attestation_age_s: u32,
+    exposure_share: u8,
+    control_share: u8,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroundEntry {
+    regime: String,
+    #[serde(default)]
+    details: Vec<Detail>,
+    #[serde(default)]
+    onward_details: Vec<Detail>,
+    #[serde(default)]
+    never_roles: Vec<Role>,
+}
+
+/// Reads `vocabulary.toml`.
+pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
+    let file: File = toml(text, faults)?;
+    check(&file, faults);
+    let regimes = file.regimes.into_iter().map(|(id, entry)| Regime {
+        id,
+        mode: entry.mode,
+        territory: Some(entry.territory),
+        requires: entry.requires,
+    });
+    let grounds = file.grounds.into_iter().map(|(id, entry)| GroundType {
+        id,
+        regime: entry.regime,
+        details: entry.details,
+        onward_details: entry.onward_details,
+        never_roles: entry.never_roles,
+    });
+    let limits = file.limits;
+    Some(Words {
+        regimes: regimes.collect(),
+        limits: Limits {
+            tia_age_s: i64::from(limits.tia_age_days) * DAY_S,
+            check_age_s: i64::from(limits.check_age_days) * DAY_S,
+            attestation_age_s: i64::from(limits.attestation_age_s),
+            exposure_share: limits.exposure_share,
+            control_share: limits.control_share,
+            thresholds: file.thresholds,
+        },
+        vocabulary: Vocabulary {
+            categories: file.categories.keys().cloned().collect(),
+            broader: file
+                .categories
+                .into_iter()
+                .filter(|(_, broader)| !broader.is_empty())
+                .collect(),
+            category_sets: file.sets,
+            purposes: file.terms.purposes,
+            sectors: file.terms.sectors,
+            supervisors: file.terms.supervisors,
+            laws: file.terms.laws,
+            schemes: file.terms.schemes,
+            measures: file.terms.measures,
+            grounds: grounds.collect(),
+        },
+    })
+}
+
+fn check(file: &File, faults: &mut Faults<'_>) {
+    let categories = || file.categories.keys().map(String::as_str);
+    let mend = "write a category of `[categories]`";
+    for broader in file.categories.values().filter(|broader| !broader.is_empty()) {
+        if !file.categories.contains_key(broader) {
+            faults.unknown(0, "category", broader, categories(), mend);
+        }
+    }
+    for member in file.sets.values().flatten() {
+        if !file.categories.contains_key(member) {
+            faults.unknown(0, "category", member, categories(), mend);
+        }
+    }
+    for entry in file.grounds.values() {
+        // export control has grounds, but no component is under it
+        if entry.regime != "EAR" && !file.regimes.contains_key(&entry.regime) {
+            let known = file.regimes.keys().map(String::as_str);
+            faults.unknown(0, "regime", &entry.regime, known, "write a regime of `[regimes]`");
+        }
+    }
+}
+
+/// Reads `groups.csv`. Rows that share everything but their place become one group entry.
+pub(crate) fn read_groups(text: &str, regimes: &[Regime], faults: &mut Faults<'_>) -> Vec<Group> {
+    let mut entries: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
+    for row in sheet::read(text, GROUPS, faults) {
+        if group_row_is_sound(&row, regimes, faults) {
+            let mut key = row.cells.clone();
+            let place = key.remove(PLACE);
+            entries.entry(key).or_default().insert(place);
+        }
+    }
+    let group = |(key, places): (Vec<String>, BTreeSet<String>)| {
+        let [id, regime, from, until, mark, citation] = key.as_slice() else { return None };
+        let open = |text: &String| Stamp::parse(text).ok();
+        Some(Group {
+            id: id.clone(),
+            regime: regime.clone(),
+            places: places.into_iter().collect(),
+            from: open(from),
+            until: open(until),
+            mark: read_mark(mark)?,
+            citation: citation.clone(),
+        })
+    };
+    entries.into_iter().filter_map(group).collect()
+}
+
+fn group_row_is_sound(row: &SheetRow, regimes: &[Regime], faults: &mut Faults<'_>) -> bool {
+    let before = faults.found.len();
+    let [_, regime, place, from, until, mark, _] = row.cells.as_slice() else { return false };
+    let known = || regimes.iter().map(|regime| regime.id.as_str());
+    if regime != "*" && !known().any(|id| id == regime) {
+        faults.unknown(
+            row.line,
+            "regime",
+            regime,
+            known(),
+            "write a regime of vocabulary.toml, or `*`",
+        );
+    }
+    if !is_place(place) {
+        let mend = "write an ISO 3166-1 or 3166-2 code in capitals, as `KR` or `KR-11`";
+        faults.add(row.line, format!("`{place}` is no place"), mend);
+    }
+    for stamp in [from, until] {
+        instant(row.line, stamp, faults);
+    }
+    if read_mark(mark).is_none() {
+        faults.unknown(row.line, "mark", mark, MARKS.into_iter(), "write `V`, `M` or `V/M`");
+    }
+    faults.found.len() == before
+}
+
+/// `-` or an instant with its zone: a bare date would begin at midnight in London, wherever the law is.
+fn instant(line: usize, text: &str, faults: &mut Faults<'_>) {
+    if text != "-" && (Stamp::parse(text).is_err() || !text.contains('T')) {
+        faults.add(
+            line,
+            format!("`{text}` is no instant with a zone"),
+            "write midnight where the law is, as `2025-09-16T00:00:00+09:00`, or `-` for open",
+        );
+    }
+}
+
+fn read_mark(text: &str) -> Option<Mark> {
+    match text {
+        "V" => Some(Mark::V),
+        "M" => Some(Mark::M),
+        "V/M" => Some(Mark::VM),
+        _ => None,
+    }
+}
+
+/// Reads TOML into a type that knows all its keys; a fault has the line.
+pub(crate) fn toml<T: DeserializeOwned>(text: &str, faults: &mut Faults<'_>) -> Option<T> {
+    match toml::from_str(text) {
+        Ok(read) => Some(read),
+        Err(error) => {
+            let line = error.span().map_or(0, |span| line_of(text, span.start));
+            let found = error.message().trim_end_matches('.').to_owned();
+            faults.add(line, found, "see policies/README.md for what stands in this file");
+            None
+        }
+    }
+}
+
+const GROUPS: &[Section] = &[Section {
+    name: "g",
+    columns: &["id", "regime", "place", "from", "until", "mark", "citation"],
+}];
+/// Index of the column `place`.
+const PLACE: usize = 2;
+const MARKS: [&str; 3] = ["V", "M", "V/M"];
+const DAY_S: i64 = 86_400;

@@ -1,0 +1,124 @@
+//! What no single key can say: faults between the keys of a document and between documents.
+
+use serde_json::Value as Json;
+use verdict::stamp::Stamp;
+
+use super::{Sort, tree::Tree, words};
+
+/// Where in the document (RFC 6901) and what.
+pub(super) type Fault = (String, String);
+
+/// The faults of one document, given all others.
+pub(super) fn faults(sort: Sort, document: &Json, tree: &Tree) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    match sort {
+        Sort::Organisation => organisation(document, tree, &mut faults),
+        Sort::Dataset => faults.extend(labels(document, "", "the dataset")),
+        Sort::Ground => ground(document, &mut faults),
+        Sort::Order => order(document, &mut faults),
+        Sort::Site => site(document, &mut faults),
+        Sort::List | Sort::Outside => {}
+    }
+    faults
+}
+
+fn organisation(document: &Json, tree: &Tree, faults: &mut Vec<Fault>) {
+    let allowed = document.get("sites").map(|_| texts(document, "sites"));
+    let mut names = Vec::new();
+    for (index, service) in items(document, "services").enumerate() {
+        let (at, name) = (format!("/services/{index}"), text(service, "name"));
+        if names.contains(&name) {
+            faults.push((at.clone(), format!("service `{name}` is given twice: keep one of them")));
+        }
+        names.push(name);
+        if let Some(profile) = service.get("data") {
+            let noun = format!("the data profile of service `{name}`");
+            faults.extend(labels(profile, &format!("{at}/data"), &noun));
+        }
+        for (nth, id) in texts(service, "sites").into_iter().enumerate() {
+            let mut wrong = |why: &str| {
+                let text = format!("service `{name}` names site `{id}`, {why}");
+                faults.push((format!("{at}/sites/{nth}"), text));
+            };
+            if allowed.as_ref().is_some_and(|allowed| !allowed.contains(&id)) {
+                wrong("which is not among the organisation's `sites`");
+            }
+            let site = tree.documents.get(&(Sort::Site, id.to_owned()));
+            if site.is_some_and(|site| !texts(site, "serves").contains(&name)) {
+                wrong("which does not serve it: add it to `serves` there");
+            }
+        }
+    }
+}
+
+/// Personal data is under some law and came from somewhere: without either every rule would pass it by.
+fn labels(document: &Json, at: &str, noun: &str) -> Vec<Fault> {
+    let kind = text(document, "identifiability");
+    if !matches!(kind, "personal" | "pseudonymised") {
+        return Vec::new();
+    }
+    ["regimes", "origins", "categories"]
+        .into_iter()
+        .filter(|key| texts(document, key).is_empty())
+        .map(|key| {
+            let text = format!("{noun} is {kind} and so needs at least one of `{key}`");
+            (format!("{at}/{key}"), text)
+        })
+        .collect()
+}
+
+fn ground(document: &Json, faults: &mut Vec<Fault>) {
+    let (name, regime) = (text(document, "type"), text(document, "regime"));
+    if let Some(known) = words::ground_type(name) {
+        if known.regime != regime {
+            let text = format!("a ground of type `{name}` is one under `{}`", known.regime);
+            faults.push(("/regime".into(), text));
+        }
+        for key in &known.details {
+            let given = document.pointer(&format!("/details/{key}"));
+            if given.is_none_or(|given| *given == Json::Bool(false)) {
+                let text = format!("a ground of type `{name}` is not live without `details.{key}`");
+                faults.push((String::new(), text));
+            }
+        }
+    }
+    let stamp = |key: &str| Stamp::parse(text(document, key)).ok();
+    let span = stamp("valid_from").zip(stamp("valid_until"));
+    if span.is_some_and(|(from, until)| until.ends() <= from.starts()) {
+        let text = "`valid_until` lies before `valid_from`";
+        faults.push(("/valid_until".into(), text.into()));
+    }
+}
+
+fn order(document: &Json, faults: &mut Vec<Fault>) {
+    let mut people = texts(document, "entered_by");
+    people.sort_unstable();
+    people.dedup();
+    if people.len() < 2 {
+        let text = "an order is entered by two different people: name both in `entered_by`";
+        faults.push(("/entered_by".into(), text.into()));
+    }
+}
+
+fn site(document: &Json, faults: &mut Vec<Fault>) {
+    if texts(document, "serves").is_empty() {
+        faults.push(("/serves".into(), "a site needs at least one of `serves`".into()));
+    }
+    // A record names the one identity that the connection had to prove.
+    if texts(document, "identities").len() != 1 {
+        faults
+            .push(("/identities".into(), "a site is known by exactly one of `identities`".into()));
+    }
+}
+
+fn text<'a>(document: &'a Json, key: &str) -> &'a str {
+    document.get(key).and_then(Json::as_str).unwrap_or_default()
+}
+
+fn items<'a>(document: &'a Json, key: &str) -> impl Iterator<Item = &'a Json> {
+    document.get(key).and_then(Json::as_array).into_iter().flatten()
+}
+
+fn texts<'a>(document: &'a Json, key: &str) -> Vec<&'a str> {
+    items(document, key).filter_map(Json::as_str).collect()
+}

@@ -1,0 +1,140 @@
+//! Everything that is in force at one version and one time: what requests are resolved against.
+//!
+//! An entry that is not yet or no longer valid is not in it, so it is unknown to every request. The next second at
+//! which an entry comes or goes is `valid_until`; after it the snapshot is built again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+use verdict::question::{List, Order};
+
+use super::{
+    RegistryError, Sort,
+    entity::{self, Dataset, GroundEntry, Organisation, Outside, Service, SiteEntry, Span},
+    tree::Tree,
+};
+
+/// The registry at one version. Immutable.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    version: i64,
+    valid_until: Option<i64>,
+    pub(super) organisations: BTreeMap<Arc<str>, Organisation>,
+    pub(super) sites: BTreeMap<Arc<str>, SiteEntry>,
+    pub(super) datasets: BTreeMap<Arc<str>, Dataset>,
+    /// By id.
+    pub(super) grounds: BTreeMap<Arc<str>, GroundEntry>,
+    pub(super) orders: BTreeMap<Arc<str>, Order>,
+    pub(super) lists: BTreeMap<Arc<str>, List>,
+    /// By host; a host covers the hosts under it.
+    pub(super) outside: BTreeMap<Arc<str>, Outside>,
+}
+
+impl Snapshot {
+    /// Builds the snapshot of `version` as it is at `at` (unix seconds) from every present document.
+    pub fn build<'a>(
+        version: i64,
+        at: i64,
+        documents: impl IntoIterator<Item = (Sort, &'a str, &'a Json)>,
+    ) -> Result<Self, RegistryError> {
+        let mut snapshot = Self { version, ..Self::default() };
+        for (sort, id, document) in documents {
+            snapshot.add(sort, id, document, at).map_err(|cause| RegistryError::Document {
+                sort,
+                id: id.to_owned(),
+                cause,
+            })?;
+        }
+        Ok(snapshot)
+    }
+
+    /// The snapshot of a tree that is in no database: for `decide`, for tests.
+    pub fn of(tree: &Tree, version: i64, at: i64) -> Result<Self, RegistryError> {
+        Self::build(version, at, tree.documents())
+    }
+
+    /// `fact_head`'s version.
+    #[must_use]
+    pub const fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The unix second from which this snapshot must not be used any more: an entry comes into force or runs out.
+    #[must_use]
+    pub const fn valid_until(&self) -> Option<i64> {
+        self.valid_until
+    }
+
+    #[must_use]
+    pub fn site(&self, id: &str) -> Option<&SiteEntry> {
+        self.sites.get(id)
+    }
+
+    /// By id.
+    pub fn sites(&self) -> impl Iterator<Item = &SiteEntry> {
+        self.sites.values()
+    }
+
+    #[must_use]
+    pub fn organisation(&self, id: &str) -> Option<&Organisation> {
+        self.organisations.get(id)
+    }
+
+    /// By id.
+    pub fn organisations(&self) -> impl Iterator<Item = &Organisation> {
+        self.organisations.values()
+    }
+
+    #[must_use]
+    pub fn service(&self, org: &str, service: &str) -> Option<&Service> {
+        self.organisations.get(org)?.services.get(service)
+    }
+
+    /// Names of the organisation's services, in order.
+    pub fn services(&self, org: &str) -> impl Iterator<Item = Arc<str>> {
+        self.organisations.get(org).into_iter().flat_map(|one| one.services.keys().cloned())
+    }
+
+    fn add(
+        &mut self,
+        sort: Sort,
+        id: &str,
+        document: &Json,
+        at: i64,
+    ) -> Result<(), serde_json::Error> {
+        let key: Arc<str> = id.into();
+        // Grounds, orders and lists carry their dates into the facts: the decision judges those, and can then say that
+        // a ground ran out instead of that there is none.
+        match sort {
+            Sort::Ground => drop(self.grounds.insert(key, entity::ground(document)?)),
+            Sort::Order => drop(self.orders.insert(key, entity::order(document)?)),
+            Sort::List => drop(self.lists.insert(key, entity::list(document)?)),
+            Sort::Organisation | Sort::Site | Sort::Dataset | Sort::Outside => {
+                let span = Span::of(document);
+                self.valid_until =
+                    [self.valid_until, span.next_change(at)].into_iter().flatten().min();
+                if span.holds(at) {
+                    self.add_dated(sort, key, document)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_dated(
+        &mut self,
+        sort: Sort,
+        key: Arc<str>,
+        document: &Json,
+    ) -> Result<(), serde_json::Error> {
+        match sort {
+            Sort::Organisation => {
+                self.organisations.insert(key, entity::organisation(document)?);
+            }
+            Sort::Site => drop(self.sites.insert(key, entity::site(document)?)),
+            Sort::Dataset => drop(self.datasets.insert(key, entity::dataset(document)?)),
+            _ => drop(self.outside.insert(key, entity::outside(document)?)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,364 @@
+//! The registry in Postgres: present entries, all their versions, and the changes that made them.
+//!
+//! Every change is one transaction under one lock: entries, `fact_head` and the notification commit together, so no
+//! replica ever sees a version whose entries it cannot read.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use sqlx::{PgPool, PgTransaction, Row};
+
+use super::{
+    RegistryError, Snapshot, Sort,
+    tree::{Entry, Tree},
+};
+
+/// Where a change of facts is announced; the payload is the new version.
+pub const CHANNEL: &str = "haetae_facts";
+
+/// What a change did. `version` is the version in force afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    pub version: i64,
+    pub added: Vec<(Sort, String)>,
+    pub changed: Vec<(Sort, String)>,
+    pub removed: Vec<(Sort, String)>,
+}
+
+impl Applied {
+    /// True when the registry was already so: no version was taken.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// One version of one entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    pub sort: Sort,
+    pub id: String,
+    pub from: i64,
+    /// The first version in which it is no longer so.
+    pub until: Option<i64>,
+    pub applied_by: String,
+    /// Unix seconds.
+    pub applied_at: i64,
+    /// `apply`, `put`, `suspend`.
+    pub how: String,
+    pub document: Json,
+}
+
+/// Makes the registry say what the tree says. What was put by a single change and is not in the tree stays; what the
+/// tree contradicts is an error, so an old directory lifts no suspension and no order.
+pub async fn apply(pool: &PgPool, tree: &Tree, who: &str) -> Result<Applied, RegistryError> {
+    let mut transaction = begin(pool).await?;
+    let present = present(&mut transaction).await?;
+    let mut change = Change::new("apply");
+    for (key, document) in &tree.documents {
+        match present.get(key) {
+            None => change.put(key.clone(), document.clone(), false),
+            Some(entry) if entry.how == "apply" && entry.document == *document => {}
+            Some(entry) if entry.how != "apply" && entry.document != *document => {
+                return Err(overtaken(key, entry));
+            }
+            // Also what was put by a single change and now stands in the directory: it is the directory's again.
+            Some(_) => change.put(key.clone(), document.clone(), true),
+        }
+    }
+    let gone = |entry: &Present| entry.how == "apply";
+    for (key, _) in
+        present.iter().filter(|(key, entry)| gone(entry) && !tree.documents.contains_key(*key))
+    {
+        change.applied.removed.push(key.clone());
+    }
+    commit(transaction, change, &present, who).await
+}
+
+/// Registers or replaces one ground. What it names must be registered.
+pub async fn put_ground(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, RegistryError> {
+    put(pool, entry, who).await
+}
+
+/// Registers or replaces one order of an authority. What it names must be registered.
+pub async fn put_order(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, RegistryError> {
+    put(pool, entry, who).await
+}
+
+/// Suspends a ground: from the commit on, no record is committed that rests on it.
+pub async fn suspend_ground(pool: &PgPool, id: &str, who: &str) -> Result<Applied, RegistryError> {
+    let mut transaction = begin(pool).await?;
+    let present = present(&mut transaction).await?;
+    let key = (Sort::Ground, id.to_owned());
+    let Some(mut document) = present.get(&key).map(|entry| entry.document.clone()) else {
+        return Err(RegistryError::NotFound { sort: Sort::Ground, id: id.to_owned() });
+    };
+    if let Some(ground) = document.as_object_mut() {
+        ground.insert("suspended".into(), true.into());
+    }
+    let mut change = Change::new("suspend");
+    change.put_if_new(key, document, &present);
+    commit(transaction, change, &present, who).await
+}
+
+/// `fact_head`'s version.
+pub async fn head(pool: &PgPool) -> Result<i64, RegistryError> {
+    Ok(sqlx::query_scalar(HEAD).fetch_one(pool).await?)
+}
+
+/// Everything present, from one state of the database, as it is at `at` (unix seconds).
+pub async fn snapshot(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError> {
+    let mut transaction =
+        pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
+    let present = present(&mut transaction).await?;
+    transaction.commit().await?;
+    Snapshot::build(
+        version,
+        at,
+        present.iter().map(|((sort, id), entry)| (*sort, id.as_str(), &entry.document)),
+    )
+}
+
+/// The present entries of one sort, or of all.
+pub async fn show(pool: &PgPool, sort: Option<Sort>) -> Result<Vec<Version>, RegistryError> {
+    versions(pool, None, sort).await
+}
+
+/// Every version of the entries with this id, oldest first.
+pub async fn history(pool: &PgPool, id: &str) -> Result<Vec<Version>, RegistryError> {
+    versions(pool, Some(id), None).await
+}
+
+/// The versions of one id, or the present ones of one sort or of all.
+async fn versions(
+    pool: &PgPool,
+    id: Option<&str>,
+    sort: Option<Sort>,
+) -> Result<Vec<Version>, RegistryError> {
+    let rows = sqlx::query(
+        "SELECT e.sort, e.id, e.version_from, e.version_until, e.how, e.document, v.applied_by,
+                floor(extract(epoch FROM v.applied_at))::bigint AS applied_at
+         FROM registry_entry e JOIN registry_version v ON v.version = e.version_from
+         WHERE CASE WHEN $1::text IS NULL THEN e.version_until IS NULL ELSE e.id = $1 END
+           AND ($2::text IS NULL OR e.sort = $2)
+         ORDER BY e.sort, e.id, e.version_from",
+    )
+    .bind(id)
+    .bind(sort.map(Sort::name))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(version_of).collect()
+}
+
+async fn put(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, RegistryError> {
+    let mut transaction = begin(pool).await?;
+    let present = present(&mut transaction).await?;
+    if let Some((sort, id)) = entry.needs.iter().find(|key| !present.contains_key(*key)) {
+        return Err(RegistryError::NotFound { sort: *sort, id: id.clone() });
+    }
+    let mut change = Change::new("put");
+    change.put_if_new((entry.sort, entry.id.clone()), entry.document.clone(), &present);
+    commit(transaction, change, &present, who).await
+}
+
+/// Writers come one after the other. The lock is not `fact_head`'s row: commits of records share that one, and wait
+/// only while a change is written, not while it is computed.
+async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RegistryError> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SET LOCAL lock_timeout = '5s'").execute(&mut *transaction).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('haetae_registry', 0))")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
+}
+
+struct Present {
+    document: Json,
+    how: String,
+    version: i64,
+    by: String,
+}
+
+async fn present(
+    transaction: &mut PgTransaction<'_>,
+) -> Result<BTreeMap<(Sort, String), Present>, RegistryError> {
+    let rows = sqlx::query(
+        "SELECT e.sort, e.id, e.document, e.how, e.version_from, v.applied_by
+         FROM registry_entry e JOIN registry_version v ON v.version = e.version_from
+         WHERE e.version_until IS NULL",
+    )
+    .fetch_all(&mut **transaction)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let entry = Present {
+                document: row.try_get("document")?,
+                how: row.try_get("how")?,
+                version: row.try_get("version_from")?,
+                by: row.try_get("applied_by")?,
+            };
+            Ok(((sort_of(row)?, row.try_get("id")?), entry))
+        })
+        .collect()
+}
+
+struct Change {
+    how: &'static str,
+    documents: Vec<((Sort, String), Json)>,
+    applied: Applied,
+}
+
+impl Change {
+    fn new(how: &'static str) -> Self {
+        Self { how, documents: Vec::new(), applied: Applied::default() }
+    }
+
+    fn put(&mut self, key: (Sort, String), document: Json, replaces: bool) {
+        let list = if replaces { &mut self.applied.changed } else { &mut self.applied.added };
+        list.push(key.clone());
+        self.documents.push((key, document));
+    }
+
+    fn put_if_new(
+        &mut self,
+        key: (Sort, String),
+        document: Json,
+        present: &BTreeMap<(Sort, String), Present>,
+    ) {
+        let old = present.get(&key);
+        if old.is_none_or(|old| old.document != document) {
+            self.put(key, document, old.is_some());
+        }
+    }
+}
+
+async fn commit(
+    mut transaction: PgTransaction<'_>,
+    mut change: Change,
+    present: &BTreeMap<(Sort, String), Present>,
+    who: &str,
+) -> Result<Applied, RegistryError> {
+    if change.applied.is_nothing() {
+        change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
+        return Ok(change.applied);
+    }
+    let version: i64 = sqlx::query_scalar(
+        "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version",
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "INSERT INTO registry_version (version, applied_by, how, digest) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(version)
+    .bind(who)
+    .bind(change.how)
+    .bind(digest(&change, present).to_vec())
+    .execute(&mut *transaction)
+    .await?;
+    end_old(&mut transaction, &change.applied, version).await?;
+    write_new(&mut transaction, &change, version).await?;
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(version.to_string())
+        .execute(&mut *transaction)
+        .await?;
+    // If we stop here, then nothing happened: entries, version and notification commit together or not at all.
+    transaction.commit().await?;
+    change.applied.version = version;
+    Ok(change.applied)
+}
+
+async fn end_old(
+    transaction: &mut PgTransaction<'_>,
+    applied: &Applied,
+    version: i64,
+) -> Result<(), RegistryError> {
+    let over = || applied.changed.iter().chain(&applied.removed);
+    let sorts: Vec<&str> = over().map(|(sort, _)| sort.name()).collect();
+    let ids: Vec<&str> = over().map(|(_, id)| id.as_str()).collect();
+    sqlx::query(
+        "UPDATE registry_entry e SET version_until = $3
+         FROM unnest($1::text[], $2::text[]) AS over (sort, id)
+         WHERE e.sort = over.sort AND e.id = over.id AND e.version_until IS NULL",
+    )
+    .bind(sorts)
+    .bind(ids)
+    .bind(version)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn write_new(
+    transaction: &mut PgTransaction<'_>,
+    change: &Change,
+    version: i64,
+) -> Result<(), RegistryError> {
+    let sorts: Vec<&str> = change.documents.iter().map(|((sort, _), _)| sort.name()).collect();
+    let ids: Vec<&str> = change.documents.iter().map(|((_, id), _)| id.as_str()).collect();
+    let documents: Vec<&Json> = change.documents.iter().map(|(_, document)| document).collect();
+    sqlx::query(
+        "INSERT INTO registry_entry (sort, id, version_from, how, document)
+         SELECT sort, id, $4, $5, document
+         FROM unnest($1::text[], $2::text[], $3::jsonb[]) AS new (sort, id, document)",
+    )
+    .bind(sorts)
+    .bind(ids)
+    .bind(documents)
+    .bind(version)
+    .bind(change.how)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// SHA-256 over each entry present after the change, in order: sort, id and canonical document, each followed by a
+/// line feed (none of them contains one).
+fn digest(change: &Change, present: &BTreeMap<(Sort, String), Present>) -> [u8; 32] {
+    let mut after: BTreeMap<&(Sort, String), &Json> =
+        present.iter().map(|(key, entry)| (key, &entry.document)).collect();
+    for key in &change.applied.removed {
+        after.remove(key);
+    }
+    after.extend(change.documents.iter().map(|(key, document)| (key, document)));
+    let mut hash = Sha256::new();
+    for ((sort, id), document) in after {
+        for part in [sort.name(), id, &document.to_string()] {
+            hash.update(part);
+            hash.update("\n");
+        }
+    }
+    hash.finalize().into()
+}
+
+fn overtaken((sort, id): &(Sort, String), entry: &Present) -> RegistryError {
+    RegistryError::Overtaken {
+        sort: *sort,
+        id: id.clone(),
+        by: entry.by.clone(),
+        version: entry.version,
+    }
+}
+
+fn version_of(row: &sqlx::postgres::PgRow) -> Result<Version, RegistryError> {
+    Ok(Version {
+        sort: sort_of(row)?,
+        id: row.try_get("id")?,
+        from: row.try_get("version_from")?,
+        until: row.try_get("version_until")?,
+        applied_by: row.try_get("applied_by")?,
+        applied_at: row.try_get("applied_at")?,
+        how: row.try_get("how")?,
+        document: row.try_get("document")?,
+    })
+}
+
+fn sort_of(row: &sqlx::postgres::PgRow) -> Result<Sort, RegistryError> {
+    let name: String = row.try_get("sort")?;
+    Sort::named(&name).ok_or(RegistryError::UnknownSort(name))
+}
+
+const HEAD: &str = "SELECT version FROM fact_head WHERE id = 1";

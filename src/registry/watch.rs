@@ -1,0 +1,218 @@
+//! A replica's view: one snapshot, swapped whole when the facts move.
+//!
+//! Notifications make it quick (milliseconds), polling makes it sure (a second). Neither is needed for safety: a record
+//! is committed only if `fact_head` still has the version that was judged, so an old snapshot refuses, never allows.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{RegistryError, Snapshot, store};
+use crate::clock::Clock;
+
+/// The registry of this replica. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Written by the task of [`Registry::start`] alone.
+    current: ArcSwap<Snapshot>,
+    /// The same.
+    changed: watch::Sender<i64>,
+    /// The same.
+    look: ArcSwap<Look>,
+}
+
+/// How the last look at the database went.
+#[derive(Debug)]
+struct Look {
+    succeeded_at: Instant,
+    error: Option<String>,
+    listening: bool,
+}
+
+/// How fresh the snapshot is, for `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub version: i64,
+    /// Since the database last answered.
+    pub age: Duration,
+    /// Why the last look failed, if it did.
+    pub error: Option<String>,
+    /// False while changes are seen by polling only.
+    pub listening: bool,
+}
+
+impl Health {
+    /// True while the snapshot is known to be recent. An old one is safe (it cannot be committed on) but of no use.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.age <= AGE_MAX
+    }
+
+    /// For people: what is in force, and what is wrong.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let (version, age) = (self.version, self.age.as_secs());
+        let facts = format!("facts are those of version {version}, seen {age} s ago");
+        match (&self.error, self.listening) {
+            (Some(error), _) => format!("{error}; {facts}"),
+            (None, true) => facts,
+            (None, false) => format!("{facts}; no notifications, by polling only"),
+        }
+    }
+}
+
+impl Registry {
+    /// Loads a snapshot, then follows the changes until `stop`. An empty registry is a registry: it refuses everything.
+    ///
+    /// # Errors
+    /// When the first snapshot cannot be read: a gateway without facts does not start.
+    pub async fn start(
+        pool: PgPool,
+        clock: Clock,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, RegistryError> {
+        let snapshot = in_time(store::snapshot(&pool, clock.unix_s())).await?;
+        let look = Look { succeeded_at: Instant::now(), error: None, listening: false };
+        let shared = Arc::new(Shared {
+            changed: watch::Sender::new(snapshot.version()),
+            current: ArcSwap::from_pointee(snapshot),
+            look: ArcSwap::from_pointee(look),
+        });
+        let watcher = Watcher { pool, clock, shared: shared.clone(), listener: None };
+        tracker.spawn(stop.run_until_cancelled_owned(watcher.run()));
+        Ok(Self { shared })
+    }
+
+    /// The snapshot in force. A request keeps the one it began with until its record says that the facts moved.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.shared.current.load_full()
+    }
+
+    /// Versions as they come into force here. Also told, with the same version, when an entry ran out.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<i64> {
+        self.shared.changed.subscribe()
+    }
+
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let look = self.shared.look.load();
+        Health {
+            version: self.shared.current.load().version(),
+            age: look.succeeded_at.elapsed(),
+            error: look.error.clone(),
+            listening: look.listening,
+        }
+    }
+}
+
+struct Watcher {
+    pool: PgPool,
+    clock: Clock,
+    shared: Arc<Shared>,
+    listener: Option<PgListener>,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let mut tick = tokio::time::interval(POLL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = heard(&mut self.listener) => {}
+            }
+            // Listening begins before the look, so a change between the two is seen by one of them.
+            if self.listener.is_none() {
+                self.listener = listen(&self.pool).await;
+            }
+            let error = self.look().await.err().map(|error| error.to_string());
+            self.note(error);
+        }
+    }
+
+    /// Asks for the version and the time, and builds a new snapshot if either has passed the present one.
+    async fn look(&self) -> Result<(), RegistryError> {
+        let version = in_time(store::head(&self.pool)).await?;
+        let now = self.clock.unix_s();
+        let current = self.shared.current.load_full();
+        let ran_out = current.valid_until().is_some_and(|until| until <= now);
+        if version == current.version() && !ran_out {
+            return Ok(());
+        }
+        let snapshot = in_time(store::snapshot(&self.pool, now)).await?;
+        let version = snapshot.version();
+        self.shared.current.store(Arc::new(snapshot));
+        self.shared.changed.send_replace(version);
+        tracing::info!(version, "the facts moved: a new snapshot is in force");
+        Ok(())
+    }
+
+    fn note(&self, error: Option<String>) {
+        let last = self.shared.look.load();
+        if let Some(error) = error.as_ref().filter(|error| last.error.as_ref() != Some(*error)) {
+            tracing::warn!(error, "the registry could not be read: the last snapshot stays");
+        }
+        let succeeded_at = if error.is_none() { Instant::now() } else { last.succeeded_at };
+        let listening = self.listener.is_some();
+        self.shared.look.store(Arc::new(Look { succeeded_at, error, listening }));
+    }
+}
+
+/// Returns when there is reason to look: a notification, or the connection that brings them is gone.
+async fn heard(listener: &mut Option<PgListener>) {
+    let Some(open) = listener else {
+        return std::future::pending().await;
+    };
+    // Lost connections are ours to open again, under a deadline and after which we look.
+    if !matches!(open.try_recv().await, Ok(Some(_))) {
+        *listener = None;
+    }
+}
+
+/// A connection of its own: the pool's are for those who wait for an answer.
+async fn listen(pool: &PgPool) -> Option<PgListener> {
+    let open = async {
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with((*pool.connect_options()).clone());
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.eager_reconnect(false);
+        listener.listen(store::CHANNEL).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    timeout(DEADLINE, open).await.ok()?.ok()
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
+    timeout(DEADLINE, work)
+        .await
+        .unwrap_or_else(|_| Err(RegistryError::Timeout(DEADLINE.as_secs())))
+}
+
+/// A lost notification costs at most this: all replicas see an order within a second.
+const POLL: Duration = Duration::from_secs(1);
+/// A few looks may fail, each after its deadline, before traffic should go elsewhere.
+const AGE_MAX: Duration = Duration::from_secs(15);
+/// A registry of 10,000 entries loads in well under a second; five is a database in trouble.
+const DEADLINE: Duration = Duration::from_secs(5);

@@ -1,0 +1,109 @@
+//! Proves what `haetae decide` reads and writes: one object or a list, errors beside decisions, and the published schemas.
+
+use haetae::cli::decide::{self, DECISION_SCHEMA, QUESTION_SCHEMA};
+use serde_json::{Value, json};
+
+use super::{bundle, seoul};
+
+#[tokio::test]
+async fn a_bad_question_in_a_list_leaves_the_others_judged() {
+    let bundle = bundle().await;
+    let mut typo = seoul();
+    typo["id"] = json!("typo");
+    typo["sight"] = json!({});
+    let mut term = seoul();
+    term["id"] = json!("term");
+    term["components"][0]["categories"] = json!(["pd:Helth"]);
+    let list = json!([typo, seoul(), term]).to_string();
+    let answers = decide::decide(&bundle, &list).unwrap();
+    assert!(answers.any_decided());
+    let answers = serde_json::to_value(&answers).unwrap();
+    assert_eq!(answers[0]["id"], "typo");
+    assert!(answers[0]["error"].as_str().unwrap().contains("unknown field `sight`"));
+    assert_eq!(answers[1]["outcome"], "ALLOW");
+    assert_eq!(answers[2]["id"], "term");
+    assert!(answers[2]["error"].as_str().unwrap().contains("pd:Helth"), "{}", answers[2]);
+}
+
+#[tokio::test]
+async fn one_question_gives_one_object_and_a_broken_file_gives_none() {
+    let bundle = bundle().await;
+    let answer = decide::decide(&bundle, &seoul().to_string()).unwrap();
+    assert_eq!(serde_json::to_value(&answer).unwrap()["id"], "seoul, everything stays");
+    assert!(decide::decide(&bundle, "{\"at\": ").is_err());
+    let twice = r#"{"id": "x", "at": "2026-11-20", "at": "2026-11-21"}"#;
+    let answer = decide::decide(&bundle, twice).unwrap();
+    assert!(!answer.any_decided());
+    assert!(
+        serde_json::to_value(&answer).unwrap()["error"]
+            .as_str()
+            .unwrap()
+            .contains("duplicate field")
+    );
+}
+
+#[tokio::test]
+async fn the_schemas_fit_what_is_read_and_written() {
+    let schema: Value = serde_json::from_str(QUESTION_SCHEMA).unwrap();
+    assert_eq!(misfit(&schema, &schema, &seoul(), "question"), None);
+    let mut typo = seoul();
+    typo["site"]["locaton"] = json!("KR");
+    assert!(misfit(&schema, &schema, &typo, "question").unwrap().contains("locaton"));
+
+    let bundle = bundle().await;
+    let schema: Value = serde_json::from_str(DECISION_SCHEMA).unwrap();
+    let mut refused = seoul();
+    refused["site"]["location"] = json!("US-VA");
+    refused["site"]["telemetry"] = json!(["KR", "US"]);
+    for asked in [seoul(), refused] {
+        let answer = decide::decide(&bundle, &asked.to_string()).unwrap();
+        let answer = serde_json::to_value(&answer).unwrap();
+        assert_eq!(misfit(&schema, &schema, &answer, "decision"), None);
+    }
+}
+
+/// Why `value` does not fit `schema`, for the part of JSON Schema that ours use.
+fn misfit(root: &Value, schema: &Value, value: &Value, path: &str) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.strip_prefix("#/$defs/").unwrap();
+        return misfit(root, &root["$defs"][name], value, path);
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let fits = choices.iter().any(|choice| misfit(root, choice, value, path).is_none());
+        return (!fits).then(|| format!("{path}: {value} fits no choice"));
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return (!words.contains(value)).then(|| format!("{path}: {value} is none of {words:?}"));
+    }
+    let right = match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_u64(),
+        Some("null") => value.is_null(),
+        _ => panic!("{path}: the schema has no type"),
+    };
+    if !right {
+        return Some(format!("{path}: {value} is not of type {}", schema["type"]));
+    }
+    if let Some(members) = value.as_object() {
+        for required in schema["required"].as_array().into_iter().flatten() {
+            if members.get(required.as_str().unwrap()).is_none() {
+                return Some(format!("{path}: {required} is missing"));
+            }
+        }
+        for (key, member) in members {
+            let Some(schema) = schema["properties"].get(key) else {
+                return Some(format!("{path}: key {key} is not known"));
+            };
+            if let Some(found) = misfit(root, schema, member, &format!("{path}.{key}")) {
+                return Some(found);
+            }
+        }
+    }
+    let items = value.as_array().into_iter().flatten();
+    items
+        .enumerate()
+        .find_map(|(index, item)| misfit(root, &schema["items"], item, &format!("{path}[{index}]")))
+}
