@@ -232,7 +232,7 @@ impl<'r> Reader<'r> {
     /// What a heartbeat says of the lanes of this file. One whose bytes were changed is the second pass's finding.
     fn heartbeat(&mut self, leaf: &LeafLine<'_>) {
         let Some(bytes) = leaf.bytes() else { return };
-        let named = bytes.windows(HEARTBEAT.len()).any(|window| window == HEARTBEAT);
+        let named = str::from_utf8(&bytes).is_ok_and(|text| text.contains(HEARTBEAT));
         if !named || !leaf.is_marked(&Hash::leaf(&bytes)) {
             return;
         }
@@ -354,6 +354,6 @@ impl<'r> Reader<'r> {
 }
 
 /// In canonical form a heartbeat has these bytes; other records seldom do.
-const HEARTBEAT: &[u8] = br#""kind":"heartbeat""#;
+const HEARTBEAT: &str = r#""kind":"heartbeat""#;
 /// Checkpoints follow commits within about a second: a minute is far past it.
 const COVERED_NS: i64 = 60_000_000_000;

@@ -104,9 +104,9 @@ impl<'r> Leaf<'r> {
         };
         let there = |key: &&str| record.values.contains_key(*key);
         let shape = if allows(leaf.outcome) {
-            SITE_KEYS.iter().all(|key| there(key))
+            SITE_KEYS.iter().all(there)
         } else {
-            !SITE_KEYS.iter().any(|key| there(key))
+            !SITE_KEYS.iter().any(there)
         };
         if shape { Ok(leaf) } else { Err(Judged::SiteShape) }
     }
@@ -125,10 +125,13 @@ impl<'r> Leaf<'r> {
             return Err(Judged::Outcome { stated: Some(self.outcome), judged });
         }
         let first = made.judgement.decision.reasons.first();
-        if first.map(|why| why.code) != Some(self.reason) {
+        // An allow that no rule was needed for gives no reason; its leaf says so with the code alone.
+        let (reason, rule) =
+            first.map_or((Reason::AllowedByRule, None), |why| (why.code, why.rule.as_deref()));
+        if reason != self.reason {
             return Err(Judged::Reason);
         }
-        if first.and_then(|why| why.rule.as_deref()) != self.rule {
+        if rule != self.rule {
             return Err(Judged::Rule);
         }
         let permitted = |site: &str| made.judgement.permitted.iter().any(|known| known == site);

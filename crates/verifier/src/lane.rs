@@ -130,9 +130,11 @@ impl<'f> Lane<'f> {
     }
 
     /// After the last leaf: what never came.
-    pub(crate) fn close(mut self, report: &mut Report) {
-        if self.next < self.header.to {
-            self.gaps.push(self.next..self.header.to);
+    pub(crate) fn close(mut self, kept: impl Fn(u64) -> Option<Hash>, report: &mut Report) {
+        let to = self.header.to;
+        if self.next < to {
+            self.gaps.push(self.next..to);
+            self.skip(to, kept, report);
         }
         for Range { start: from, end: to } in self.gaps {
             let fault = TreeFault::Missing { lane: self.header.lane, from, to };

@@ -207,24 +207,25 @@ impl<'p> Pass<'p> {
         if !self.done.insert(lane) {
             return false;
         }
-        if let Some(before) = self.lane.take() {
-            before.close(self.report);
-        }
+        self.leave();
         self.lane = Some(Lane::open(header, self.frame, self.report));
         true
     }
 
+    fn leave(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            let number = lane.header.lane;
+            lane.close(|index| self.shelf.hash(number, index), self.report);
+        }
+    }
+
     fn close(mut self) {
         self.settle();
-        if let Some(lane) = self.lane.take() {
-            lane.close(self.report);
-        }
-        // Lanes of which there is no leaf at all.
+        // Lanes of which there is no leaf at all are entered here.
         for header in &self.frame.lanes {
-            if !self.done.contains(&header.lane) {
-                Lane::open(header, self.frame, self.report).close(self.report);
-            }
+            self.enter(header.lane);
         }
+        self.leave();
         self.joins.close(self.report);
         if self.report.findings.is_empty() {
             // Otherwise the decision that names it may be among the findings.
