@@ -31,13 +31,23 @@ impl Lab {
     }
 
     pub async fn start_at(pool: &PgPool, lanes: u16, clock: Clock, key: Arc<Key>) -> Self {
-        let config = Config { origin: ORIGIN.to_owned(), lanes, ..Config::default() };
+        // Patient: a busy machine is no reason for a record to fail.
+        let config = Config { lanes, record_ms_max: 60_000, commit_ms_max: 60_000, ..Config::default() };
+        Self::build(pool, config, clock, key).await
+    }
+
+    pub async fn start_with(pool: &PgPool, config: Config) -> Self {
+        Self::build(pool, config, Clock::system(), Arc::new(Key::generate().unwrap())).await
+    }
+
+    async fn build(pool: &PgPool, config: Config, clock: Clock, key: Arc<Key>) -> Self {
+        let config = Config { origin: ORIGIN.to_owned(), ..config };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let pool = pool.clone();
         let audit =
-            Audit::start_with_key(&config, &key, pool.clone(), clock, &tracker, stop.clone())
-                .unwrap();
+            Audit::start_with_key(&config, &key, pool.clone(), clock, &tracker, stop.clone()).unwrap();
         assert!(audit.ready(Duration::from_secs(10)).await, "{:?}", audit.health());
-        Self { audit, key, pool: pool.clone(), tracker, stop }
+        Self { audit, key, pool, tracker, stop }
     }
 
     /// Drains and waits until every task is done.

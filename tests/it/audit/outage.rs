@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use haetae::audit::{RecordError, verify};
+use haetae::audit::{Config, RecordError, verify};
 use haetae::postgres::Stop;
 
 use super::lab::{Lab, eventually};
@@ -21,7 +21,7 @@ async fn unavailable(lab: &Lab) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_records_survive_a_kill_of_postgres_and_service_returns() {
     let (mut cluster, fresh) = durable_cluster().await;
-    let lab = Lab::start(&fresh.pool, 2).await;
+    let lab = Lab::start_with(&fresh.pool, Config::default()).await;
     eventually("it is ready", async || lab.audit.health().ready).await;
     let mut confirmed = Vec::new();
     for round in 0..3 {
@@ -128,11 +128,13 @@ fn allows_of_a_process_that_is_gone_are_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_without_fsync_is_not_ready_and_says_so() {
-    // The tests' shared cluster runs with `fsync = off`.
+    // The tests' shared cluster runs with both off.
     let lab = Lab::start(&fresh_database().await.pool, 1).await;
-    let expected =
-        "the database runs with `fsync = off`: what it confirms can be lost; set it to on";
-    eventually("the cause is named", async || lab.audit.health().causes == [expected]).await;
+    let expected = [
+        "the database runs with `fsync = off`: what it confirms can be lost; set it to on",
+        "the database runs with `full_page_writes = off`: a torn page can destroy records; set it to on",
+    ];
+    eventually("the causes are named", async || lab.audit.health().causes == expected).await;
     assert!(!lab.audit.health().ready);
     lab.stop().await;
 }

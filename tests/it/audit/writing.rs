@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haetae::audit::{Ended, How, RecordError, Recorded, Stranger, Target, verify};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use haetae::audit::{Ended, How, Proof, RecordError, Recorded, Stranger, Target, verify};
 use haetae::clock::Clock;
 use sha2::{Digest as _, Sha256};
 use verdict::decision::Outcome;
@@ -91,8 +92,7 @@ async fn many_at_once_are_each_recorded_once() {
             tokio::task::spawn(async move {
                 let mut places = Vec::new();
                 for _ in 0..50 {
-                    let leaf = lab.proven(&lab.deny().await.unwrap());
-                    places.push((leaf["lane"].as_u64().unwrap(), leaf["index"].as_u64().unwrap()));
+                    places.push(place(&lab.deny().await.unwrap()));
                 }
                 places
             })
@@ -111,6 +111,12 @@ async fn many_at_once_are_each_recorded_once() {
     let rows: i64 =
         sqlx::query_scalar("select count(*) from row_decision").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 10_000);
+}
+
+fn place(proof: &Proof) -> (u64, u64) {
+    let leaf = STANDARD.decode(&proof.leaf_base64).unwrap();
+    let leaf: serde_json::Value = serde_json::from_slice(&leaf).unwrap();
+    (leaf["lane"].as_u64().unwrap(), leaf["index"].as_u64().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
