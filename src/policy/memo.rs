@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::sync::Cache;
 use verdict::Rulebook;
 use verdict::cell::{CellKey, Disagreement, Matcher, Matches, Pure};
+use verdict::decision::Decision;
+use verdict::facts::Judgement;
+use verdict::reason::Reason;
+use verdict::stamp::Stamp;
 
 use super::rulebook::Engines;
 
@@ -49,6 +53,37 @@ impl Memo {
             disagreements: self.disagreements.load(Ordering::Relaxed),
         }
     }
+}
+
+/// A whole judgement and the time for which it holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Judged {
+    from: i64,
+    /// First Unix second at which a dated fact of a candidate changes.
+    until: Option<i64>,
+    pub judgement: Arc<Judgement>,
+}
+
+impl Judged {
+    pub(crate) fn new(judgement: Judgement, at: i64) -> Self {
+        let until =
+            decisions(&judgement).filter_map(|it| it.valid_until.as_ref()).map(Stamp::starts);
+        Self { from: at, until: until.min(), judgement: Arc::new(judgement) }
+    }
+
+    pub(crate) fn holds_at(&self, at: i64) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at < until)
+    }
+
+    /// Whether both engines gave it.
+    pub(crate) fn is_sound(&self) -> bool {
+        let mut reasons = decisions(&self.judgement).flat_map(|decision| &decision.reasons);
+        !reasons.any(|why| matches!(why.code, Reason::EngineDisagreement | Reason::EngineError))
+    }
+}
+
+fn decisions(judgement: &Judgement) -> impl Iterator<Item = &Decision> {
+    std::iter::once(&judgement.decision).chain(judgement.candidates.iter().map(|it| &it.decision))
 }
 
 /// Both engines behind a memo, for one judgement.

@@ -177,6 +177,31 @@ fn question(value: &Value) -> Question {
     serde_json::from_value(value.clone()).unwrap()
 }
 
+#[tokio::test]
+async fn a_judgement_is_known_until_a_date_in_its_facts_and_no_longer() {
+    let bundle = bundle().await;
+    let mut asked = seoul();
+    asked["site"]["telemetry"] = json!(["US"]);
+    asked["grounds"] = json!([{"id": "consent-1", "regime": "KR.PIPA", "type": "kr.consent", "level": "verified",
+        "scope": {"categories": ["*"], "roles": ["*"], "recipients": ["*"], "places": ["US"]}, "evidence": "e",
+        "valid_from": "2026-01-01", "valid_until": "2026-12-31"}]);
+    let mut question = question(&asked);
+    (question.id, question.at) = (None, None);
+    let sites = vec![std::mem::take(&mut question.site)];
+    let facts = Facts { question, sites, ..Facts::default() };
+    let outcome = |at: &str| {
+        let at = Stamp::parse(at).unwrap().starts();
+        let known = bundle.judge_known([7; 32], &facts, at);
+        assert_eq!(*known, bundle.judge(&facts, at), "known and judged differ");
+        known.outcome
+    };
+    assert_eq!(outcome("2026-11-20"), Outcome::Allow);
+    assert_eq!(outcome("2026-12-31T23:59:59Z"), Outcome::Allow);
+    assert_eq!(outcome("2027-01-01"), Outcome::Deny);
+    assert_eq!(outcome("2026-11-20"), Outcome::Allow);
+    assert_eq!(outcome("2025-12-31"), Outcome::Deny);
+}
+
 /// The example of the question format.
 fn seoul() -> Value {
     json!({"id": "seoul, everything stays", "at": "2026-11-20", "profile": "statutory",

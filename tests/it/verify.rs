@@ -104,6 +104,14 @@ fn a_part_of_a_log_is_whole_too() {
     // Checkpoints of sizes that lie before it say nothing about it.
     assert_eq!((report.counts.records, report.counts.checkpoints), (602 - 257 + 4, 3));
 
+    // Nothing of a lane needs no checkpoint of it.
+    let mut none = Lane::open(2);
+    (none.from, none.checkpoints) = (1, vec![1]);
+    let mut export = Export::of(&[&main, &beat, &none], &texts);
+    let line = export.find("checkpoint", &[("lane", 2.into())]);
+    export.lines.remove(line);
+    assert_eq!((check(&export).exit(), check(&export).findings), (Exit::Whole, vec![]));
+
     let mut export = Export::of(&[&main, &beat], &texts);
     export.lines[0]["lanes"][0]["left"].as_array_mut().unwrap().pop();
     let left = Finding::Tree(TreeFault::Left { lane: 0 });

@@ -266,6 +266,8 @@ fn a_body_that_readers_could_take_differently_is_refused() {
         r#"{"model":"a","messages":[{"content":[{"image_url":{"URL":"http://h/"}}]}]}"#,
         r#"{"model":"a","Tools":[{"type":"web_search"}]}"#,
         r#"{"model":"a","STORE":true}"#,
+        r#"{"model":"a","Webhook_URL":"https://w.example/"}"#,
+        r#"{"model":"a","KV_transfer_params":{}}"#,
         r#"{"model":"a","tools":[{"Type":"function","type":"mcp"}]}"#,
         "{\"model\":\"a\",\"bac\u{212A}ground\":true}",
     ];

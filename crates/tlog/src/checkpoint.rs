@@ -70,13 +70,7 @@ pub(crate) fn decimal(text: &str) -> Option<u64> {
     (canonical && digits).then(|| text.parse().ok()).flatten()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotACheckpoint;
-
-impl fmt::Display for NotACheckpoint {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("not a checkpoint: it wants an origin, a size and a root, a line each")
-    }
-}
-
-impl core::error::Error for NotACheckpoint {}
+crate::one_error!(
+    NotACheckpoint,
+    "not a checkpoint: it wants an origin, a size and a root, a line each"
+);

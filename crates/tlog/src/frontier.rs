@@ -1,7 +1,6 @@
 //! A tree that only grows: all that must be kept of it to append, and the proofs of a batch just appended.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use crate::{
     hash::Hash,
@@ -218,13 +217,4 @@ const fn bits(size: u64) -> u32 {
     u64::BITS - size.leading_zeros()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAFrontier;
-
-impl fmt::Display for NotAFrontier {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("not a frontier: the number of hashes does not fit the size")
-    }
-}
-
-impl core::error::Error for NotAFrontier {}
+crate::one_error!(NotAFrontier, "not a frontier: the number of hashes does not fit the size");

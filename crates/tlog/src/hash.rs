@@ -84,13 +84,4 @@ impl AsRef<[u8]> for Hash {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAHash;
-
-impl fmt::Display for NotAHash {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("not the base64 of 32 bytes")
-    }
-}
-
-impl core::error::Error for NotAHash {}
+crate::one_error!(NotAHash, "not the base64 of 32 bytes");

@@ -9,6 +9,23 @@
 #![no_std]
 extern crate alloc;
 
+/// An error that has one cause: its sentence says it all.
+macro_rules! one_error {
+    ($name:ident, $sentence:literal) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name;
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                out.write_str($sentence)
+            }
+        }
+
+        impl core::error::Error for $name {}
+    };
+}
+pub(crate) use one_error;
+
 pub mod bundle;
 pub mod checkpoint;
 pub mod cosignature;

@@ -1,4 +1,6 @@
 //! Trust files (C2SP tlog-policy): which logs, which witnesses, and how many of them are enough.
+//!
+//! The format allows any octets above 0x7f in names and comments; we read UTF-8, which it recommends.
 
 use alloc::{
     string::{String, ToString},

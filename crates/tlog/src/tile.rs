@@ -245,16 +245,7 @@ fn tiles_of(nodes: &[(u32, u64)]) -> Vec<Id> {
     tiles
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotATile;
-
-impl fmt::Display for NotATile {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("not the path of a tile, e.g. `tile/0/x001/067` or `tile/1/000.p/8`")
-    }
-}
-
-impl core::error::Error for NotATile {}
+crate::one_error!(NotATile, "not the path of a tile, e.g. `tile/0/x001/067` or `tile/1/000.p/8`");
 
 /// A size is a `u64`: eight levels of eight.
 const LEVELS_MAX: u8 = 8;

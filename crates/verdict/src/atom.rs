@@ -1,4 +1,4 @@
-//! The closed vocabulary of predicates that rows may use. [`crate::evaluate`] says when each is true, false or unknown.
+//! The closed vocabulary of predicates that rows may use. `evaluate` says when each is true, false or unknown.
 //!
 //! | atom | true when |
 //! |---|---|
@@ -123,8 +123,8 @@ impl Atom {
     /// # Errors
     /// When it is not of the closed vocabulary. Whether its argument exists is the rulebook's to say.
     pub fn parse(text: &str) -> Result<Self, UnknownAtom> {
-        let test = test(text).ok_or_else(|| UnknownAtom { text: text.to_string() })?;
-        Ok(Self { text: text.to_string(), test })
+        let known = |test| Self { text: text.to_string(), test };
+        read(text).map(known).ok_or_else(|| UnknownAtom { text: text.to_string() })
     }
 
     pub(crate) fn in_force(rule: &str) -> Self {
@@ -152,7 +152,7 @@ impl fmt::Display for UnknownAtom {
 
 impl core::error::Error for UnknownAtom {}
 
-fn test(text: &str) -> Option<Test> {
+fn read(text: &str) -> Option<Test> {
     if let Some(class) = text.strip_prefix("class>=") {
         return word(class).map(Test::ClassAtLeast);
     }

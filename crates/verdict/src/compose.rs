@@ -5,16 +5,17 @@ use core::cmp::Reverse;
 
 use crate::{
     atom::Test,
-    cell::{CellKey, Literal, Matcher, Matches, RowId, Symbol, Truth},
+    cell::{Matcher, Matches, RowId},
     decision::{CellOutcome, CellRef, Outcome, Why},
     evaluate::{Scene, View},
     explain::{self, UNKNOWN},
-    finding::Finding,
     flow::legs,
+    judge::allows,
     question::{Identifiability, Profile},
     reason::Reason,
     rule::{Kind, Mode, Out, Row, Rulebook},
     rulebook::NO_REGIME,
+    symbols::{Abstract, make_abstract},
 };
 
 /// All cells judged.
@@ -36,12 +37,6 @@ pub(crate) struct Refused {
     pub leg: usize,
 }
 
-/// One cell made abstract: its key, and beside it what the key must not contain.
-struct Abstract {
-    key: CellKey,
-    findings: Vec<(Symbol, Finding)>,
-}
-
 /// What one cell gives to the whole.
 struct CellVerdict {
     outcome: Outcome,
@@ -60,7 +55,7 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
     let absent = absent.into_iter().filter(|(_, absent)| *absent).map(|(path, _)| path.into());
     whole.missing(view.rulebook, absent.collect());
     whole.contradictions(view);
-    let legs = legs(question, view.site);
+    let (legs, subject) = (legs(question, view.site), question.subject.party());
     for (number, component) in question.components.iter().enumerate() {
         let mut regimes: Vec<&str> = component.regimes.iter().map(String::as_str).collect();
         regimes.sort_unstable();
@@ -70,16 +65,14 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
         }
         for regime in regimes {
             for (place, leg) in legs.iter().enumerate() {
-                let scene = Scene { view, number, component, regime, leg };
+                let scene = Scene { view, subject: &subject, number, component, regime, leg };
                 let at = cell_ref(&scene);
                 let found = match question.profile {
                     Some(profile) => judge_cell(&scene, &at, profile, matcher),
                     None => CellVerdict::refuse(Vec::new()),
                 };
-                if found.outcome > Outcome::AllowWithObligations {
-                    let regime = regime.into();
-                    whole.refused.push(Refused { component: number, regime, leg: place });
-                }
+                let cell = Refused { component: number, regime: regime.into(), leg: place };
+                whole.refused.extend((!allows(found.outcome)).then_some(cell));
                 whole.add(at, found);
             }
         }
@@ -109,7 +102,7 @@ fn judge_cell(
     }
     let cell = make_abstract(scene, profile);
     match matcher.matches(rulebook, &cell.key) {
-        Ok(matches) => fill_in(scene, at, &cell, &matches),
+        Ok(found) => fill_in(scene, at, &cell, &found),
         Err(disagreement) => {
             let mut why = explain::why(rulebook, Reason::EngineDisagreement, None, Some(at));
             why.text.en = format!("{} {}", why.text.en, disagreement.what);
@@ -132,24 +125,6 @@ fn unknown_ends(scene: &Scene<'_>) -> Vec<String> {
         unknown.push(leg.recipient_path.clone());
     }
     unknown
-}
-
-/// Facts to symbols: only the atoms that some row for this regime and flow uses.
-fn make_abstract(scene: &Scene<'_>, profile: Profile) -> Abstract {
-    let rulebook = scene.view.rulebook;
-    let (mut holds, mut unknown, mut findings) = (Vec::new(), Vec::new(), Vec::new());
-    for &symbol in rulebook.symbols(profile, scene.regime, scene.leg.flow) {
-        let Some(atom) = rulebook.atom(symbol) else { continue };
-        let finding = scene.evaluate(atom);
-        match finding.truth {
-            Truth::True => holds.push(symbol),
-            Truth::Unknown => unknown.push(symbol),
-            Truth::False => {}
-        }
-        findings.push((symbol, finding));
-    }
-    let (regime, flow) = (scene.regime.into(), scene.leg.flow);
-    Abstract { key: CellKey { profile, regime, flow, holds, unknown }, findings }
 }
 
 /// Rows back to reasons: restrictions all count, of the permits the best.
@@ -263,61 +238,6 @@ fn rows<'a>(
 ) -> impl Iterator<Item = (RowId, &'a Row)> {
     let rows = ids.iter().filter_map(move |id| rulebook.row(*id).map(|row| (*id, row)));
     rows.filter(move |(_, row)| row.kind == kind)
-}
-
-impl Abstract {
-    fn finding(&self, symbol: Symbol) -> Option<&Finding> {
-        let place = self.findings.binary_search_by_key(&symbol, |(symbol, _)| *symbol).ok()?;
-        self.findings.get(place).map(|(_, finding)| finding)
-    }
-
-    /// The unknown facts of a row.
-    fn missing(&self, rulebook: &Rulebook, id: RowId) -> Vec<String> {
-        let literals = rulebook.literals(id).iter();
-        let findings = literals.filter_map(|literal| self.finding(literal.symbol));
-        let paths: BTreeSet<_> =
-            findings.flat_map(|finding| finding.missing.iter().cloned()).collect();
-        paths.into_iter().collect()
-    }
-
-    /// The ground by which a row holds that asks for one: its id, or where it stands.
-    fn ground(&self, scene: &Scene<'_>, id: RowId) -> Option<String> {
-        let rulebook = scene.view.rulebook;
-        let asked = rulebook.literals(id).iter().filter(|literal| {
-            let atom = rulebook.atom(literal.symbol);
-            !literal.negated && atom.is_some_and(|atom| matches!(atom.test, Test::Ground(..)))
-        });
-        let mut carrier = None;
-        for literal in asked {
-            let finding = self.finding(literal.symbol)?;
-            if finding.truth != Truth::True {
-                return None;
-            }
-            carrier = carrier.or(finding.ground);
-        }
-        let number = carrier?;
-        let id = scene.view.question.grounds.get(number)?.id.clone();
-        Some(id.unwrap_or_else(|| format!("grounds[{number}]")))
-    }
-
-    /// The first instant at which a date changes the truth of a row that counts. A row that something undated makes
-    /// false does not; nor does another permit while the chosen one allows.
-    fn turns(&self, rulebook: &Rulebook, chosen: Option<RowId>) -> Option<i64> {
-        let ids = rulebook.rows(self.key.profile, &self.key.regime, self.key.flow);
-        let settled =
-            chosen.and_then(|id| rulebook.row(id)).is_some_and(|row| row.out == Out::Allow);
-        let counts = |id: &&RowId| {
-            let permit = rulebook.row(**id).is_some_and(|row| row.kind == Kind::Permit);
-            let waits = |literal: &Literal| {
-                literal.truth(&self.key) != Truth::False
-                    || self.finding(literal.symbol).is_some_and(|finding| finding.turns.is_some())
-            };
-            (!permit || !settled || chosen == Some(**id))
-                && rulebook.literals(**id).iter().all(waits)
-        };
-        let literals = ids.iter().filter(counts).flat_map(|id| rulebook.literals(*id));
-        literals.filter_map(|literal| self.finding(literal.symbol)?.turns).min()
-    }
 }
 
 impl CellVerdict {

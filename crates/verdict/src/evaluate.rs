@@ -9,8 +9,8 @@ use crate::{
     flow::Leg,
     place,
     question::{
-        Accelerator, Certificate, Component, Grade, Identifiability, Parent, Party, Question, Role,
-        Site, TeeVerdict,
+        Accelerator, Certificate, Component, Identifiability, Parent, Party, Question, Role, Site,
+        TeeVerdict,
     },
     rule::{Limits, Mode, Rulebook},
     stamp::Stamp,
@@ -29,6 +29,7 @@ pub(crate) struct View<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Scene<'a> {
     pub view: View<'a>,
+    pub subject: &'a Party,
     /// Position in the question, for paths.
     pub number: usize,
     pub component: &'a Component,
@@ -192,20 +193,22 @@ impl<'a> Scene<'a> {
     }
 
     fn certificate(&self, scheme: &str) -> Finding {
-        let enough = |number: usize, certificate: &Certificate| {
-            let path = |key: &str| format!("site.certificates[{number}].{key}");
-            Finding::compare(certificate.scheme.as_deref(), |own| own == scheme, || path("scheme"))
-                .and(|| {
-                    let needed = self.view.question.subject.system_grade;
-                    let at_least = |needed: Grade| {
-                        Finding::compare(certificate.grade, |own| own >= needed, || path("grade"))
-                    };
-                    needed.map_or_else(|| Finding::unknown("subject.system_grade".into()), at_least)
-                })
-                .and(|| self.unended(certificate.valid_until.as_ref(), || path("valid_until")))
-        };
         let certificates = self.view.site.certificates.iter().enumerate();
-        Finding::any(certificates.map(|(number, certificate)| enough(number, certificate)))
+        Finding::any(certificates.map(|(number, certificate)| {
+            let path = |key: &str| format!("site.certificates[{number}].{key}");
+            let of_scheme = |own: &str| own == scheme;
+            Finding::compare(certificate.scheme.as_deref(), of_scheme, || path("scheme"))
+                .and(|| self.high_enough(certificate, path("grade")))
+                .and(|| self.unended(certificate.valid_until.as_ref(), || path("valid_until")))
+        }))
+    }
+
+    /// The certificate's grade is at least that of the subject's system.
+    fn high_enough(&self, certificate: &Certificate, path: String) -> Finding {
+        match self.view.question.subject.system_grade {
+            None => Finding::unknown("subject.system_grade".into()),
+            Some(needed) => Finding::compare(certificate.grade, |own| own >= needed, || path),
+        }
     }
 
     fn tee(&self) -> Finding {
@@ -252,12 +255,8 @@ impl<'a> Scene<'a> {
     }
 
     fn party(&self, who: Who, test: &PartyTest) -> Finding {
-        let subject;
         let (party, path) = match who {
-            Who::Subject => {
-                subject = self.view.question.subject.party();
-                (Some(&subject), "subject")
-            }
+            Who::Subject => (Some(self.subject), "subject"),
             Who::Operator => (self.view.site.operator.as_ref(), "site.operator"),
             Who::Recipient => (self.leg.recipient.as_deref(), self.leg.recipient_path.as_str()),
         };
@@ -280,37 +279,19 @@ impl<'a> Scene<'a> {
                 self.inside(area, party.seat.as_deref(), || format!("{path}.seat"))
             }
             PartyTest::Ultimate(area) => {
-                self.chain(party, path, control, |place, path| self.inside(area, place, path))
+                chain(party, path, control, |place, path| self.inside(area, place, path))
             }
-            PartyTest::Covered(area) => Finding::known(party.designated).or(self.chain(
-                party,
-                path,
-                control,
-                |place, path| self.inside(area, place, path),
-            )),
-            PartyTest::Exposed(area) => self.chain(party, path, exposure, |place, path| {
+            PartyTest::Covered(area) => {
+                Finding::known(party.designated)
+                    .or(chain(party, path, control, |place, path| self.inside(area, place, path)))
+            }
+            PartyTest::Exposed(area) => chain(party, path, exposure, |place, path| {
                 self.inside(area, place, path).and(|| Finding::known(self.is_foreign(place)))
             }),
-            PartyTest::Outside(area) => self
-                .chain(party, path, exposure, |place, path| self.inside(area, place, path).not()),
+            PartyTest::Outside(area) => {
+                chain(party, path, exposure, |place, path| self.inside(area, place, path).not())
+            }
         }
-    }
-
-    /// The seat, or the place of a parent with at least this share, passes the test.
-    fn chain(
-        &self,
-        party: &Party,
-        path: &str,
-        share: u8,
-        test: impl Fn(Option<&str>, &dyn Fn() -> String) -> Finding,
-    ) -> Finding {
-        let seat = test(party.seat.as_deref(), &|| format!("{path}.seat"));
-        let parent = |(number, parent): (usize, &Parent)| {
-            let path = |key: &str| format!("{path}.parents[{number}].{key}");
-            Finding::compare(parent.share, |own| own >= share, || path("share"))
-                .and(|| test(parent.place.as_deref(), &|| path("place")))
-        };
-        seat.or(Finding::any(party.parents.iter().enumerate().map(parent)))
     }
 
     /// The law of this place is not the law of every origin of the data.
@@ -335,6 +316,22 @@ impl<'a> Scene<'a> {
             _ => live,
         }
     }
+}
+
+/// The seat, or the place of a parent with at least this share, passes the test.
+fn chain(
+    party: &Party,
+    path: &str,
+    share: u8,
+    test: impl Fn(Option<&str>, &dyn Fn() -> String) -> Finding,
+) -> Finding {
+    let seat = test(party.seat.as_deref(), &|| format!("{path}.seat"));
+    let parent = |(number, parent): (usize, &Parent)| {
+        let path = |key: &str| format!("{path}.parents[{number}].{key}");
+        Finding::compare(parent.share, |own| own >= share, || path("share"))
+            .and(|| test(parent.place.as_deref(), &|| path("place")))
+    };
+    seat.or(Finding::any(party.parents.iter().enumerate().map(parent)))
 }
 
 /// Links followed from a category to a broader one.

@@ -84,6 +84,14 @@ impl Finding {
     }
 
     pub(crate) fn or(self, other: Self) -> Self {
+        // a truth without a date settles it: nothing that runs out can end it
+        let settles = |one: &Self| one.truth == Truth::True && one.turns.is_none();
+        if settles(&self) {
+            return self;
+        }
+        if settles(&other) {
+            return other;
+        }
         let truth = self.truth.max(other.truth);
         let ground = if self.truth == Truth::True { self.ground } else { other.ground };
         self.join(other, truth, ground)
@@ -94,12 +102,7 @@ impl Finding {
     }
 
     pub(crate) fn all(all: impl IntoIterator<Item = Self>) -> Self {
-        let mut all = all.into_iter();
-        let mut found = Self::known(true);
-        for next in all.by_ref() {
-            found = found.and(|| next);
-        }
-        found
+        all.into_iter().fold(Self::known(true), |found, next| found.and(|| next))
     }
 
     fn join(mut self, other: Self, truth: Truth, ground: Option<usize>) -> Self {

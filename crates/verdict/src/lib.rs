@@ -1,7 +1,9 @@
 //! The decision, pure: facts in, decision out. No clock, no I/O, no allocation of identities.
 //!
-//! Reading order: [`question`] (the facts), [`decision`] (what comes out), `rule` (rows of symbols), `cell` (facts made
-//! abstract), `judge` (match and compose). The gateway and the offline verifier both judge with this crate.
+//! Reading order: [`question`] (the facts), [`decision`] (what comes out), [`rule`] (rows of symbols) and [`atom`] (the
+//! predicates they may use), `flow` (a question means many flows), `evaluate` and `papers` (when a predicate is true,
+//! false or unknown), `symbols` (a cell made abstract), [`cell`] (the key, and rows matched by it), `compose` (rows back
+//! to reasons), `judge` (over candidate sites), `remedy`. The gateway and the offline verifier both judge with this crate.
 //!
 //! *Invariant:* nothing here reads a clock, a file or a random number; the same bytes in give the same bytes out.
 #![no_std]
@@ -9,6 +11,7 @@ extern crate alloc;
 
 pub mod atom;
 pub mod cell;
+mod check;
 mod compose;
 pub mod decision;
 mod evaluate;
@@ -26,6 +29,7 @@ mod remedy;
 pub mod rule;
 mod rulebook;
 pub mod stamp;
+mod symbols;
 mod terms;
 
 use alloc::{string::String, vec::Vec};

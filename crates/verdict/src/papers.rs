@@ -243,20 +243,20 @@ impl Scene<'_> {
     /// Does a counter add up to this threshold? What it leaves out does not narrow it.
     fn adds_up(&self, counter: &Counter, threshold: &Threshold) -> bool {
         let category = counter.category.as_deref().filter(|term| *term != ANY);
-        let counted = |term: &str| {
+        let listed = |term: &str| {
             threshold.categories.iter().any(|wide| wide == ANY || self.is_a(term, wide))
         };
         let window = counter.window.or(counter.window_days.map(|_| Window::Rolling365d));
         let from = self.component.from.as_ref().or(self.component.origins.first());
-        let same = |counted: Option<&String>, own: Option<&str>| match (counted, own) {
-            (Some(counted), Some(own)) => {
-                counted == ANY || place::covers(counted, own) || place::covers(own, counted)
+        let same = |area: Option<&String>, own: Option<&str>| match (area, own) {
+            (Some(area), Some(own)) => {
+                area == ANY || place::covers(area, own) || place::covers(own, area)
             }
             _ => true,
         };
         counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
             && window.is_none_or(|window| window == threshold.window)
-            && category.is_none_or(counted)
+            && category.is_none_or(listed)
             && same(counter.from.as_ref(), from.map(String::as_str))
             && (!threshold.by_place || same(counter.to.as_ref(), self.leg.to))
     }

@@ -47,7 +47,7 @@ fn approval(composed: &Composed) -> Option<Remedy> {
 fn grounds(view: View<'_>, refused: &[Refused], matcher: &mut dyn Matcher) -> Vec<Remedy> {
     let legs = legs(view.question, view.site);
     let mut found: Vec<(Outcome, Remedy)> = Vec::new();
-    for kind in view.rulebook.book().vocabulary.grounds.iter() {
+    for kind in &view.rulebook.book().vocabulary.grounds {
         if refused.is_empty() || !refused.iter().all(|cell| asks(view, &legs, cell, &kind.id)) {
             continue;
         }

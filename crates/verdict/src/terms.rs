@@ -7,11 +7,11 @@ use alloc::{
 use core::fmt;
 
 use crate::{
+    check::knows,
     papers::ANY,
     place,
     question::{Component, Entity, Ground, Party, Question, Site},
     rule::{Book, Vocabulary},
-    rulebook::knows,
 };
 
 /// A question that cannot be judged: not JSON of its shape, or a term that the bundle does not know.

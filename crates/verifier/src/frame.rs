@@ -145,7 +145,9 @@ impl<'r> Reader<'r> {
         }
         self.count(text);
         let order = line.order();
-        let repeats = order == self.order && order != Order::Record;
+        // A lane may have had several keys, and a record is followed by its row.
+        let once = !matches!(order, Order::Vkey(_) | Order::Record);
+        let repeats = once && order == self.order;
         if order < self.order || repeats {
             self.find(FileFault::Order { line: place.number });
         }
@@ -304,9 +306,9 @@ impl<'r> Reader<'r> {
 
     /// Every record shown is under a checkpoint, and the last one has its witnesses.
     fn covered(&mut self, header: &LaneHeader) {
-        let &LaneHeader { lane, to, .. } = header;
+        let &LaneHeader { lane, from, to, .. } = header;
         let (size, note) = self.last.remove(&lane).unwrap_or_default();
-        if size != to {
+        if size != to && from < to {
             let fault = TreeFault::Uncovered { lane, to, last: size };
             self.report.find(Finding::Tree(fault));
         }

@@ -29,10 +29,15 @@ fn check(args: &Args) -> ExitCode {
         Ok(report) => report,
         Err(cause) => return unreadable(&cause),
     };
+    let seconds = start.elapsed().as_secs_f64();
     if args.json {
-        say(&format!("{:#}", report.json()));
+        let mut object = report.json();
+        if let Some(object) = object.as_object_mut() {
+            object.insert("seconds".into(), seconds.into());
+        }
+        say(&format!("{object:#}"));
     } else {
-        tell(&report, args.lang, start.elapsed().as_secs_f64());
+        tell(&report, args.lang, seconds);
     }
     ExitCode::from(report.exit() as u8)
 }

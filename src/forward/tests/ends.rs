@@ -1,6 +1,7 @@
 //! Every way to end: what the caller gets, what the record is told (once), and that the site's work stops.
 
 use super::*;
+use crate::forward::link::Link;
 
 async fn stage(
     authority: &Authority,
@@ -73,6 +74,21 @@ async fn a_connection_that_the_site_closed_while_idle_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_connection_found_dead_when_it_gets_the_request_has_sent_nothing() {
+    let authority = Authority::new();
+    let site = stage(&authority, |_| vec![]).await;
+    let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
+    let state = gateway.sites.find("s").unwrap();
+    let endpoint = state.endpoint.as_ref().ok().unwrap();
+    let mut link = Link::open(endpoint, &gateway.sites.config).await.unwrap();
+    drop(site);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut request = hyper::Request::new(http_body_util::Full::from("{}"));
+    request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
+    assert!(!link.exchange(request).await.err().unwrap().reached);
+}
+
+#[tokio::test]
 async fn a_site_that_is_not_there_gets_nothing() {
     let authority = Authority::new();
     let site = {
@@ -133,6 +149,33 @@ async fn a_site_that_falls_silent_is_cut_and_its_work_stopped() {
     assert!(next(&mut body).await.is_none());
     assert_eq!(gateway.end(), Sent { bytes_back: 4, ..cut_by(Failure::IdleTimeout) });
     site.closed(1).await;
+}
+
+#[tokio::test]
+async fn a_stream_may_last_longer_than_its_longest_silence() {
+    let authority = Authority::new();
+    let go = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&go);
+    let site = stage(&authority, move |_| {
+        let wait = || Step::Wait(Arc::clone(&permits));
+        let say = |text: &str| Step::Say(text.to_owned());
+        vec![begun("12"), wait(), say("34"), wait(), say("56"), wait(), say("7890")]
+    })
+    .await;
+    let config = Config { idle_ms: 900, ..Config::default() };
+    let gateway = Gateway::with(config, vec![site.site("s", &authority, SPIFFE)]);
+    let mut body = gateway.ask("s", true).await.unwrap().into_body();
+    let mut all = next(&mut body).await.unwrap().unwrap();
+    while let Some(piece) = {
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            go.add_permits(1);
+        };
+        tokio::join!(next(&mut body), release).0
+    } {
+        all += &piece.unwrap();
+    }
+    assert_eq!(all, "1234567890");
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ async fn a_pinned_key_gets_the_request_and_a_rotating_one_too() {
     assert_eq!(gateway.whole("one").await.unwrap(), "ok");
     assert_eq!(gateway.whole("rotating").await.unwrap(), "ok");
     assert_eq!(gateway.started(), [pin.clone(), pin]);
-    refused(&authority, &Stage::open(&certified, None, |_| vec![]).await, &other).await;
+    refused(&authority, &Stage::open(&certified, None, |_| answer("200 OK", "ok")).await, &other)
+        .await;
 }
 
 #[tokio::test]
@@ -55,7 +56,7 @@ async fn another_spiffe_id_gets_nothing() {
         &[],
         &[SPIFFE, "spiffe://kr.example/other"],
     ] {
-        let stage = Stage::open(&authority.sign(uris), None, |_| vec![]).await;
+        let stage = Stage::open(&authority.sign(uris), None, |_| answer("200 OK", "ok")).await;
         refused(&authority, &stage, SPIFFE).await;
     }
 }
@@ -65,7 +66,7 @@ async fn another_authority_gets_nothing_even_with_the_right_name_or_key() {
     let (authority, other) = (Authority::new(), Authority::new());
     let certified = other.sign(&[SPIFFE]);
     for identity in [SPIFFE, &certified.spki()] {
-        let stage = Stage::open(&certified, None, |_| vec![]).await;
+        let stage = Stage::open(&certified, None, |_| answer("200 OK", "ok")).await;
         refused(&authority, &stage, identity).await;
     }
 }
@@ -84,7 +85,7 @@ async fn a_certificate_out_of_its_dates_or_purpose_gets_nothing() {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     });
     for certified in [expired, early, client_only] {
-        let stage = Stage::open(&certified, None, |_| vec![]).await;
+        let stage = Stage::open(&certified, None, |_| answer("200 OK", "ok")).await;
         refused(&authority, &stage, SPIFFE).await;
     }
 }

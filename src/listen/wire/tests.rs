@@ -133,7 +133,9 @@ async fn served(bytes: &[u8], piece: usize) -> Vec<String> {
         let mut answers = Vec::new();
         let _ = client.read_to_end(&mut answers).await;
     };
-    let _ = tokio::join!(serving, asking);
+    let both = async { tokio::join!(serving, asking) };
+    let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+    assert!(ended.is_ok(), "hyper waits for what the tracker does not pass: {bytes:?}");
     paths.into_inner().unwrap()
 }
 

@@ -339,7 +339,7 @@ pub fn question(regime: &str, origin: &str, country: &str) -> Value {
 }
 
 /// A ground that covers everything its type may cover, from the start of 2026 without end.
-pub fn ground(regime: &str, kind: &str, details: Value) -> Value {
+pub fn ground(regime: &str, kind: &str, details: &Value) -> Value {
     json!({"id": format!("g-{kind}"), "regime": regime, "type": kind, "level": "verified",
         "scope": {"categories": ["*"], "roles": ["*"], "recipients": ["*"], "places": ["*"]},
         "valid_from": "2026-01-01", "valid_until": null, "suspended": false, "details": details})
