@@ -126,17 +126,13 @@ impl Gate {
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
         let (claims, body) = match self.understand(&head, body, &mut known).await {
             Ok(understood) => understood,
-            // No room is not a refusal: nothing was read, so there is nothing to record.
-            Err(why) if why.reason == Reason::Overloaded => {
-                return self.answer_unavailable(&known, answer::Unavailable::overloaded());
-            }
-            Err(why) => {
-                let refused = self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
-                return self.refuse(&known, refused, Some(&why)).await;
-            }
+            Err(why) => return self.refuse_unread(&known, &why).await,
         };
         if claims.operation == workload::Operation::Metadata {
-            return self.metadata(&known, &claims);
+            return match self.metadata(&known, &claims) {
+                Ok(answer) => answer,
+                Err(why) => self.refuse_unread(&known, &why).await,
+            };
         }
         let response = self.decide(&head, &known, &claims, body).await;
         admitted.slot.release_with(response)
@@ -192,6 +188,16 @@ impl Gate {
             }
         }
         self.answer_unavailable(known, answer::Unavailable::facts_moving())
+    }
+
+    /// The refusal of a known caller whose request says nothing that could be decided upon.
+    async fn refuse_unread(&self, known: &Known, why: &NotUnderstood) -> Response<Body> {
+        // No room is not a refusal: nothing was read, so there is nothing to record.
+        if why.reason == Reason::Overloaded {
+            return self.answer_unavailable(known, answer::Unavailable::overloaded());
+        }
+        let refused = self.preparer.not_understood(&known.caller, why, self.clock.unix_s());
+        self.refuse(known, refused, Some(why)).await
     }
 
     /// Records a refusal that needs no decision by rules, then answers it.
