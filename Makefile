@@ -1,6 +1,6 @@
 # What a person types. Each target says what it does, and installs what is missing after saying so.
 
-.PHONY: help demo test lint clean-demo
+.PHONY: help demo test chaos lint clean-demo
 
 help: ## Show this
 	@echo "Haetae: make <target>"
@@ -15,6 +15,10 @@ demo: ## See the whole system on this machine: real traffic, a table of what hap
 test: ## Run every test against real parts: Postgres, TLS, processes
 	@scripts/need build postgres
 	@scripts/test
+
+chaos: ## Kill the gateway, Postgres and both 1,000 times under load, and judge by what the sites saw (about half an hour)
+	@scripts/need build postgres
+	HAETAE_CHAOS_ROUNDS=$${HAETAE_CHAOS_ROUNDS:-1000} cargo test --locked --test it chaos:: -- --nocapture
 
 lint: ## Check formatting and lints
 	@scripts/need build

@@ -137,7 +137,7 @@ impl Post {
     async fn h2(stage: &Stage) -> http2::SendRequest<Full<Bytes>> {
         let io = TokioIo::new(stage.raw("h2").await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        tokio::spawn(connection);
+        self::keep(connection);
         sender
     }
 
