@@ -9,6 +9,7 @@ use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::support::stage::{CHAT, Caller, Stage, chat, leaves};
 
@@ -32,7 +33,7 @@ async fn what_is_odd_or_from_nobody_reaches_no_site_and_is_counted_by_reason() {
     assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(sites.arrived().await, (1, vec![]), "over HTTP/1");
 
-    let mut sender = Post::h2(&stage).await;
+    let (mut sender, _driver) = Post::h2(&stage).await;
     let plain = sender.send_request(post.over_h2(|request| request)).await.unwrap();
     assert_eq!(plain.status(), 200);
     for (what, request, status, code) in http2(&post) {
@@ -134,11 +135,13 @@ impl Post {
         plain.replacen(from, to, 1)
     }
 
-    async fn h2(stage: &Stage) -> http2::SendRequest<Full<Bytes>> {
+    /// A connection, and the task that drives it.
+    async fn h2(stage: &Stage) -> (http2::SendRequest<Full<Bytes>>, JoinSet<hyper::Result<()>>) {
         let io = TokioIo::new(stage.raw("h2").await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        self::keep(connection);
-        sender
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        (sender, driver)
     }
 
     fn over_h2(
