@@ -461,7 +461,7 @@ fn shown(status: u16, code: &str, message: &str, param: Option<&str>) -> String 
         writeln!(text, "{name}: {value}").unwrap();
     }
     let body = String::from_utf8(native.body.to_vec()).unwrap();
-    text + "\n" + &body + "\n"
+    text + "\n" + body.as_str() + "\n"
 }
 
 #[test]

@@ -251,7 +251,7 @@ async fn request(tls: &mut TlsStream<TcpStream>) -> Option<String> {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     tls.read_exact(&mut body).await.ok()?;
-    Some(head + &String::from_utf8(body).unwrap())
+    Some(head + String::from_utf8(body).unwrap().as_str())
 }
 
 fn acceptor(certified: &Certified, clients: Option<&Authority>) -> TlsAcceptor {
