@@ -131,7 +131,8 @@ impl Gate {
                 return self.answer_unavailable(&known, answer::Unavailable::overloaded());
             }
             Err(why) => {
-                let refused = self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
+                let refused =
+                    self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
                 return self.refuse(&known, refused, Some(&why)).await;
             }
         };
@@ -255,7 +256,8 @@ impl Gate {
     fn alarm_if_engines_differ(&self, prepared: &Prepared, id: &Arc<str>) {
         let differs = |why: &Why| why.code == Reason::EngineDisagreement;
         if prepared.judgement.decision.reasons.iter().any(differs) {
-            let about = "casbin and the pure matcher gave different rows for a cell; it was refused";
+            let about =
+                "casbin and the pure matcher gave different rows for a cell; it was refused";
             self.audit.alarm("engine_disagreement", about.to_owned(), Some(Arc::clone(id)));
         }
     }

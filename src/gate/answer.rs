@@ -25,7 +25,11 @@ pub(super) struct Unavailable {
 }
 
 /// The site's answer with the decision's id, bundle and receipt.
-pub(super) fn allowed(mut response: Response<Body>, prepared: &Prepared, proof: &Proof) -> Response<Body> {
+pub(super) fn allowed(
+    mut response: Response<Body>,
+    prepared: &Prepared,
+    proof: &Proof,
+) -> Response<Body> {
     stamp(response.headers_mut(), Some(prepared), Some(proof));
     response
 }
@@ -108,7 +112,9 @@ pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
                 },
             ));
             if error.status == StatusCode::METHOD_NOT_ALLOWED {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
+                response
+                    .headers_mut()
+                    .insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
             }
             response
         }
@@ -138,7 +144,8 @@ pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
 
 /// `GET /v1/models`.
 pub(super) fn models(services: &[Arc<str>]) -> Response<Body> {
-    let data: Vec<serde_json::Value> = services.iter().map(|service| model_object(service)).collect();
+    let data: Vec<serde_json::Value> =
+        services.iter().map(|service| model_object(service)).collect();
     json(StatusCode::OK, &serde_json::json!({ "object": "list", "data": data }))
 }
 
@@ -241,11 +248,8 @@ fn describe(message: &mut String, why: &Why) {
     }
     if let Some(cell) = &why.cell {
         let flow = serde_name(&cell.flow);
-        let _ = write!(
-            message,
-            " [{} under {}: {flow} to {}]",
-            cell.component, cell.regime, cell.to
-        );
+        let _ =
+            write!(message, " [{} under {}: {flow} to {}]", cell.component, cell.regime, cell.to);
     }
     if !why.missing.is_empty() {
         let _ = write!(message, " [missing: {}]", why.missing.join(", "));
@@ -328,7 +332,10 @@ impl Unavailable {
     }
 
     pub(super) const fn overloaded() -> Self {
-        Self { code: "overloaded", message: "the gateway is at its limit: nothing was read, try again" }
+        Self {
+            code: "overloaded",
+            message: "the gateway is at its limit: nothing was read, try again",
+        }
     }
 
     const fn draining() -> Self {
