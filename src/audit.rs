@@ -21,8 +21,8 @@ mod leaf;
 mod metrics;
 mod opens;
 mod private;
-mod prove;
 mod projection;
+mod prove;
 mod publish;
 mod queue;
 mod recorder;
@@ -191,7 +191,7 @@ impl Permit {
 /// What proves a record: its leaf and its C2SP tlog-proof.
 #[derive(Debug, Clone)]
 pub struct Proof {
-    /// Decision id (UUIDv7, hyphenated).
+    /// Decision id: a UUID of version 7, hyphenated.
     pub id: Arc<str>,
     /// The leaf's bytes, base64 (standard, padded).
     pub leaf_base64: String,

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod decide;
 pub mod demo;
 pub mod keygen;
+pub mod log;
 pub mod migrate;
 pub mod policy;
 pub mod registry;
@@ -39,6 +40,8 @@ enum Command {
     Schema(schema::Args),
     /// Make the signing key of a log.
     Keygen(keygen::Args),
+    /// Verify the log, export it, print its checkpoints.
+    Log(log::Args),
     /// One demo GPU site (started by `haetae demo`).
     #[command(hide = true)]
     DemoSite(crate::demo::site::Args),
@@ -73,6 +76,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Decide(args) => decide::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Log(args) => log::run(args).await,
         Command::DemoSite(args) => crate::demo::site::run(args).await,
     }
 }

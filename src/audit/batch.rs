@@ -41,6 +41,20 @@ pub(super) struct Memory {
     texts: HashSet<[u8; 32]>,
 }
 
+/// The facts that a batch is judged under.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub version: i64,
+    /// Who made this version and the digest of what was applied, as far as the registry says.
+    pub change: Option<(Arc<str>, [u8; 32])>,
+}
+
+/// The version that these items can be committed under: the newest that any of them was judged under, or that was seen.
+pub(super) fn version_of(items: &Items, in_force: i64) -> i64 {
+    let judged_under = items.decisions.iter().map(|request| request.decision.draft.fact_version);
+    judged_under.fold(in_force, i64::max)
+}
+
 /// One commit, ready to be written.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -91,22 +105,20 @@ impl Memory {
     }
 }
 
-/// Makes a batch of what was taken. `in_force` is the fact version last seen. What does not fit comes back.
+/// Makes a batch of what was taken. What does not fit comes back.
 pub(super) fn build(
     tip: &Tip,
     items: Items,
-    in_force: i64,
+    facts: Facts,
     now_ns: i64,
     memory: &mut Memory,
 ) -> Result<(Option<Batch>, Items), AuditError> {
-    let judged_under = items.decisions.iter().map(|request| request.decision.draft.fact_version);
-    let version = judged_under.fold(in_force, i64::max);
+    let version = facts.version;
     memory.salts.turn(now_ns.max(tip.last_ns));
     let mut under_way = UnderWay::new(tip, now_ns, memory);
     under_way.clock()?;
     if version != tip.version {
-        under_way.notice(&Notice::FactChange { version, previous: tip.version })?;
-        under_way.tip.version = version;
+        under_way.fact_change(facts)?;
     }
     let mut rest = Items::default();
     for noted in items.notices {
@@ -173,6 +185,18 @@ impl<'m> UnderWay<'m> {
             let behind_ns = behind.unsigned_abs();
             self.notice(&Notice::Clock { seen_ns: self.now_ns, behind_ns })?;
         }
+        Ok(())
+    }
+
+    /// From here on the lane's decisions stand on another version.
+    fn fact_change(&mut self, facts: Facts) -> Result<(), AuditError> {
+        let (version, previous) = (facts.version, self.tip.version);
+        let (who, digest) = facts.change.unzip();
+        let (salts, fresh) = (&mut self.memory.salts, &mut self.privates);
+        let nobody = Arc::from("");
+        let actor = who.map(|who| salts.digest("registrar", &nobody, &who, fresh)).transpose()?;
+        self.notice(&Notice::FactChange { version, previous, actor, digest })?;
+        self.tip.version = version;
         Ok(())
     }
 
@@ -306,7 +330,9 @@ impl Batch {
             version.is_none_or(|now| request.decision.draft.fact_version == now)
         });
         let now = version.unwrap_or_default();
-        moved.into_iter().for_each(|request| refuse(request, RecordError::FactsMoved { now }));
+        for request in moved {
+            refuse(request, RecordError::FactsMoved { now });
+        }
         Items { notices, decisions: stay }
     }
 
@@ -314,9 +340,9 @@ impl Batch {
     pub fn committed(self, note: String) -> (Committed, Vec<(usize, Uuid, Request)>) {
         let Self { decisions, leaves, spans, ids, tree, .. } = self;
         let first = ids.len() - decisions.len();
-        let places = ids.into_iter().enumerate().skip(first).zip(decisions);
-        let placed = places.map(|((place, id), request)| (place, id, request)).collect();
-        (Committed { leaves, spans, tree, note }, placed)
+        let all = ids.into_iter().enumerate().skip(first).zip(decisions);
+        let answers = all.map(|((place, id), request)| (place, id, request)).collect();
+        (Committed { leaves, spans, tree, note }, answers)
     }
 }
 

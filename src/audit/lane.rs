@@ -3,6 +3,7 @@
 //! *Invariant:* nothing is signed and nobody is released before the commit returned, or was found in the log afterwards.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgConnection;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Ended, How, RecordError,
-    batch::{self, Batch, Memory, Tip},
+    batch::{self, Batch, Facts, Memory, Tip},
     leaf::Notice,
     queue::{Delivery, Items, Request},
     recorder::Shared,
@@ -232,8 +233,12 @@ impl Lane {
     /// Commits what was taken, judged-again decisions refused, until all of it is written or the lane is lost.
     async fn commit(&mut self, held: &mut Held, mut items: Items) -> Result<(), Left> {
         loop {
+            let facts = self.facts(held, &items).await?;
+            // One process gives no two records of different lanes an order that contradicts their times.
+            let latest = self.shared.latest_ns.load(Ordering::Acquire);
+            held.tip.last_ns = held.tip.last_ns.max(latest);
             let now_ns = self.shared.clock.unix_ns();
-            let built = batch::build(&held.tip, items, held.in_force, now_ns, &mut self.memory);
+            let built = batch::build(&held.tip, items, facts, now_ns, &mut self.memory);
             let (batch, rest) = built.map_err(|cause| Left::Lost(cause.to_string()))?;
             self.shared.queue.put_back(rest);
             let Some(batch) = batch else { return Ok(()) };
@@ -246,6 +251,7 @@ impl Lane {
                 Ok(Ok(Commit::Done { version })) => {
                     held.in_force = version;
                     held.tip.clone_from(&batch.tip);
+                    self.shared.latest_ns.fetch_max(batch.tip.last_ns, Ordering::AcqRel);
                     self.shared.metrics.commit(began.elapsed(), &batch);
                     self.release(batch);
                     return Ok(());
@@ -269,6 +275,19 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// What the next batch stands on; who made a version that the lane does not know yet is asked for once.
+    async fn facts(&self, held: &mut Held, items: &Items) -> Result<Facts, Left> {
+        let version = batch::version_of(items, held.in_force);
+        if version == held.tip.version {
+            return Ok(Facts { version, change: None });
+        }
+        let asked = store::fact_change(&mut held.connection, version);
+        let change = timeout(self.shared.config.commit_deadline(), asked).await;
+        let change =
+            change.map_err(|_| Left::Lost("no answer from the database: facts".to_owned()))?;
+        Ok(Facts { version, change: change.map_err(lost)? })
     }
 
     /// Signs the durable batch and tells everybody who waits. The only place from which permits come.
@@ -333,8 +352,8 @@ fn lost(cause: sqlx::Error) -> Left {
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_millis(400);
 /// A stopped Postgres accepts connections and says nothing.
-const CONNECT_MAX: Duration = Duration::from_millis(1_000);
+const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// Longer than a predecessor's transaction may hold the head (its lock timeout).
-const CLAIM_MAX: Duration = Duration::from_millis(3_000);
-const PING_EVERY: Duration = Duration::from_millis(1_000);
-const PING_MAX: Duration = Duration::from_millis(1_000);
+const CLAIM_MAX: Duration = Duration::from_secs(3);
+const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_MAX: Duration = Duration::from_secs(1);
