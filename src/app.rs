@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Text};
 use crate::caller::{Callers, Connection};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -50,6 +50,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let metrics = Metrics::new();
     metrics.with(|all| rooms.audit.register(all));
     metrics.with(|all| rooms.forward.register(all));
+    metrics.with(|all| rooms.callers.register(all));
     let wire = listen::Metrics::default();
     metrics.with(|all| wire.register(all));
     let view = View {
@@ -113,10 +114,11 @@ async fn build(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Rooms> {
-    let policy = Policy::load(&config.policy.dir, clock.unix_s())
-        .await
-        .with_context(|| format!("the policy bundle `{}` cannot be used", config.policy.dir.display()))?;
+    let policy = Policy::load(&config.policy.dir, clock.unix_s()).await.with_context(|| {
+        format!("the policy bundle `{}` cannot be used", config.policy.dir.display())
+    })?;
     let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
+    callers.keep_fresh(tracker, stop);
     let pool = config.database.pool().await?;
     let registry = Registry::start(pool.clone(), clock.clone(), tracker, stop.clone())
         .await
@@ -124,6 +126,8 @@ async fn build(
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
+    // Which bundle this process judges with, from here on.
+    audit.policy_changed(Text::new(policy.current().texts().to_vec().into()).digest, None);
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
     Ok(Rooms {
@@ -246,7 +250,11 @@ impl View {
         };
         parts.push(Part { name: "audit".into(), ready: audit.ready, cause });
         let registry = self.registry.health();
-        parts.push(Part { name: "registry".into(), ready: registry.ready(), cause: registry.cause() });
+        parts.push(Part {
+            name: "registry".into(),
+            ready: registry.ready(),
+            cause: registry.cause(),
+        });
         for (issuer, ready, cause) in self.callers.health() {
             parts.push(Part { name: format!("issuer {issuer}"), ready, cause });
         }
