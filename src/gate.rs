@@ -4,7 +4,7 @@
 //! durable ALLOW makes. An identified caller is never refused without a record; when there can be none the answer is 503.
 
 mod admit;
-pub mod answer;
+mod answer;
 mod body;
 mod draft;
 mod limits;
