@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Text};
 use crate::caller::{Callers, Connection};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -50,6 +50,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let metrics = Metrics::new();
     metrics.with(|all| rooms.audit.register(all));
     metrics.with(|all| rooms.forward.register(all));
+    metrics.with(|all| rooms.callers.register(all));
     let wire = listen::Metrics::default();
     metrics.with(|all| wire.register(all));
     let view = View {
@@ -117,6 +118,7 @@ async fn build(
         format!("the policy bundle `{}` cannot be used", config.policy.dir.display())
     })?;
     let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
+    callers.keep_fresh(tracker, stop);
     let pool = config.database.pool().await?;
     let registry = Registry::start(pool.clone(), clock.clone(), tracker, stop.clone())
         .await
@@ -124,6 +126,8 @@ async fn build(
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
+    // Which bundle this process judges with, from here on.
+    audit.policy_changed(Text::new(policy.current().texts().to_vec().into()).digest, None);
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
     Ok(Rooms {

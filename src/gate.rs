@@ -16,7 +16,7 @@ mod trace;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::forward::{self, Forward};
 use crate::policy::Policy;
 use crate::registry::Registry;
+use verdict::decision::Why;
 use verdict::reason::Reason;
 
 use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
@@ -111,6 +112,7 @@ impl Gate {
 
     /// Answers one request. Dropping the future is safe at every await: before the commit nothing has happened, after
     /// it the audit room closes the ALLOW as `not_forwarded` or `partial`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn handle<B>(&self, connection: &Connection, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
@@ -183,6 +185,7 @@ impl Gate {
                 }
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    self.alarm_if_engines_differ(&prepared, &proof.id);
                     return answer::refusal(known, &prepared, &proof, None);
                 }
                 Err(RecordError::FactsMoved { now }) => self.preparer.wait_for(now).await,
@@ -239,11 +242,36 @@ impl Gate {
         };
         let (started, ended) = self.hooks(&proof.id);
         match self.forward.send(permit, request, started, ended).await {
-            Ok(response) => answer::allowed(response.map(Body::new), prepared, &proof),
+            Ok(mut response) => {
+                self.bound(known, stream, response.body_mut());
+                answer::allowed(response.map(Body::new), prepared, &proof)
+            }
             Err(error) => {
                 self.metrics.site_failed(error.code());
                 answer::site_failed(known, &error, prepared, &proof)
             }
+        }
+    }
+
+    fn alarm_if_engines_differ(&self, prepared: &Prepared, id: &Arc<str>) {
+        let differs = |why: &Why| why.code == Reason::EngineDisagreement;
+        if prepared.judgement.decision.reasons.iter().any(differs) {
+            let about =
+                "casbin and the pure matcher gave different rows for a cell; it was refused";
+            self.audit.alarm("engine_disagreement", about.to_owned(), Some(Arc::clone(id)));
+        }
+    }
+
+    /// No answer outlives the identity it was given for; a stream that is cut says why in its last event.
+    fn bound(&self, known: &Known, stream: bool, body: &mut forward::Body) {
+        let left_s = known.caller.expires_at.saturating_sub(self.clock.unix_s());
+        if left_s < ANSWER_S_MAX {
+            let left = Duration::from_secs(u64::try_from(left_s).unwrap_or(0));
+            body.cut_at(tokio::time::Instant::now() + left);
+        }
+        if stream {
+            let protocol = known.protocol();
+            body.when_cut(move |failure| answer::last_event(protocol, failure));
         }
     }
 
@@ -289,6 +317,9 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()
 }
+
+/// An identity that holds longer than this needs no timer: no answer takes a day.
+const ANSWER_S_MAX: i64 = 86_400;
 
 /// Facts change by hand or by an authority's order: three in one commit's time is already an incident.
 const JUDGE_AGAIN_MAX: usize = 4;

@@ -21,7 +21,7 @@ use crate::workload::{Claims, NotUnderstood, Operation};
 /// A judgement with the texts that its record points to.
 #[derive(Debug)]
 pub struct Prepared {
-    pub judgement: Judgement,
+    pub judgement: Arc<Judgement>,
     /// Sites of the outcome, if it allows.
     pub permitted: Vec<Arc<str>>,
     pub facts: Arc<Text>,
@@ -96,7 +96,7 @@ impl Preparer {
     /// The same refusal on the facts now in force.
     pub fn renew(&self, prepared: &Prepared) -> Arc<Prepared> {
         Arc::new(Prepared {
-            judgement: prepared.judgement.clone(),
+            judgement: Arc::clone(&prepared.judgement),
             permitted: prepared.permitted.clone(),
             facts: Arc::clone(&prepared.facts),
             detail: Arc::clone(&prepared.detail),
@@ -123,11 +123,12 @@ impl Preparer {
     }
 
     fn judge(&self, bundle: &Bundle, resolved: Resolved, now: i64) -> Prepared {
-        let judgement = bundle.judge(&resolved.facts, now);
+        let facts = text(&resolved.facts);
+        let judgement = bundle.judge_known(facts.digest, &resolved.facts, now);
         let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();
         Prepared {
-            facts: Arc::new(text(&resolved.facts)),
-            detail: Arc::new(text(&judgement)),
+            facts: Arc::new(facts),
+            detail: Arc::new(text(&*judgement)),
             bundle: self.bundle_text(bundle),
             bundle_digest: Arc::from(bundle.digest()),
             version: resolved.version,
