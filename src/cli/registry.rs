@@ -178,4 +178,5 @@ fn summary(tree: &Tree) -> String {
     format!("no fault: {}", counts.join(", "))
 }
 
-const WHICH_DATABASE: &str = "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";
+const WHICH_DATABASE: &str =
+    "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";

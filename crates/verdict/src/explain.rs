@@ -71,8 +71,7 @@ pub(crate) fn gap(rulebook: &Rulebook, gap: &Gap) -> Why {
     if why.missing.is_empty() && !gap.what.is_empty() {
         // a sentence has backticks of its own, where it repeats what the caller gave
         let is_sentence = gap.what.contains(' ');
-        let what =
-            if is_sentence { format!("({})", gap.what) } else { format!("`{}`", gap.what) };
+        let what = if is_sentence { format!("({})", gap.what) } else { format!("`{}`", gap.what) };
         why.text.en = format!("{} {what}", why.text.en);
         why.text.ko = format!("{} {what}", why.text.ko);
     }
