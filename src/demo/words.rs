@@ -22,7 +22,7 @@ impl Places<'_> {
 Everything still runs. In another terminal:
 
   A request that is allowed (add -N and "stream":true to watch it stream):
-    curl --cacert {dir}/pki/root.pem https://localhost:{port}/v1/chat/completions \
+    curl --cacert {dir}/pki/root.pem https://127.0.0.1:{port}/v1/chat/completions \
       -H "Authorization: Bearer $(cat {dir}/token)" -H 'Content-Type: application/json' \
       -H 'Haetae-Datasets: kr-retail/orders@1' \
       -d '{{"model":"{CHAT_MODEL}","messages":[{{"role":"user","content":"Hello"}}]}}'
@@ -30,7 +30,7 @@ Everything still runs. In another terminal:
   The same with the OpenAI SDK (pip install openai), streaming:
     SSL_CERT_FILE={dir}/pki/root.pem OPENAI_API_KEY=$(cat {dir}/token) python3 - <<'PY'
     from openai import OpenAI
-    client = OpenAI(base_url="https://localhost:{port}/v1")
+    client = OpenAI(base_url="https://127.0.0.1:{port}/v1")
     for chunk in client.chat.completions.create(
             model="{CHAT_MODEL}", stream=True,
             messages=[{{"role": "user", "content": "Hello"}}],
@@ -38,7 +38,7 @@ Everything still runs. In another terminal:
         print(chunk.choices[0].delta.content or "", end="", flush=True)
     PY
 
-  gateway   https://localhost:{port}          token, good for an hour: {dir}/token
+  gateway   https://127.0.0.1:{port}          token, good for an hour: {dir}/token
   console   {console}
   Postgres  psql '{database}'
   files     {dir}  (haetae.toml, pki/, registry/, gateway.log)
