@@ -239,6 +239,9 @@ impl Lane {
     /// Writes everything that waits, then the lane's last record.
     async fn close(&mut self, held: &mut Held) -> Result<(), Left> {
         self.shared.queue.close();
+        // The minute that has begun. If we stop before its commit, what is lost is a count of strangers.
+        let strangers = self.shared.strangers.take(self.shared.clock.unix_s());
+        strangers.map(|notice| self.shared.queue.note(notice));
         for (id, slot) in self.shared.queue.opens.drain() {
             let ended = Ended::without_traffic(id, How::UnknownCrash, "gateway_stopped");
             self.shared.queue.note_held(Notice::Ended(ended), slot);
@@ -261,7 +264,13 @@ impl Lane {
     /// Commits what was taken, judged-again decisions refused, until all of it is written or the lane is lost.
     async fn commit(&mut self, held: &mut Held, mut items: Items) -> Result<(), Left> {
         loop {
-            let facts = self.facts(held, &items).await?;
+            let facts = match self.facts(held, &items).await {
+                Ok(facts) => facts,
+                Err(left) => {
+                    self.shared.queue.put_back(items.without_lane());
+                    return Err(left);
+                }
+            };
             // One process gives no two records of different lanes an order that contradicts their times.
             let latest = self.shared.latest_ns.load(Ordering::Acquire);
             held.tip.last_ns = held.tip.last_ns.max(latest);
