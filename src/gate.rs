@@ -130,14 +130,13 @@ impl Gate {
             Err(why) if why.reason == Reason::Overloaded => {
                 return self.answer_unavailable(&known, answer::Unavailable::overloaded());
             }
-            Err(why) => {
-                let refused =
-                    self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
-                return self.refuse(&known, refused, Some(&why)).await;
-            }
+            Err(why) => return self.refuse(&known, &why).await,
         };
         if claims.operation == workload::Operation::Metadata {
-            return self.metadata(&known, &claims);
+            return match self.metadata(&known, &claims) {
+                Ok(answer) => answer,
+                Err(why) => self.refuse(&known, &why).await,
+            };
         }
         let response = self.decide(&head, &known, &claims, body).await;
         admitted.slot.release_with(response)
@@ -155,7 +154,8 @@ impl Gate {
     {
         let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
         known.route = Some(route.clone());
-        let body = body::read(body, &head.headers, route.body_max_bytes, &self.limits).await?;
+        let room = (&self.limits, &known.caller.org);
+        let body = body::read(body, &head.headers, route.body_max_bytes, room).await?;
         known.body_digest = hex::encode(sha256(&body));
         known.body_bytes = body.len() as u64;
         let claims = workload::read(&route, &head.headers, &body)?;
@@ -188,7 +188,7 @@ impl Gate {
                     self.alarm_if_engines_differ(&prepared, &proof.id);
                     return answer::refusal(known, &prepared, &proof, None);
                 }
-                Err(RecordError::FactsMoved { now }) => self.preparer.wait_for(now).await,
+                Err(RecordError::FactsMoved { now }) => self.facts(now).await,
                 Err(error) => return self.answer_unavailable(known, error.into()),
             }
         }
@@ -196,18 +196,15 @@ impl Gate {
     }
 
     /// Records a refusal that needs no decision by rules, then answers it.
-    async fn refuse(
-        &self,
-        known: &Known,
-        mut prepared: Arc<Prepared>,
-        why: Option<&NotUnderstood>,
-    ) -> Response<Body> {
+    async fn refuse(&self, known: &Known, why: &NotUnderstood) -> Response<Body> {
+        let now = self.clock.unix_s();
+        let mut prepared = self.preparer.not_understood(&known.caller, why, now);
         for _ in 0..JUDGE_AGAIN_MAX {
             let draft = draft::build(known, None, &prepared, None);
             match self.audit.record(draft).await {
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
-                    return answer::refusal(known, &prepared, &proof, why);
+                    return answer::refusal(known, &prepared, &proof, Some(why));
                 }
                 Ok(Recorded::Permit(permit)) => {
                     // A refusal's draft names no site, so audit cannot have made this. Never use it.
@@ -215,7 +212,7 @@ impl Gate {
                     break;
                 }
                 Err(RecordError::FactsMoved { now }) => {
-                    self.preparer.wait_for(now).await;
+                    self.facts(now).await;
                     prepared = self.preparer.renew(&prepared);
                 }
                 Err(error) => return self.answer_unavailable(known, error.into()),
@@ -273,6 +270,11 @@ impl Gate {
             let protocol = known.protocol();
             body.when_cut(move |failure| answer::last_event(protocol, failure));
         }
+    }
+
+    /// Waits, a little, for the facts that a record can be committed on.
+    async fn facts(&self, version: i64) {
+        self.preparer.wait_for(version, self.clock.unix_s()).await;
     }
 
     fn answer_unavailable(&self, known: &Known, why: answer::Unavailable) -> Response<Body> {

@@ -154,19 +154,6 @@ pub(super) fn model(service: &str) -> Response<Body> {
     json(StatusCode::OK, &model_object(service))
 }
 
-/// A refusal of metadata: nothing was decided on data, so there is no record to point to.
-pub(super) fn not_understood(why: &NotUnderstood) -> Response<Body> {
-    render(workload::refuse(
-        Protocol::OpenAi,
-        &Refusal {
-            status: why.status,
-            code: &snake(why.reason),
-            message: &why.message,
-            param: why.param,
-        },
-    ))
-}
-
 /// RFC 9110 section 12.5.4, reduced to the two languages there are: Korean if it is preferred to English.
 pub(super) fn wants_korean(head: &HeaderMap) -> bool {
     let Some(languages) = head.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())

@@ -206,6 +206,20 @@ async fn a_stream_does_not_outlive_its_authority() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_read_slowly_does_not_outlive_its_authority() {
+    let authority = Authority::new();
+    let site = stage(&authority, |_| vec![begun("1234"), Step::Say("567".to_owned()), Step::Hang]).await;
+    let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
+    let mut body = gateway.ask("s", true).await.unwrap().into_body();
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "1234");
+    // The next piece is there, but the caller asks for it too late.
+    body.cut_at(tokio::time::Instant::now());
+    assert_eq!(next(&mut body).await.unwrap().unwrap_err(), Cut(Failure::AuthorityEnded));
+    assert_eq!(gateway.end(), Sent { bytes_back: 4, ..cut_by(Failure::AuthorityEnded) });
+    site.closed(1).await;
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_stops_the_sites_work() {
     let authority = Authority::new();
     let site = stage(&authority, |number| match number {
