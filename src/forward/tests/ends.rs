@@ -208,7 +208,8 @@ async fn a_stream_does_not_outlive_its_authority() {
 #[tokio::test]
 async fn a_stream_that_is_read_slowly_does_not_outlive_its_authority() {
     let authority = Authority::new();
-    let site = stage(&authority, |_| vec![begun("1234"), Step::Say("567".to_owned()), Step::Hang]).await;
+    let site =
+        stage(&authority, |_| vec![begun("1234"), Step::Say("567".to_owned()), Step::Hang]).await;
     let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
     let mut body = gateway.ask("s", true).await.unwrap().into_body();
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "1234");
