@@ -16,6 +16,7 @@ use crate::registry::{RegistryError, Sort};
 
 /// Organisations, sites, datasets, grounds and orders: check, apply, show.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The database, as a user who is a member of `haetae_registrar` (not the gateway's user).
     #[arg(long, env = "HAETAE_REGISTRAR_URL", hide_env_values = true, global = true)]
@@ -180,3 +181,12 @@ fn summary(tree: &Tree) -> String {
 
 const WHICH_DATABASE: &str =
     "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";
+
+const AFTER_HELP: &str = "\
+The files are explained in deploy/registry-example/README.md, which is itself a registry:
+  haetae registry check deploy/registry-example
+  haetae registry --by kim apply deploy/registry-example
+  haetae registry --by kim ground add deploy/ground-example.toml
+  haetae registry show ground
+
+Every gateway sees a change within a second, and no decision is committed on facts that were replaced before.";

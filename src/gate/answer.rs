@@ -56,7 +56,7 @@ pub(super) fn refusal(
 /// Allowed and recorded, but the site gave no answer.
 pub(super) fn site_failed(
     known: &Known,
-    error: &ForwardError,
+    error: ForwardError,
     prepared: &Prepared,
     proof: &Proof,
 ) -> Response<Body> {

@@ -106,7 +106,8 @@ impl Limits {
     }
 
     pub fn share(&self, org: &Arc<str>, all: OwnedSemaphorePermit) -> Result<Slot, NoPlace> {
-        let share = self.share_of(org).requests.try_acquire_owned().map_err(|_| NoPlace::ShareFull)?;
+        let share =
+            self.share_of(org).requests.try_acquire_owned().map_err(|_| NoPlace::ShareFull)?;
         Ok(Slot { _all: all, _share: share })
     }
 

@@ -82,7 +82,9 @@ fn an_unknown_key_is_named_with_its_place() {
 
 /// The example with the `#` taken away from each line that shows a default.
 fn every_key_live() -> String {
-    let live = |line: &str| format!("{}\n", if is_default(line) { &line[1..] } else { line });
+    let live = |line: &str| {
+        format!("{}\n", line.strip_prefix(if is_default(line) { "#" } else { "" }).unwrap())
+    };
     EXAMPLE.lines().map(live).collect()
 }
 

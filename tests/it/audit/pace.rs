@@ -21,7 +21,7 @@ async fn of_closed_loops_on_a_durable_database() {
             tasks.spawn(until(Arc::clone(&lab), began + Duration::from_secs(5)));
         }
         let records: u32 = tasks.join_all().await.iter().sum();
-        let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu() - before);
+        let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu().saturating_sub(before));
         let records = f64::from(records);
         println!(
             "{clients:5} clients: {:8.0} decisions/s, {:6.1} us CPU of this process each",
