@@ -129,7 +129,8 @@ impl Gate {
                 return self.answer_unavailable(&known, answer::Unavailable::overloaded());
             }
             Err(why) => {
-                let refused = self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
+                let refused =
+                    self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
                 return self.refuse(&known, refused, Some(&why)).await;
             }
         };

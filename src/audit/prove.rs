@@ -69,7 +69,9 @@ async fn node(
     let width = 1_u64 << (level % TILE_HEIGHT);
     let (from, to) = (place * width, (place + 1) * width);
     let hashes: Vec<Hash> = match (level / TILE_HEIGHT).checked_sub(1) {
-        None => leaves(connection, lane, from, to).await?.iter().map(|leaf| Hash::leaf(leaf)).collect(),
+        None => {
+            leaves(connection, lane, from, to).await?.iter().map(|leaf| Hash::leaf(leaf)).collect()
+        }
         Some(below) => store::tiles_between(connection, lane, below, from, to)
             .await?
             .iter()

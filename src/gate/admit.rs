@@ -35,11 +35,8 @@ impl Gate {
         if self.audit.is_overloaded() {
             return Err(TurnedAway::NoPlace(NoPlace::Full));
         }
-        let caller = self
-            .callers
-            .identify(connection, &head.headers)
-            .await
-            .map_err(TurnedAway::Unknown)?;
+        let caller =
+            self.callers.identify(connection, &head.headers).await.map_err(TurnedAway::Unknown)?;
         let slot = self.limits.share(&caller.org, place).map_err(TurnedAway::NoPlace)?;
         Ok(Admitted { caller, slot })
     }

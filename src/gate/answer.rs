@@ -98,7 +98,9 @@ pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
                 },
             ));
             if error.status == StatusCode::METHOD_NOT_ALLOWED {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
+                response
+                    .headers_mut()
+                    .insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
             }
             response
         }
@@ -128,7 +130,8 @@ pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
 
 /// `GET /v1/models`.
 pub fn models(services: &[Arc<str>]) -> Response<Body> {
-    let data: Vec<serde_json::Value> = services.iter().map(|service| model_object(service)).collect();
+    let data: Vec<serde_json::Value> =
+        services.iter().map(|service| model_object(service)).collect();
     json(StatusCode::OK, &serde_json::json!({ "object": "list", "data": data }))
 }
 
@@ -231,11 +234,8 @@ fn describe(message: &mut String, why: &Why) {
     }
     if let Some(cell) = &why.cell {
         let flow = serde_name(&cell.flow);
-        let _ = write!(
-            message,
-            " [{} under {}: {flow} to {}]",
-            cell.component, cell.regime, cell.to
-        );
+        let _ =
+            write!(message, " [{} under {}: {flow} to {}]", cell.component, cell.regime, cell.to);
     }
     if !why.missing.is_empty() {
         let _ = write!(message, " [missing: {}]", why.missing.join(", "));
@@ -318,7 +318,10 @@ impl Unavailable {
     }
 
     pub const fn overloaded() -> Self {
-        Self { code: "overloaded", message: "the gateway is at its limit: nothing was read, try again" }
+        Self {
+            code: "overloaded",
+            message: "the gateway is at its limit: nothing was read, try again",
+        }
     }
 
     const fn draining() -> Self {

@@ -43,10 +43,22 @@ impl Default for Metrics {
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let all = &mut *registry;
-        all.register("decisions", "recorded decisions by outcome and first reason", self.decisions.clone());
-        all.register("turned_away", "requests refused before the caller was known", self.turned_away.clone());
+        all.register(
+            "decisions",
+            "recorded decisions by outcome and first reason",
+            self.decisions.clone(),
+        );
+        all.register(
+            "turned_away",
+            "requests refused before the caller was known",
+            self.turned_away.clone(),
+        );
         all.register("unavailable", "answers of 503 without a record", self.unavailable.clone());
-        all.register("site_failures", "allowed requests that a site did not answer", self.site_failures.clone());
+        all.register(
+            "site_failures",
+            "allowed requests that a site did not answer",
+            self.site_failures.clone(),
+        );
         all.register(
             "decision_seconds",
             "from the request's head to its durable decision: the latency that the gateway adds",

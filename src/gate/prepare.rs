@@ -86,7 +86,11 @@ impl Preparer {
     pub fn not_understood(&self, caller: &Caller, why: &NotUnderstood, now: i64) -> Arc<Prepared> {
         let facts = gap(caller, why.reason, why.message.clone());
         let version = self.registry.current().version();
-        Arc::new(self.judge(&self.policy.current(), Resolved { facts, version, valid_until: None }, now))
+        Arc::new(self.judge(
+            &self.policy.current(),
+            Resolved { facts, version, valid_until: None },
+            now,
+        ))
     }
 
     /// The same refusal on the facts now in force.

@@ -32,7 +32,8 @@ impl Lab {
 
     pub async fn start_at(pool: &PgPool, lanes: u16, clock: Clock, key: Arc<Key>) -> Self {
         // Patient: a busy machine is no reason for a record to fail.
-        let config = Config { lanes, record_ms_max: 60_000, commit_ms_max: 60_000, ..Config::default() };
+        let config =
+            Config { lanes, record_ms_max: 60_000, commit_ms_max: 60_000, ..Config::default() };
         Self::build(pool, config, clock, key).await
     }
 
@@ -45,7 +46,8 @@ impl Lab {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let pool = pool.clone();
         let audit =
-            Audit::start_with_key(&config, &key, pool.clone(), clock, &tracker, stop.clone()).unwrap();
+            Audit::start_with_key(&config, &key, pool.clone(), clock, &tracker, stop.clone())
+                .unwrap();
         assert!(audit.ready(Duration::from_secs(10)).await, "{:?}", audit.health());
         Self { audit, key, pool, tracker, stop }
     }
