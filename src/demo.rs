@@ -81,7 +81,8 @@ async fn verify(world: &World) -> Result<()> {
     for (site, report) in world.fleet.reports().await? {
         let seen = report.seen.len();
         println!(
-            "  {site}: {seen} requests, {} that should not have come",
+            "  {site}: {seen} {}, {} that should not have come",
+            if seen == 1 { "request" } else { "requests" },
             report.unexpected.len()
         );
         surprises.extend(report.unexpected);
@@ -124,6 +125,7 @@ async fn stay(world: &World) -> Result<()> {
         console: format!("http://{}", world.console),
         dir: &world.dir,
         database: world.cluster.url(),
+        program: &world.program.path,
     };
     println!("{}", places.text());
     tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;

@@ -126,8 +126,16 @@ impl Program {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(args).current_dir(&self.dir).stdin(Stdio::null()).env_remove("DATABASE_URL");
+        command.args(args).current_dir(&self.dir).stdin(Stdio::null());
+        without_settings(&mut command);
         command
+    }
+}
+
+/// What this terminal sets for another gateway is not meant for the demo's.
+fn without_settings(command: &mut Command) {
+    for name in SETTINGS {
+        command.env_remove(name);
     }
 }
 
@@ -149,7 +157,9 @@ impl Gateway {
     pub fn launch(program: &Program) -> Result<Self> {
         let log = program.dir.join("gateway.log");
         let file = OpenOptions::new().create(true).append(true).open(&log)?;
-        let process = Command::new("/bin/sh")
+        let mut command = Command::new("/bin/sh");
+        without_settings(&mut command);
+        let process = command
             .args(["-c", SERVE_UNTIL_INPUT_ENDS, "haetae-demo-gateway"])
             .arg(&program.path)
             .args(["serve", "--config", "haetae.toml"])
@@ -248,6 +258,13 @@ exec 3<&0
 exec "$@" 3<&- < /dev/null
 "#;
 
+const SETTINGS: [&str; 5] = [
+    "DATABASE_URL",
+    "HAETAE_CONFIG",
+    "HAETAE_OWNER_URL",
+    "HAETAE_READER_URL",
+    "HAETAE_REGISTRAR_URL",
+];
 const COMMAND_WAIT_MAX: Duration = Duration::from_mins(1);
 const READY_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The gateway's own drain takes at most 25 s.

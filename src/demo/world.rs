@@ -97,7 +97,7 @@ impl World {
         let plain = Client::new(&pki.ca(By::Root), None)?;
         let gateway = Gateway::start(&program, console, &plain).await?;
         say(&format!(
-            "the gateway at https://localhost:{} ({} ms in all)",
+            "the gateway at https://127.0.0.1:{} ({} ms in all)",
             data.port(),
             started.elapsed().as_millis()
         ));
@@ -130,7 +130,7 @@ impl World {
     /// The gateway's address with a path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.data.port())
+        format!("https://127.0.0.1:{}{path}", self.data.port())
     }
 
     /// Starts the gateway again, after it was killed or stopped, and waits until it is ready.
@@ -202,7 +202,7 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     };
     std::fs::write(dir.join("haetae.toml"), settings.toml())?;
     with.program.run(&["keygen", "--origin", ORIGIN, "--out", "log.key"]).await?;
-    with.program.run(&["migrate", "--database", &url]).await?;
+    with.program.run(&["migrate", "--config", "haetae.toml"]).await?;
     let registry = dir.join("registry");
     copy(&with.sources.registry, &registry)?;
     std::fs::copy(with.pki.ca(By::Sites), registry.join("sites/ca.pem"))?;
@@ -212,9 +212,7 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     for (id, address) in with.fleet.addresses() {
         readdress(&registry.join(format!("sites/{id}.toml")), address)?;
     }
-    with.program
-        .run(&["registry", "--database", &url, "--by", "haetae demo", "apply", "registry"])
-        .await?;
+    with.program.run(&[REGISTRY.as_slice(), &["apply", "registry"]].concat()).await?;
     Ok(())
 }
 
@@ -260,7 +258,7 @@ async fn publish(
     stop: &CancellationToken,
 ) -> Result<Issuer> {
     let listener = TcpListener::bind(free(port)?).await?;
-    let url = format!("https://localhost:{}", listener.local_addr()?.port());
+    let url = format!("https://127.0.0.1:{}", listener.local_addr()?.port());
     let issuer = Issuer::create(&url, AUDIENCE)?;
     let answers = issuer.answers()?;
     let tls = door::server_config(&pki.server(By::Root, "issuer", None)?, None)?;
@@ -300,7 +298,7 @@ fn readdress(path: &Path, address: SocketAddr) -> Result<()> {
     let text = std::fs::read_to_string(path)?;
     let line = |line: &str| {
         if line.starts_with("base_url") {
-            format!("base_url = \"https://localhost:{}\"\n", address.port())
+            format!("base_url = \"https://127.0.0.1:{}\"\n", address.port())
         } else {
             format!("{line}\n")
         }
@@ -336,6 +334,9 @@ fn certified(pki: &Pki) -> Result<BTreeMap<&'static str, Client>> {
     };
     ORGANISATIONS.into_iter().map(client).collect()
 }
+
+/// How the demo changes the registry.
+pub const REGISTRY: [&str; 5] = ["registry", "--config", "haetae.toml", "--by", "haetae demo"];
 
 const AUDIENCE: &str = "haetae";
 const SITES: [&str; 3] = ["kr-seo-1", "eu-fra-1", "us-va-1"];

@@ -38,6 +38,9 @@ impl Gate {
     }
 
     /// The list of models that this caller may use, from the registry: no site is asked.
+    ///
+    /// # Errors
+    /// 404 for a model that is not there or not for this caller: the two look alike.
     pub(super) fn metadata(
         &self,
         known: &Known,

@@ -9,6 +9,7 @@ mod arrows;
 mod audit;
 mod caller;
 mod chaos;
+mod config;
 mod demo;
 mod forward;
 mod gate;
