@@ -135,7 +135,12 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn reader_pool(&self) -> anyhow::Result<PgPool> {
-        self.other(self.reader_url.as_deref(), "database.reader_url").await
+        let (options, key) = match &self.reader_url {
+            Some(url) => (address(url, "database.reader_url")?, "database.reader_url"),
+            None => (self.options()?, "database.url"),
+        };
+        // Also when it is the gateway's own login: what is shown is never written.
+        connect(options.options([("default_transaction_read_only", "on")]), key).await
     }
 
     /// # Errors
