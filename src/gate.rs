@@ -121,7 +121,7 @@ impl Gate {
         let (head, body) = request.into_parts();
         let admitted = match self.admit(connection, &head).await {
             Ok(admitted) => admitted,
-            Err(refused) => return self.answer_stranger(connection, refused),
+            Err(refused) => return self.answer_stranger(connection, &refused),
         };
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
         let (claims, body) = match self.understand(&head, body, &mut known).await {
@@ -245,7 +245,7 @@ impl Gate {
             }
             Err(error) => {
                 self.metrics.site_failed(error.code());
-                answer::site_failed(known, &error, prepared, &proof)
+                answer::site_failed(known, error, prepared, &proof)
             }
         }
     }

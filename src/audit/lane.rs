@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tlog::{Checkpoint, Hash, Signer as _, SigningKey};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Ended, How, RecordError,
     batch::{self, Batch, Facts, Memory, Tip},
     leaf::Notice,
-    queue::{Delivery, Items, Request},
+    queue::{Delivery, Items, Next, Request},
     recorder::Shared,
     store::{self, Claim, Commit},
 };
@@ -39,6 +39,8 @@ struct Held {
     tip: Tip,
     /// Fact version as the database said it last.
     in_force: i64,
+    /// When the database answered last.
+    heard: Instant,
 }
 
 /// Why a lane is no longer worked on, or not for the moment.
@@ -135,7 +137,7 @@ impl Lane {
             root: claim.root.0,
         };
         let in_force = claim.tip.version;
-        let mut held = Held { connection, tip: claim.tip, in_force };
+        let mut held = Held { connection, tip: claim.tip, in_force, heard: Instant::now() };
         let opening = Items { notices: vec![open.into()], decisions: Vec::new() };
         self.commit(&mut held, opening).await?;
         tracing::info!(lane = self.number, epoch = held.tip.epoch, "a lane is held");
@@ -214,23 +216,32 @@ impl Lane {
 
     /// Waits for work and commits it; pings while there is none, so that a dead connection is noticed before a request.
     async fn step(&mut self, held: &mut Held) -> Result<(), Left> {
-        let items = self.shared.queue.take();
-        if !items.is_empty() {
-            return self.commit(held, items).await;
-        }
+        let due = match self.shared.queue.next() {
+            Next::Commit(items, _turn) => return self.commit(held, items).await,
+            Next::Wait(due) => due,
+        };
+        let ping = held.heard + PING_EVERY;
         tokio::select! {
-            () = self.shared.queue.wait() => Ok(()),
-            () = self.shared.stop.cancelled() => Ok(()),
-            () = sleep(PING_EVERY) => {
-                let answer = timeout(PING_MAX, store::ping(&mut held.connection)).await;
-                answer.map_err(|_| Left::Lost("no answer from the database: ping".to_owned()))?.map_err(lost)
-            }
+            () = self.shared.queue.wait() => return Ok(()),
+            () = self.shared.stop.cancelled() => return Ok(()),
+            () = sleep_until(due.map_or(ping, |due| due.min(ping))) => {}
         }
+        if Instant::now() >= ping {
+            let answer = timeout(PING_MAX, store::ping(&mut held.connection)).await;
+            answer
+                .map_err(|_| Left::Lost("no answer from the database: ping".to_owned()))?
+                .map_err(lost)?;
+            held.heard = Instant::now();
+        }
+        Ok(())
     }
 
     /// Writes everything that waits, then the lane's last record.
     async fn close(&mut self, held: &mut Held) -> Result<(), Left> {
         self.shared.queue.close();
+        // The minute that has begun. If we stop before its commit, what is lost is a count of strangers.
+        let strangers = self.shared.strangers.take(self.shared.clock.unix_s());
+        strangers.map(|notice| self.shared.queue.note(notice));
         for (id, slot) in self.shared.queue.opens.drain() {
             let ended = Ended::without_traffic(id, How::UnknownCrash, "gateway_stopped");
             self.shared.queue.note_held(Notice::Ended(ended), slot);
@@ -253,7 +264,13 @@ impl Lane {
     /// Commits what was taken, judged-again decisions refused, until all of it is written or the lane is lost.
     async fn commit(&mut self, held: &mut Held, mut items: Items) -> Result<(), Left> {
         loop {
-            let facts = self.facts(held, &items).await?;
+            let facts = match self.facts(held, &items).await {
+                Ok(facts) => facts,
+                Err(left) => {
+                    self.shared.queue.put_back(items.without_lane());
+                    return Err(left);
+                }
+            };
             // One process gives no two records of different lanes an order that contradicts their times.
             let latest = self.shared.latest_ns.load(Ordering::Acquire);
             held.tip.last_ns = held.tip.last_ns.max(latest);
@@ -270,6 +287,7 @@ impl Lane {
             match outcome {
                 Ok(Ok(Commit::Done { version })) => {
                     held.in_force = version;
+                    held.heard = Instant::now();
                     held.tip.clone_from(&batch.tip);
                     self.shared.latest_ns.fetch_max(batch.tip.last_ns, Ordering::AcqRel);
                     self.shared.metrics.commit(began.elapsed(), &batch);

@@ -56,7 +56,7 @@ pub(super) fn refusal(
 /// Allowed and recorded, but the site gave no answer.
 pub(super) fn site_failed(
     known: &Known,
-    error: &ForwardError,
+    error: ForwardError,
     prepared: &Prepared,
     proof: &Proof,
 ) -> Response<Body> {
@@ -215,7 +215,7 @@ fn explain(
         (None, None) => String::new(),
     };
     if let Some(first) = decision.reasons.first() {
-        describe(&mut message, first);
+        cite(&mut message, first);
     }
     for remedy in decision.remedy.iter().take(REMEDIES_SHOWN_MAX) {
         let lead = if known.korean { " 통과하려면: " } else { " To make it pass: " };
@@ -225,21 +225,14 @@ fn explain(
     message
 }
 
-fn describe(message: &mut String, why: &Why) {
+/// Rule and citation; the cell and the missing facts stand in the reason's own text.
+fn cite(message: &mut String, why: &Why) {
     if let Some(rule) = &why.rule {
         let _ = write!(message, " [rule {rule}");
         if let Some(citation) = &why.citation {
             let _ = write!(message, ": {citation}");
         }
         message.push(']');
-    }
-    if let Some(cell) = &why.cell {
-        let flow = serde_name(&cell.flow);
-        let _ =
-            write!(message, " [{} under {}: {flow} to {}]", cell.component, cell.regime, cell.to);
-    }
-    if !why.missing.is_empty() {
-        let _ = write!(message, " [missing: {}]", why.missing.join(", "));
     }
 }
 
@@ -294,13 +287,6 @@ fn model_object(service: &str) -> serde_json::Value {
 /// `NO_GROUND` as `no_ground`.
 fn snake(reason: Reason) -> String {
     reason.code().to_ascii_lowercase()
-}
-
-fn serde_name<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(ToOwned::to_owned))
-        .unwrap_or_default()
 }
 
 impl Unavailable {

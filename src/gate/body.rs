@@ -34,10 +34,10 @@ where
     }
     // A body of unknown length reserves its route's limit: memory is bounded before the first byte is read.
     let room = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
-    let mut held = limits.body_room(org, room).ok_or_else(no_room)?;
+    let mut taken = limits.body_room(org, room).ok_or_else(no_room)?;
     let bytes = collect(body, max_bytes, room).await?;
-    held.shrink(bytes.len());
-    Ok(Bytes::from_owner(Held { bytes, _room: held }))
+    taken.shrink(bytes.len());
+    Ok(Bytes::from_owner(Held { bytes, _room: taken }))
 }
 
 /// A body and the room it takes.

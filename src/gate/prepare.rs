@@ -101,7 +101,7 @@ impl Preparer {
         if access.is_err() {
             resolved.facts = refused_access(caller, claims);
         }
-        let prepared = Arc::new(self.judge(&bundle, resolved, now));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
         self.memo.insert(key, Arc::clone(&prepared));
         prepared
     }
@@ -112,7 +112,7 @@ impl Preparer {
         let version = self.registry.current().version();
         Arc::new(self.judge(
             &self.policy.current(),
-            Resolved { facts, version, valid_until: None },
+            &Resolved { facts, version, valid_until: None },
             now,
         ))
     }
@@ -148,7 +148,7 @@ impl Preparer {
         bundle.access(&caller.org, &caller.roles, service, operation(Operation::Metadata)).is_ok()
     }
 
-    fn judge(&self, bundle: &Bundle, resolved: Resolved, now: i64) -> Prepared {
+    fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
         let facts = text(&resolved.facts);
         let judgement = bundle.judge_known(facts.digest, &resolved.facts, now);
         let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();

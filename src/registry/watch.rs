@@ -180,7 +180,8 @@ impl Watcher {
 /// waiting for the next poll would refuse everybody for up to a second. What has run out already is for the poll.
 async fn run_out(shared: &Shared, clock: &Clock) {
     let until = shared.current.load().valid_until();
-    let left = until.map(|until| until.saturating_mul(1_000_000_000).saturating_sub(clock.unix_ns()));
+    let left =
+        until.map(|until| until.saturating_mul(1_000_000_000).saturating_sub(clock.unix_ns()));
     match left.and_then(|left| u64::try_from(left).ok()).filter(|left| *left > 0) {
         Some(left) => tokio::time::sleep(Duration::from_nanos(left)).await,
         None => std::future::pending().await,
