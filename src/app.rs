@@ -114,9 +114,9 @@ async fn build(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Rooms> {
-    let policy = Policy::load(&config.policy.dir, clock.unix_s())
-        .await
-        .with_context(|| format!("the policy bundle `{}` cannot be used", config.policy.dir.display()))?;
+    let policy = Policy::load(&config.policy.dir, clock.unix_s()).await.with_context(|| {
+        format!("the policy bundle `{}` cannot be used", config.policy.dir.display())
+    })?;
     let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
     callers.keep_fresh(tracker, stop);
     let pool = config.database.pool().await?;
@@ -250,7 +250,11 @@ impl View {
         };
         parts.push(Part { name: "audit".into(), ready: audit.ready, cause });
         let registry = self.registry.health();
-        parts.push(Part { name: "registry".into(), ready: registry.ready(), cause: registry.cause() });
+        parts.push(Part {
+            name: "registry".into(),
+            ready: registry.ready(),
+            cause: registry.cause(),
+        });
         for (issuer, ready, cause) in self.callers.health() {
             parts.push(Part { name: format!("issuer {issuer}"), ready, cause });
         }

@@ -125,9 +125,16 @@ impl Text {
 ///
 /// It cannot be forged:
 /// ```compile_fail
-/// use haetae::audit::{Permit as Noun, Target};
-/// fn forge(noun: Noun, target: Target) -> Noun {
-///     Noun { target, ..noun }
+/// use haetae::audit::Permit as Noun;
+/// fn forge(noun: Noun) -> Noun {
+///     Noun { ..noun }
+/// }
+/// ```
+/// (a noun with public fields can be)
+/// ```
+/// use haetae::audit::Target as Noun;
+/// fn forge(noun: Noun) -> Noun {
+///     Noun { ..noun }
 /// }
 /// ```
 /// nor copied:

@@ -48,11 +48,20 @@ enum Command {
 }
 
 const AFTER_HELP: &str = "\
-First steps:
+To see it:
   haetae demo                                  everything on loopback, with an explanation
-  haetae policy test policies/                 every case of every policy pack
-  haetae decide --bundle policies/ --question question.json
-  haetae serve --config haetae.toml            the gateway itself; the example explains every key
+  haetae policy test policies                  every case of every policy pack
+  haetae decide --bundle policies --question FILE
+
+To run it:
+  haetae keygen --origin gateway.example.kr/log --out secrets/log.key
+  haetae migrate                               the schema, in the database that haetae.toml names
+  haetae registry apply DIR                    what is true of organisations, data and sites
+  haetae serve                                 the gateway; the example haetae.toml explains every key
+
+To check it:
+  haetae log verify                            the log against itself, in the database
+  haetae log export --out FILE                 then, anywhere and offline: haetae-verify FILE
 
 Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
 

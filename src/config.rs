@@ -114,8 +114,9 @@ impl Database {
     pub fn options(&self) -> anyhow::Result<PgConnectOptions> {
         let options = address(&self.url, "database.url")?;
         let Some(path) = &self.password_file else { return Ok(options) };
-        let password = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read `database.password_file`: `{}`", path.display()))?;
+        let password = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read `database.password_file`: `{}`", path.display())
+        })?;
         Ok(options.password(password.trim_end()))
     }
 
@@ -153,9 +154,9 @@ impl Database {
 
 fn address(url: &str, key: &str) -> anyhow::Result<PgConnectOptions> {
     // The URL may hold a password: the error must not repeat it.
-    PgConnectOptions::from_str(url)
-        .ok()
-        .with_context(|| format!("`{key}` is not a Postgres URL: write postgres://user@host/database"))
+    PgConnectOptions::from_str(url).ok().with_context(|| {
+        format!("`{key}` is not a Postgres URL: write postgres://user@host/database")
+    })
 }
 
 async fn connect(options: PgConnectOptions, key: &str) -> anyhow::Result<PgPool> {

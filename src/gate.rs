@@ -121,7 +121,7 @@ impl Gate {
         let (head, body) = request.into_parts();
         let admitted = match self.admit(connection, &head).await {
             Ok(admitted) => admitted,
-            Err(refused) => return self.answer_stranger(connection, refused),
+            Err(refused) => return self.answer_stranger(connection, &refused),
         };
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
         let (claims, body) = match self.understand(&head, body, &mut known).await {
@@ -130,13 +130,13 @@ impl Gate {
             Err(why) if why.reason == Reason::Overloaded => {
                 return self.answer_unavailable(&known, answer::Unavailable::overloaded());
             }
-            Err(why) => {
-                let refused = self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
-                return self.refuse(&known, refused, Some(&why)).await;
-            }
+            Err(why) => return self.refuse(&known, &why).await,
         };
         if claims.operation == workload::Operation::Metadata {
-            return self.metadata(&known, &claims);
+            return match self.metadata(&known, &claims) {
+                Ok(answer) => answer,
+                Err(why) => self.refuse(&known, &why).await,
+            };
         }
         let response = self.decide(&head, &known, &claims, body).await;
         admitted.slot.release_with(response)
@@ -154,7 +154,8 @@ impl Gate {
     {
         let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
         known.route = Some(route.clone());
-        let body = body::read(body, &head.headers, route.body_max_bytes, &self.limits).await?;
+        let room = (&self.limits, &known.caller.org);
+        let body = body::read(body, &head.headers, route.body_max_bytes, room).await?;
         known.body_digest = hex::encode(sha256(&body));
         known.body_bytes = body.len() as u64;
         let claims = workload::read(&route, &head.headers, &body)?;
@@ -187,7 +188,7 @@ impl Gate {
                     self.alarm_if_engines_differ(&prepared, &proof.id);
                     return answer::refusal(known, &prepared, &proof, None);
                 }
-                Err(RecordError::FactsMoved { now }) => self.preparer.wait_for(now).await,
+                Err(RecordError::FactsMoved { now }) => self.facts(now).await,
                 Err(error) => return self.answer_unavailable(known, error.into()),
             }
         }
@@ -195,18 +196,15 @@ impl Gate {
     }
 
     /// Records a refusal that needs no decision by rules, then answers it.
-    async fn refuse(
-        &self,
-        known: &Known,
-        mut prepared: Arc<Prepared>,
-        why: Option<&NotUnderstood>,
-    ) -> Response<Body> {
+    async fn refuse(&self, known: &Known, why: &NotUnderstood) -> Response<Body> {
+        let now = self.clock.unix_s();
+        let mut prepared = self.preparer.not_understood(&known.caller, why, now);
         for _ in 0..JUDGE_AGAIN_MAX {
             let draft = draft::build(known, None, &prepared, None);
             match self.audit.record(draft).await {
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
-                    return answer::refusal(known, &prepared, &proof, why);
+                    return answer::refusal(known, &prepared, &proof, Some(why));
                 }
                 Ok(Recorded::Permit(permit)) => {
                     // A refusal's draft names no site, so audit cannot have made this. Never use it.
@@ -214,7 +212,7 @@ impl Gate {
                     break;
                 }
                 Err(RecordError::FactsMoved { now }) => {
-                    self.preparer.wait_for(now).await;
+                    self.facts(now).await;
                     prepared = self.preparer.renew(&prepared);
                 }
                 Err(error) => return self.answer_unavailable(known, error.into()),
@@ -247,7 +245,7 @@ impl Gate {
             }
             Err(error) => {
                 self.metrics.site_failed(error.code());
-                answer::site_failed(known, &error, prepared, &proof)
+                answer::site_failed(known, error, prepared, &proof)
             }
         }
     }
@@ -255,7 +253,8 @@ impl Gate {
     fn alarm_if_engines_differ(&self, prepared: &Prepared, id: &Arc<str>) {
         let differs = |why: &Why| why.code == Reason::EngineDisagreement;
         if prepared.judgement.decision.reasons.iter().any(differs) {
-            let about = "casbin and the pure matcher gave different rows for a cell; it was refused";
+            let about =
+                "casbin and the pure matcher gave different rows for a cell; it was refused";
             self.audit.alarm("engine_disagreement", about.to_owned(), Some(Arc::clone(id)));
         }
     }
@@ -271,6 +270,11 @@ impl Gate {
             let protocol = known.protocol();
             body.when_cut(move |failure| answer::last_event(protocol, failure));
         }
+    }
+
+    /// Waits, a little, for the facts that a record can be committed on.
+    async fn facts(&self, version: i64) {
+        self.preparer.wait_for(version, self.clock.unix_s()).await;
     }
 
     fn answer_unavailable(&self, known: &Known, why: answer::Unavailable) -> Response<Body> {

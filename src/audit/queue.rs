@@ -51,6 +51,14 @@ pub(super) struct Items {
 }
 
 impl Items {
+    /// Without the records that open or close one epoch of one lane: another would write them out of place.
+    pub fn without_lane(mut self) -> Self {
+        self.notices.retain(|noted| {
+            !matches!(noted.notice, Notice::LaneOpen { .. } | Notice::LaneClose { .. })
+        });
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.decisions.is_empty()
     }

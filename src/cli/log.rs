@@ -15,6 +15,7 @@ use crate::config::{Config, Database};
 
 /// Verify the log, export it, print its checkpoints.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The database, as a user who may read the log: a member of `haetae_reader` is enough.
     #[arg(long, env = "HAETAE_READER_URL", hide_env_values = true, global = true)]
@@ -125,3 +126,11 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     }
     Ok(ExitCode::SUCCESS)
 }
+
+const AFTER_HELP: &str = "\
+  haetae log verify                        exit code 0: whole; 1: what differs, and where
+  haetae log export --out log.export       then, anywhere and offline: haetae-verify log.export
+  haetae log checkpoint                    keep one: whoever has it finds any later change of what came before
+
+With keys of your own (`haetae keygen` printed them) nothing is believed that the database says of them:
+  haetae log verify --vkey LINE --vkey LINE";

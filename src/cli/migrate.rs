@@ -9,6 +9,7 @@ use crate::config::{Config, Database};
 use crate::postgres;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The configuration file that names the database.
     #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml")]
@@ -38,3 +39,8 @@ pub async fn bring_up(database: &Database) -> anyhow::Result<()> {
     pool.close().await;
     Ok(())
 }
+
+const AFTER_HELP: &str = "\
+Forward only, and again is the same as once. It makes the roles haetae_gateway (appends to the log), haetae_reader
+(reads it) and haetae_registrar (changes the registry), all without a login: make your logins members of them, e.g.
+  create role gateway login in role haetae_gateway;";

@@ -35,11 +35,8 @@ impl Gate {
         if self.audit.is_overloaded() {
             return Err(TurnedAway::NoPlace(NoPlace::Full));
         }
-        let caller = self
-            .callers
-            .identify(connection, &head.headers)
-            .await
-            .map_err(TurnedAway::Unknown)?;
+        let caller =
+            self.callers.identify(connection, &head.headers).await.map_err(TurnedAway::Unknown)?;
         let slot = self.limits.share(&caller.org, place).map_err(TurnedAway::NoPlace)?;
         Ok(Admitted { caller, slot })
     }
@@ -47,7 +44,7 @@ impl Gate {
     pub(super) fn answer_stranger(
         &self,
         connection: &Connection,
-        turned_away: TurnedAway,
+        turned_away: &TurnedAway,
     ) -> Response<Body> {
         self.metrics.turned_away(turned_away.code());
         if !matches!(turned_away, TurnedAway::NoPlace(_)) {
@@ -57,7 +54,7 @@ impl Gate {
                 network: draft::network(connection.remote.ip()),
             });
         }
-        answer::turned_away(&turned_away)
+        answer::turned_away(turned_away)
     }
 }
 

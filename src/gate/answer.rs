@@ -25,7 +25,11 @@ pub(super) struct Unavailable {
 }
 
 /// The site's answer with the decision's id, bundle and receipt.
-pub(super) fn allowed(mut response: Response<Body>, prepared: &Prepared, proof: &Proof) -> Response<Body> {
+pub(super) fn allowed(
+    mut response: Response<Body>,
+    prepared: &Prepared,
+    proof: &Proof,
+) -> Response<Body> {
     stamp(response.headers_mut(), Some(prepared), Some(proof));
     response
 }
@@ -52,7 +56,7 @@ pub(super) fn refusal(
 /// Allowed and recorded, but the site gave no answer.
 pub(super) fn site_failed(
     known: &Known,
-    error: &ForwardError,
+    error: ForwardError,
     prepared: &Prepared,
     proof: &Proof,
 ) -> Response<Body> {
@@ -108,7 +112,9 @@ pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
                 },
             ));
             if error.status == StatusCode::METHOD_NOT_ALLOWED {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
+                response
+                    .headers_mut()
+                    .insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
             }
             response
         }
@@ -138,26 +144,14 @@ pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
 
 /// `GET /v1/models`.
 pub(super) fn models(services: &[Arc<str>]) -> Response<Body> {
-    let data: Vec<serde_json::Value> = services.iter().map(|service| model_object(service)).collect();
+    let data: Vec<serde_json::Value> =
+        services.iter().map(|service| model_object(service)).collect();
     json(StatusCode::OK, &serde_json::json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{id}`.
 pub(super) fn model(service: &str) -> Response<Body> {
     json(StatusCode::OK, &model_object(service))
-}
-
-/// A refusal of metadata: nothing was decided on data, so there is no record to point to.
-pub(super) fn not_understood(why: &NotUnderstood) -> Response<Body> {
-    render(workload::refuse(
-        Protocol::OpenAi,
-        &Refusal {
-            status: why.status,
-            code: &snake(why.reason),
-            message: &why.message,
-            param: why.param,
-        },
-    ))
 }
 
 /// RFC 9110 section 12.5.4, reduced to the two languages there are: Korean if it is preferred to English.
@@ -221,7 +215,7 @@ fn explain(
         (None, None) => String::new(),
     };
     if let Some(first) = decision.reasons.first() {
-        describe(&mut message, first);
+        cite(&mut message, first);
     }
     for remedy in decision.remedy.iter().take(REMEDIES_SHOWN_MAX) {
         let lead = if known.korean { " 통과하려면: " } else { " To make it pass: " };
@@ -231,24 +225,14 @@ fn explain(
     message
 }
 
-fn describe(message: &mut String, why: &Why) {
+/// Rule and citation; the cell and the missing facts stand in the reason's own text.
+fn cite(message: &mut String, why: &Why) {
     if let Some(rule) = &why.rule {
         let _ = write!(message, " [rule {rule}");
         if let Some(citation) = &why.citation {
             let _ = write!(message, ": {citation}");
         }
         message.push(']');
-    }
-    if let Some(cell) = &why.cell {
-        let flow = serde_name(&cell.flow);
-        let _ = write!(
-            message,
-            " [{} under {}: {flow} to {}]",
-            cell.component, cell.regime, cell.to
-        );
-    }
-    if !why.missing.is_empty() {
-        let _ = write!(message, " [missing: {}]", why.missing.join(", "));
     }
 }
 
@@ -305,13 +289,6 @@ fn snake(reason: Reason) -> String {
     reason.code().to_ascii_lowercase()
 }
 
-fn serde_name<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(ToOwned::to_owned))
-        .unwrap_or_default()
-}
-
 impl Unavailable {
     pub(super) const fn site() -> Self {
         Self {
@@ -328,7 +305,10 @@ impl Unavailable {
     }
 
     pub(super) const fn overloaded() -> Self {
-        Self { code: "overloaded", message: "the gateway is at its limit: nothing was read, try again" }
+        Self {
+            code: "overloaded",
+            message: "the gateway is at its limit: nothing was read, try again",
+        }
     }
 
     const fn draining() -> Self {

@@ -182,7 +182,7 @@ impl RunningSite {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.address.port())
+        format!("https://127.0.0.1:{}{path}", self.address.port())
     }
 
     async fn report(&self) -> Report {

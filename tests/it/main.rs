@@ -8,6 +8,7 @@ mod support;
 mod arrows;
 mod audit;
 mod caller;
+mod config;
 mod demo;
 mod forward;
 mod gate;

@@ -2,14 +2,12 @@
 //! of a whole log that it is whole.
 
 #![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::string_slice,
     clippy::cast_possible_truncation,
     clippy::needless_pass_by_value,
     clippy::cloned_ref_to_slice_refs,
     clippy::similar_names,
-    reason = "helpers of tests fail by panicking, and every number here is small"
+    reason = "of a test: every number here is small"
 )]
 
 mod export;
