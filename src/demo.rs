@@ -8,15 +8,15 @@
 pub mod client;
 pub mod door;
 pub mod fleet;
-mod gateway;
+pub mod gateway;
 pub mod issuer;
 pub mod pki;
-mod scenario;
+pub mod scenario;
 pub mod site;
 mod story;
 mod table;
 mod words;
-mod world;
+pub mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +47,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let colour = table::wants_colour();
     println!("Haetae demo: everything runs on this machine, on loopback addresses only.\n");
     let program = std::env::current_exe().context("this program does not know its own path")?;
-    let plot = Plot { dir: args.dir, ports: args.ports, program, clock: Clock::system() };
+    let plot =
+        Plot { dir: args.dir, ports: args.ports, program, clock: Clock::system(), token_ms: None };
     let mut world = World::build(plot, &|step| println!("  ready  {step}")).await?;
     let failed = tell(&mut world, colour).await?;
     let verified = verify(&world).await;

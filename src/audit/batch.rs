@@ -323,7 +323,7 @@ impl Batch {
         self.spans.len()
     }
 
-    /// Takes an unwritten batch apart. Decisions judged under another version than `version` are refused.
+    /// Takes an unwritten batch apart; what only this epoch of this lane could say is dropped. Decisions judged under another version than `version` are refused.
     pub fn unwritten(self, version: Option<i64>) -> Items {
         let Self { notices, decisions, .. } = self;
         let (stay, moved): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|request| {
@@ -333,7 +333,7 @@ impl Batch {
         for request in moved {
             refuse(request, RecordError::FactsMoved { now });
         }
-        Items { notices, decisions: stay }
+        Items { notices, decisions: stay }.without_lane()
     }
 
     /// A durable batch with its signed checkpoint: what receipts need, and the decisions with their places and ids.

@@ -54,12 +54,14 @@ pub struct Plot {
     /// This program.
     pub program: PathBuf,
     pub clock: Clock,
+    /// Pause of the sites between two tokens of a stream, where it is not their usual one.
+    pub token_ms: Option<u64>,
 }
 
 impl World {
     /// Builds everything; `say` hears each step in plain words.
     pub async fn build(plot: Plot, say: &dyn Fn(&str)) -> Result<Self> {
-        let Plot { dir, ports, program, clock } = plot;
+        let Plot { dir, ports, program, clock, token_ms } = plot;
         let sources = Sources::find(&program)?;
         let dir = fresh(&dir)?;
         let pki = Pki::create(&dir.join("pki"), clock.unix_s())?;
@@ -71,7 +73,7 @@ impl World {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let issuer = publish(&pki, issuing, &tracker, &stop).await?;
         say(&format!("an identity provider at {}", issuer.url));
-        let plans = plans(&sources.registry)?;
+        let plans = plans(&sources.registry, token_ms)?;
         let ports: Vec<u16> = ports.collect();
         let fleet = Fleet::start(&program, &pki, &plans, &ports)?;
         for (plan, (id, address)) in plans.iter().zip(fleet.addresses()) {
@@ -131,9 +133,16 @@ impl World {
         format!("https://127.0.0.1:{}{path}", self.data.port())
     }
 
+    /// Starts the gateway again, after it was killed or stopped, and waits until it is ready.
+    pub async fn restart_gateway(&mut self) -> Result<()> {
+        self.gateway = Gateway::start(&self.program, self.console, &self.plain).await?;
+        Ok(())
+    }
+
     /// Stops everything, the gateway first and in order.
     pub async fn stop(self) -> Result<()> {
-        self.gateway.stop().await?;
+        let status = self.gateway.stop().await?;
+        anyhow::ensure!(status.success(), "the gateway ended badly: {status}");
         drop(self.fleet);
         self.stop.cancel();
         self.tracker.close();
@@ -261,7 +270,7 @@ async fn publish(
 }
 
 /// The sites of the example registry, as far as the demo must know them to run them.
-fn plans(registry: &Path) -> Result<Vec<Plan>> {
+fn plans(registry: &Path, token_ms: Option<u64>) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for id in SITES {
         let path = registry.join(format!("sites/{id}.toml"));
@@ -278,6 +287,7 @@ fn plans(registry: &Path) -> Result<Vec<Plan>> {
             place: name.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ').to_owned(),
             models: texts("serves"),
             spiffe: texts("identities").into_iter().next().context("a site without identity")?,
+            token_ms,
         });
     }
     Ok(plans)

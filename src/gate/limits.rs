@@ -1,12 +1,15 @@
 //! How much may be under way at once, and for whom.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::Response;
-use http_body_util::BodyExt as _;
+use http_body::{Frame, SizeHint};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -146,12 +149,33 @@ impl Slot {
         if http_body::Body::is_end_stream(response.body()) {
             return response;
         }
-        response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _held: &Self = &self;
-                frame
-            }))
-        })
+        response.map(|body| Body::new(Held { body, _slot: self }))
+    }
+}
+
+/// A body whose place is given back with it. Its length stays known, so that an answer of known length is sent as one.
+struct Held {
+    body: Body,
+    _slot: Slot,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

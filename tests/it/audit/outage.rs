@@ -80,6 +80,43 @@ async fn an_answer_lost_at_commit_is_looked_up() {
     drop(cluster);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_looked_up_also_when_another_process_takes_the_lane() {
+    let lab = Arc::new(Lab::start(&fresh_database().await.pool, 1).await);
+    // A commit that waits for a change of facts loses its connection.
+    let mut change = lab.pool.begin().await.unwrap();
+    sqlx::query("update fact_head set version = 1").execute(&mut *change).await.unwrap();
+    let asked = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { lab.deny().await }
+    });
+    eventually("the commit waits", async || {
+        let waits = "select exists (select from pg_stat_activity where datname = current_database()
+                     and application_name = 'haetae-lane' and wait_event_type = 'Lock')";
+        sqlx::query_scalar(waits).fetch_one(&lab.pool).await.unwrap()
+    })
+    .await;
+    let mut other = lab.pool.acquire().await.unwrap();
+    for step in [
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'haetae-lane'",
+        "select pg_advisory_lock(x'48540001'::integer, 0)",
+        "update log_head set epoch = epoch + 1",
+    ] {
+        sqlx::query(step).execute(&mut *other).await.unwrap();
+    }
+    eventually("what was not written waits for another lane", async || {
+        lab.audit.health().waiting_decisions == 1
+    })
+    .await;
+    assert_eq!(lab.audit.health().lanes[0].cause.as_deref(), Some("another replica holds it"));
+    change.rollback().await.unwrap();
+    other.close().await.unwrap();
+    asked.await.unwrap().unwrap();
+    let lab = Arc::into_inner(lab).unwrap();
+    assert_eq!(verify(&lab.stop().await).await.unwrap().findings, []);
+}
+
 /// Ids of what was confirmed.
 async fn write(lab: Arc<Lab>, count: usize) -> Vec<Arc<str>> {
     let mut confirmed = Vec::new();
