@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Audit, Text};
+use crate::audit::{Audit, Key, Text};
 use crate::caller::{Callers, Connection};
 use crate::clock::Clock;
 use crate::config::Config;
