@@ -218,13 +218,12 @@ fn no_permit(
     }
 }
 
-/// A component that no regime covers must not be about people.
+/// A component that no regime covers must be declared non-personal; that it was anonymised or made up is a claim which a
+/// regime would have to judge.
 fn without_regime(scene: &Scene<'_>, at: &CellRef, verdict: &mut CellVerdict) {
     let path = match scene.component.identifiability {
-        Some(
-            Identifiability::NonPersonal | Identifiability::Synthetic | Identifiability::Anonymised,
-        ) => return,
-        Some(Identifiability::Personal | Identifiability::Pseudonymised) => "regimes",
+        Some(Identifiability::NonPersonal) => return,
+        Some(_) => "regimes",
         None => "identifiability",
     };
     let why = explain::missing(scene.view.rulebook, None, Some(at), vec![scene.own(path)]);

@@ -50,7 +50,7 @@ pub fn judge_with(
         Tried { id, view, composed: compose::compose(view, matcher) }
     });
     let tried: Vec<Tried<'_>> = tried.collect();
-    choose(facts.pinned.as_ref(), &tried, matcher)
+    choose(facts.pinned.as_ref(), &tried)
         .unwrap_or_else(|| refused(blank(rulebook, &facts.question, &facts.question.site)))
 }
 
@@ -79,7 +79,7 @@ pub fn decide_with(
     };
     let view = View { rulebook, question, site: &question.site, at };
     let composed = compose::compose(view, matcher);
-    let remedy = remedy::remedies(view, &composed, matcher);
+    let remedy = remedy::remedies(view, &composed);
     Ok(Decision { remedy, ..written(view, &composed) })
 }
 
@@ -91,11 +91,7 @@ struct Tried<'a> {
 }
 
 /// The best candidate speaks for all; a pinned one speaks for itself, and the others are its remedy.
-fn choose(
-    pinned: Option<&String>,
-    tried: &[Tried<'_>],
-    matcher: &mut dyn Matcher,
-) -> Option<Judgement> {
+fn choose(pinned: Option<&String>, tried: &[Tried<'_>]) -> Option<Judgement> {
     let asked: Vec<&Tried<'_>> =
         tried.iter().filter(|site| pinned.is_none_or(|id| *id == site.id)).collect();
     // of equals `min_by_key` takes the first, and sites are in the order of their ids
@@ -112,7 +108,7 @@ fn choose(
         others.sort_by_key(|site| site.composed.outcome);
         remedy.extend(others.into_iter().map(|site| use_site(&site.id)));
     }
-    remedy.extend(remedy::remedies(best.view, &best.composed, matcher));
+    remedy.extend(remedy::remedies(best.view, &best.composed));
     let decision = Decision { remedy, ..written(best.view, &best.composed) };
     let candidates = tried.iter().map(|site| Candidate {
         site: site.id.clone(),

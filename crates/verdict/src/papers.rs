@@ -148,7 +148,7 @@ impl Scene<'_> {
         end.map_or_else(|| Finding::unknown(path()), |end| self.dated(None, end.as_ref()))
     }
 
-    /// Path of a `us.baa` ground that covers this entity and is over or suspended.
+    /// Path of a `us.baa` ground that covers this entity and is over, suspended or not yet begun.
     pub(crate) fn baa_contradicted(&self, entity: Option<&str>) -> Option<String> {
         let grounds = self.view.question.grounds.iter().enumerate();
         let mut dead = grounds.filter(|(_, ground)| {
@@ -156,7 +156,9 @@ impl Scene<'_> {
             let end = ground.valid_until.as_ref().and_then(Option::as_ref);
             ground.r#type.as_deref() == Some(BAA_RECORD)
                 && ground.scope.recipients.iter().any(named)
-                && (ground.suspended || end.is_some_and(|end| end.ends() <= self.view.at))
+                && (ground.suspended
+                    || end.is_some_and(|end| end.ends() <= self.view.at)
+                    || ground.valid_from.as_ref().is_some_and(|from| from.starts() > self.view.at))
         });
         dead.next().map(|(number, _)| format!("grounds[{number}]"))
     }
@@ -248,17 +250,32 @@ impl Scene<'_> {
         };
         let window = counter.window.or(counter.window_days.map(|_| Window::Rolling365d));
         let from = self.component.from.as_ref().or(self.component.origins.first());
-        let same = |area: Option<&String>, own: Option<&str>| match (area, own) {
-            (Some(area), Some(own)) => {
-                area == ANY || place::covers(area, own) || place::covers(own, area)
-            }
-            _ => true,
-        };
         counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
             && window.is_none_or(|window| window == threshold.window)
             && category.is_none_or(listed)
-            && same(counter.from.as_ref(), from.map(String::as_str))
-            && (!threshold.by_place || same(counter.to.as_ref(), self.leg.to))
+            && meets(counter.from.as_deref(), from.map(String::as_str))
+            && (!threshold.by_place || self.towards(counter.to.as_deref()))
+    }
+
+    /// What was counted towards this place counts for the flow: it is where the flow ends, or where who receives it has
+    /// its seat or a parent.
+    fn towards(&self, counted: Option<&str>) -> bool {
+        let recipient = self.leg.recipient.as_deref();
+        let seat = recipient.and_then(|party| party.seat.as_deref());
+        let mut parents = recipient.into_iter().flat_map(|party| &party.parents);
+        meets(counted, self.leg.to)
+            || meets(counted, seat)
+            || parents.any(|parent| meets(counted, parent.place.as_deref()))
+    }
+}
+
+/// The places overlap; one that is not known may.
+fn meets(area: Option<&str>, own: Option<&str>) -> bool {
+    match (area, own) {
+        (Some(area), Some(own)) => {
+            area == ANY || place::covers(area, own) || place::covers(own, area)
+        }
+        _ => true,
     }
 }
 

@@ -26,7 +26,11 @@ fn own_code(place: &str) -> &str {
 }
 
 /// ISO 3166-2 entries that ISO 3166-1 lists as well.
-const TWO_CODES: [(&str, &str); 29] = [
+/// The numbers are those that China used before 2017.
+const TWO_CODES: [(&str, &str); 32] = [
+    ("CN-71", "TW"),
+    ("CN-91", "HK"),
+    ("CN-92", "MO"),
     ("CN-HK", "HK"),
     ("CN-MO", "MO"),
     ("CN-TW", "TW"),
@@ -78,6 +82,7 @@ mod tests {
     #[test]
     fn a_part_with_a_code_of_its_own_is_not_the_country() {
         assert!(!covers("CN", "CN-HK") && covers("HK", "CN-HK") && covers("CN-HK", "HK"));
+        assert!(!covers("CN", "CN-91") && covers("HK", "CN-91") && covers("CN", "CN-11"));
         assert!(!covers("US", "US-PR") && covers("US", "US-VA"));
     }
 

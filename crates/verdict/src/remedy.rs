@@ -4,7 +4,7 @@ use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
 
 use crate::{
     atom::Test,
-    cell::Matcher,
+    cell::Pure,
     compose::{Composed, Refused, compose},
     decision::{Outcome, Remedy, RemedyKind, Text},
     evaluate::View,
@@ -18,16 +18,15 @@ use crate::{
 };
 
 /// What alone would turn a refusal into an allow, or a hold into an answer; best first.
-pub(crate) fn remedies(
-    view: View<'_>,
-    composed: &Composed,
-    matcher: &mut dyn Matcher,
-) -> Vec<Remedy> {
+///
+/// They are advice, and whoever follows it is judged again: the pure matcher alone tries them, or a refusal would ask the
+/// other engine about hundreds of cells that nobody has.
+pub(crate) fn remedies(view: View<'_>, composed: &Composed) -> Vec<Remedy> {
     match composed.outcome {
         Outcome::Allow | Outcome::AllowWithObligations => Vec::new(),
         Outcome::Hold => approval(composed).into_iter().collect(),
         Outcome::Deny => {
-            let mut found = grounds(view, &composed.refused, matcher);
+            let mut found = grounds(view, &composed.refused);
             found.extend(fact(composed));
             found
         }
@@ -44,7 +43,7 @@ fn approval(composed: &Composed) -> Option<Remedy> {
 }
 
 /// Every type of ground that, live for all refused cells, would be enough: tried one by one.
-fn grounds(view: View<'_>, refused: &[Refused], matcher: &mut dyn Matcher) -> Vec<Remedy> {
+fn grounds(view: View<'_>, refused: &[Refused]) -> Vec<Remedy> {
     let legs = legs(view.question, view.site);
     let mut found: Vec<(Outcome, Remedy)> = Vec::new();
     for kind in &view.rulebook.book().vocabulary.grounds {
@@ -55,7 +54,7 @@ fn grounds(view: View<'_>, refused: &[Refused], matcher: &mut dyn Matcher) -> Ve
         let text = sentence(kind, &ground.scope);
         let mut question: Question = view.question.clone();
         question.grounds.push(ground);
-        let tried = compose(View { question: &question, ..view }, matcher).outcome;
+        let tried = compose(View { question: &question, ..view }, &mut Pure).outcome;
         if allows(tried) {
             let value = kind.id.clone();
             found.push((tried, Remedy { kind: RemedyKind::RegisterGround, value, text }));

@@ -270,7 +270,7 @@ pub struct Threshold {
     pub categories: Vec<String>,
     /// Exceeded by one more than this.
     pub over: u64,
-    /// Only counters towards the flow's own place add up; else all of them do.
+    /// Only counters towards the flow's own place, or the seat or a parent of who receives, add up; else all of them do.
     #[serde(default)]
     pub by_place: bool,
 }
