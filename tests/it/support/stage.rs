@@ -203,7 +203,10 @@ impl Stage {
         let value: Value = serde_json::from_slice(&leaf).unwrap();
         let receipt = answer.receipt();
         receipt.verify(&Hash::leaf(&leaf), &self.trust(value["lane"].as_u64().unwrap())).unwrap();
-        assert_eq!((value["id"].as_str(), value["index"].as_u64()), (Some(id), Some(receipt.index)));
+        assert_eq!(
+            (value["id"].as_str(), value["index"].as_u64()),
+            (Some(id), Some(receipt.index))
+        );
         value
     }
 
@@ -356,7 +359,10 @@ pub async fn leaves(pool: &PgPool) -> Vec<Value> {
     let select = "select leaves from log_batch order by lane, first_index";
     let batches: Vec<Vec<u8>> = sqlx::query_scalar(select).fetch_all(pool).await.unwrap();
     let read = |leaf: Result<&[u8], _>| serde_json::from_slice(leaf.unwrap()).unwrap();
-    batches.iter().flat_map(|batch| tlog::bundle::leaves(batch).map(read).collect::<Vec<_>>()).collect()
+    batches
+        .iter()
+        .flat_map(|batch| tlog::bundle::leaves(batch).map(read).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Waits for what must come by itself.
