@@ -209,9 +209,16 @@ def table(results, targets, connections):
     return lines
 
 
+def postgres_program(name):
+    """From PATH, else from where the distributions keep it."""
+    kept = [str(path) for place in ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+            for path in sorted(pathlib.Path("/").glob(f"{place[1:]}/{name}"))]
+    return shutil.which(name) or (kept[-1] if kept else name)
+
+
 def sql(world, query):
     """One value from the gateway's database."""
-    return subprocess.run(["psql", "-XAtq", world["database"], "-c", query], check=True, capture_output=True,
+    return subprocess.run([postgres_program("psql"), "-XAtq", world["database"], "-c", query], check=True, capture_output=True,
                           text=True).stdout.strip()
 
 
@@ -228,7 +235,7 @@ def commit_us(world, seconds):
     script = WORK / "commit.sql"
     script.write_text("insert into bench_commit values (decode(repeat('5a', 1100), 'hex'));\n")
     prefix = WORK / "commit-log"
-    subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", str(script), "-l",
+    subprocess.run([postgres_program("pgbench"), "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", str(script), "-l",
                     "--log-prefix", str(prefix), world["database"]], check=True, capture_output=True)
     times = []
     for log in WORK.glob("commit-log*"):
