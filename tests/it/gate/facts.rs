@@ -47,10 +47,15 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     for leaf in &decisions {
         let version = leaf["fact_version"].as_i64().unwrap();
         let expected = if live.get(&version) == Some(&true) { "ALLOW" } else { "DENY" };
-        assert!(leaf["outcome"].as_str().unwrap().starts_with(expected), "version {version}: {leaf}");
+        assert!(
+            leaf["outcome"].as_str().unwrap().starts_with(expected),
+            "version {version}: {leaf}"
+        );
     }
-    let sizes: Vec<(i64, i32, i64)> =
-        sqlx::query_as("select version, lane, size from test_sizes").fetch_all(&pool).await.unwrap();
+    let sizes: Vec<(i64, i32, i64)> = sqlx::query_as("select version, lane, size from test_sizes")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     assert_eq!(sizes.len(), 2 * usize::try_from(ROUNDS).unwrap(), "two lanes at each change");
     for (version, lane, size) in sizes {
         let late = decisions.iter().find(|leaf| {
