@@ -49,7 +49,10 @@ async fn nothing_is_at_a_site_without_its_record_however_often_everything_is_kil
     }
     let restarted = Instant::now();
     let told = load.stop().await;
-    println!("chaos: {kills:?} kills of gateway, Postgres and both in {} s", began.elapsed().as_secs());
+    println!(
+        "chaos: {kills:?} kills of gateway, Postgres and both in {} s",
+        began.elapsed().as_secs()
+    );
     let pool = stage.pool().await;
     judge::all_ends(&pool, restarted).await;
     drop(pool);
@@ -66,7 +69,8 @@ async fn kill(stage: &mut Stage, victim: Victim, chance: &mut Chance) {
     }
     if victim != Victim::Gateway {
         // Half of the time its children live on for a moment and finish what they are at; else all die at once.
-        let children = if chance.below(2) == 0 { children(world.cluster.pid().unwrap()) } else { Vec::new() };
+        let children =
+            if chance.below(2) == 0 { children(world.cluster.pid().unwrap()) } else { Vec::new() };
         world.cluster.kill9().unwrap();
         for child in children {
             let _gone_already = kill_process(child, Signal::KILL);

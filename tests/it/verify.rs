@@ -413,11 +413,7 @@ fn a_lane_that_is_not_shown_is_said() {
     let origin = "gw.example/log/0".to_owned();
     assert_eq!(
         (report.exit(), report.findings, report.open),
-        (
-            Exit::Incomplete,
-            vec![],
-            vec![Open::LaneNotShown { lane: 0 }, Open::NotShown { origin }]
-        )
+        (Exit::Incomplete, vec![], vec![Open::LaneNotShown { lane: 0 }, Open::NotShown { origin }])
     );
 }
 

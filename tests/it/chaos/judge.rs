@@ -67,7 +67,8 @@ fn every_arrival_was_allowed(seen: &[(String, Seen)], log: &Log) {
 /// P2: one end each, none without an ALLOW, and what it says agrees with the sites.
 fn every_allow_ended_once(seen: &[(String, Seen)], log: &Log) {
     let arrived: BTreeSet<&str> = seen.iter().map(|(_, seen)| seen.decision.as_str()).collect();
-    let allowed: BTreeMap<&str, &Leaf> = log.allows().map(|leaf| (leaf.id.as_str(), leaf)).collect();
+    let allowed: BTreeMap<&str, &Leaf> =
+        log.allows().map(|leaf| (leaf.id.as_str(), leaf)).collect();
     for id in allowed.keys() {
         let ends = log.ends.get(*id).map_or(&[][..], Vec::as_slice);
         let [how] = ends else { panic!("{id} ended {ends:?}") };
@@ -87,7 +88,9 @@ fn every_answer_is_on_record(told: &[Told], log: &Log) {
     for told in told {
         let leaf = told.decision.as_ref().map(|id| log.decisions.get(id));
         match (told.status, leaf) {
-            (200, Some(Some(leaf))) => assert!(leaf.outcome.starts_with("ALLOW"), "{told:?}: {leaf:?}"),
+            (200, Some(Some(leaf))) => {
+                assert!(leaf.outcome.starts_with("ALLOW"), "{told:?}: {leaf:?}")
+            }
             (403, Some(Some(leaf))) => assert_eq!(leaf.outcome, "DENY", "{told:?}: {leaf:?}"),
             (503, None) => {}
             _ => panic!("{told:?}"),

@@ -109,6 +109,14 @@ impl Stage {
         Caller { http: http.build().unwrap(), base: self.world.url(""), authorization }
     }
 
+    /// A caller who shows its organisation's certificate and no token.
+    pub fn certified(&self, org: &str) -> Caller {
+        let http = reqwest::Client::builder()
+            .tls_certs_only([self.pem("root.pem")])
+            .identity(self.identity(&format!("svc-{org}")));
+        Caller { http: http.build().unwrap(), base: self.world.url(""), authorization: None }
+    }
+
     /// The same caller over HTTP/1.1.
     pub fn over_http1(&self, caller: Caller) -> Caller {
         let http = reqwest::Client::builder().tls_certs_only([self.pem("root.pem")]).http1_only();
