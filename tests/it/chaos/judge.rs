@@ -89,7 +89,7 @@ fn every_answer_is_on_record(told: &[Told], log: &Log) {
         let leaf = told.decision.as_ref().map(|id| log.decisions.get(id));
         match (told.status, leaf) {
             (200, Some(Some(leaf))) => {
-                assert!(leaf.outcome.starts_with("ALLOW"), "{told:?}: {leaf:?}")
+                assert!(leaf.outcome.starts_with("ALLOW"), "{told:?}: {leaf:?}");
             }
             (403, Some(Some(leaf))) => assert_eq!(leaf.outcome, "DENY", "{told:?}: {leaf:?}"),
             (503, None) => {}

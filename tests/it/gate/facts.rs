@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use haetae::registry::Sort;
 use haetae::registry::store::{put_ground, suspend_ground};
-use haetae::registry::tree::read_one;
+use haetae::registry::tree::{Entry, read_one};
+use sqlx::PgPool;
 
 use crate::support::stage::{CHAT, ORDERS, Stage, VIRGINIA, chat, eventually, leaves};
 
@@ -22,17 +23,10 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
         let mut live = BTreeMap::new();
         for round in 0..ROUNDS {
             let given = round % 2 == 0;
-            let applied = if given {
-                put_ground(&pool, &ground, "a test").await
-            } else {
-                suspend_ground(&pool, "kr-retailer.va-2026", "a test").await
-            };
-            live.insert(applied.unwrap().version, given);
-            let before = answered.load(Ordering::Relaxed);
-            eventually("traffic goes on", async || {
-                answered.load(Ordering::Relaxed) >= before + ANSWERS_A_ROUND
-            })
-            .await;
+            live.insert(change(&pool, &ground, given).await, given);
+            let wanted = answered.load(Ordering::Relaxed) + ANSWERS_A_ROUND;
+            let goes_on = async || answered.load(Ordering::Relaxed) >= wanted;
+            eventually("traffic goes on", goes_on).await;
         }
         over.store(true, Ordering::Relaxed);
         live
@@ -71,6 +65,16 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
         report.1.seen.len() == answers[0] as usize
     })
     .await;
+}
+
+/// Registers the ground, or suspends it: the version from which that holds.
+async fn change(pool: &PgPool, ground: &Entry, given: bool) -> i64 {
+    let applied = if given {
+        put_ground(pool, ground, "a test").await
+    } else {
+        suspend_ground(pool, "kr-retailer.va-2026", "a test").await
+    };
+    applied.unwrap().version
 }
 
 /// Asks until it is over; gives how often it was allowed and refused.
