@@ -22,6 +22,10 @@ pub fn covers(area: &str, place: &str) -> bool {
 /// Some subdivisions also have a country code of their own, and law speaks of that one: Hong Kong as `CN-HK` must not
 /// pass for mainland China, nor Puerto Rico as `US-PR` for another code than `PR`.
 fn own_code(place: &str) -> &str {
+    // a country is no part of another; most places are, and each is held against many
+    if place.len() == 2 {
+        return place;
+    }
     TWO_CODES.iter().find(|(part, _)| *part == place).map_or(place, |(_, own)| own)
 }
 
