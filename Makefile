@@ -1,25 +1,35 @@
 # What a person types. Each target says what it does, and installs what is missing after saying so.
 
-.PHONY: help demo test lint clean-demo
+.PHONY: help demo test chaos lint bench clean-demo
 
 help: ## Show this
 	@echo "Haetae: make <target>"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
 
-demo: ## See the whole system on this machine: real traffic, a table of what happened, a verified log
+demo: ## See the whole system on this machine: real traffic, a table of what happened, a verified log (ARGS=--once)
 	@scripts/need build postgres
 	@echo "make: building (about five minutes the first time, seconds afterwards)"
-	@cargo build --locked --quiet --bin haetae
-	@./target/debug/haetae demo
+	@cargo build --locked --bin haetae
+	@./target/debug/haetae demo $(ARGS)
 
 test: ## Run every test against real parts: Postgres, TLS, processes
 	@scripts/need build postgres
 	@scripts/test
 
+chaos: ## Kill the gateway, Postgres and both 1,000 times under load, and judge by what the sites saw (about half an hour)
+	@scripts/need build postgres
+	HAETAE_CHAOS_ROUNDS=$${HAETAE_CHAOS_ROUNDS:-1000} cargo test --locked --test it chaos:: -- --nocapture
+
 lint: ## Check formatting and lints
-	@scripts/need build
+	@scripts/need build lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md (ARGS="--seconds 10")
+	@scripts/need build postgres bench
+	cargo build --locked --release --bin haetae
+	target/bench-venv/bin/python bench/run.py $(ARGS)
 
 clean-demo: ## Remove what the demo wrote
 	@if [ -e demo-data/.haetae-demo ]; then rm -rf demo-data; fi

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import statistics
@@ -25,7 +26,12 @@ CONNECTIONS = [1, 16, 64, 256]
 BODY = json.dumps(
     {"model": "llama-3.3-70b", "messages": [{"role": "user", "content": "Summarise the attached ward report in two sentences."}]}
 )
-NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT, HAETAE_PORT, CONSOLE_PORT = 18443, 18444, 18445, 18446, 18447, 18448
+STREAM_BODY = '{"model": "llama-3.3-70b", "prompt": "Count to a hundred.", "stream": true, "seed": %d}'
+STREAM_CONNECTIONS = 16
+# Milliseconds between two events: a model that is faster than any, and one of 200 tokens/s.
+PAUSES = [0, 5]
+(NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT, HAETAE_PORT, CONSOLE_PORT, ISSUER_PORT,
+ STREAM_PORT) = range(18443, 18451)
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,12 +47,13 @@ class Processes:
         return self.all[name]
 
     def stop(self):
-        for process in reversed(list(self.all.values())):
+        for name, process in reversed(self.all.items()):
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                # The demo waits for Ctrl-C and then stops what it started, in order.
+                process.send_signal(signal.SIGINT if name == "demo" else signal.SIGTERM)
         for process in self.all.values():
             try:
-                process.wait(15)
+                process.wait(40)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -78,11 +85,6 @@ def cpu_seconds(roots):
     return total / TICK
 
 
-def rss_mb(pid):
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
-
-
 def peak_rss_mb(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
@@ -90,7 +92,7 @@ def peak_rss_mb(pid):
 
 LUA = """
 wrk.method = "POST"
-wrk.path = "/v1/chat/completions"
+wrk.path = "%s"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer %s"
 wrk.headers["Haetae-Datasets"] = "kr-retail/orders@1"
@@ -105,7 +107,7 @@ end
 
 
 def load(url, script, connections, seconds):
-    threads = 1 if connections == 1 else 2
+    threads = min(connections, 2)
     out = subprocess.run(
         ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url],
         capture_output=True, text=True, check=True,
@@ -115,10 +117,16 @@ def load(url, script, connections, seconds):
 
 
 def measure(target, script, connections, seconds):
-    before = cpu_seconds(target["pids"])
+    def load_seconds():
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
+    before, around = cpu_seconds(target["pids"]), cpu_seconds(target["around"]) + load_seconds()
     requests, took, p50, p99, errors = load(target["url"], script, connections, seconds)
     cpu = cpu_seconds(target["pids"]) - before
-    return {"rps": requests / took, "p50": p50, "p99": p99, "cpu_us": 1e6 * cpu / max(requests, 1), "errors": errors}
+    around = cpu_seconds(target["around"]) + load_seconds() - around
+    return {"requests": requests, "rps": requests / took, "p50": p50, "p99": p99, "errors": errors,
+            "cpu_us": 1e6 * cpu / max(requests, 1), "all_us": 1e6 * (cpu + around) / max(requests, 1)}
 
 
 def wait_for(what, probe, seconds=60):
@@ -153,7 +161,7 @@ def start_world(processes, binary):
     """The demo's own world, left running: Postgres with fsync on, PKI, issuer, registry, gateway. Then the Seoul site's
     address becomes that of the bench's backend, by the command that an operator would use."""
     world = WORK / "demo"
-    demo = processes.start("demo", [binary, "demo", "--dir", str(world), "--ports", f"{HAETAE_PORT},{CONSOLE_PORT}"],
+    demo = processes.start("demo", [binary, "demo", "--dir", str(world), "--ports", f"{HAETAE_PORT},{CONSOLE_PORT},{ISSUER_PORT}"],
                            cwd=HERE.parent)
     wait_for("the demo", (world / "token").exists)
     site = world / "registry" / "sites" / "kr-seo-1.toml"
@@ -177,33 +185,94 @@ def command_of(pid):
 
 
 def start_diy(processes, world, python):
-    environment = dict(os.environ, DIY_JWKS=str(world["jwks"]), DIY_AUDIENCE="haetae", DIY_DATABASE=world["database"])
+    # asyncpg takes the socket's directory only where no host stands in the URL.
+    database = world["database"].replace("@localhost/", "@/")
+    environment = dict(os.environ, DIY_JWKS=str(world["jwks"]), DIY_AUDIENCE="haetae", DIY_DATABASE=database)
     # As many workers as cores, the usual advice.
     return processes.start("authz", [python, "-m", "uvicorn", "authz:app", "--port", str(AUTHZ_PORT), "--workers",
                                      str(os.cpu_count()), "--no-access-log"], cwd=HERE / "diy", env=environment)
 
 
 def table(results, targets, connections):
-    lines = ["| connections | system | requests/s | p50 us | p99 us | CPU us/request | errors | ratio to nginx |",
-             "|---:|---|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| connections | system | requests/s | p50 us | p99 us | CPU us/request | with load and backend | errors "
+             "| ratio to nginx | by CPU |", "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for count in connections:
-        base = statistics.median(r["rps"] for r in results["nginx", count])
+        first = results[next(iter(targets)), count]
+        base, base_cpu = (statistics.median(r[key] for r in first) for key in ("rps", "all_us"))
         for name in targets:
             rows = results[name, count]
-            middle = {key: statistics.median(r[key] for r in rows) for key in ("rps", "p50", "p99", "cpu_us")}
+            middle = {key: statistics.median(r[key] for r in rows) for key in ("rps", "p50", "p99", "cpu_us", "all_us")}
             lines.append(
                 f"| {count} | {name} | {middle['rps']:.0f} | {middle['p50']:.0f} | {middle['p99']:.0f} "
-                f"| {middle['cpu_us']:.0f} | {sum(r['errors'] for r in rows)} | {middle['rps'] / base:.2f} |")
+                f"| {middle['cpu_us']:.0f} | {middle['all_us']:.0f} | {sum(r['errors'] for r in rows)} "
+                f"| {middle['rps'] / base:.2f} | {base_cpu / middle['all_us']:.2f} |")
     return lines
 
 
-def stream_rows(targets, script, seconds):
-    """CPU per SSE stream of about 100 chunks, 16 at a time."""
-    rows = []
-    for name in ("nginx", "haetae"):
-        samples = [measure({**targets[name], "url": targets[name]["stream_url"]}, script, 16, seconds) for _ in range(3)]
-        rows.append((name, statistics.median(s["cpu_us"] for s in samples), sum(s["errors"] for s in samples)))
+def postgres_program(name):
+    """From PATH, else from where the distributions keep it."""
+    kept = [str(path) for place in ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+            for path in sorted(pathlib.Path("/").glob(f"{place[1:]}/{name}"))]
+    return shutil.which(name) or (kept[-1] if kept else name)
+
+
+def sql(world, query):
+    """One value from the gateway's database."""
+    return subprocess.run([postgres_program("psql"), "-XAtq", world["database"], "-c", query], check=True, capture_output=True,
+                          text=True).stdout.strip()
+
+
+def allows(world):
+    """ALLOW records, once the projection has caught up with the log."""
+    behind = "select coalesce(sum(size - coalesce(next_index, 0)), 0) from log_head left join projection_cursor using (lane)"
+    wait_for("the projection", lambda: sql(world, behind) == "0")
+    return int(sql(world, "select count(*) from row_decision where outcome like 'ALLOW%'"))
+
+
+def commit_us(world, seconds):
+    """Median time of one commit of one row of a batch's size, on one connection, by pgbench: what durability costs here."""
+    sql(world, "create table if not exists bench_commit (bytes bytea not null)")
+    script = WORK / "commit.sql"
+    script.write_text("insert into bench_commit values (decode(repeat('5a', 1100), 'hex'));\n")
+    prefix = WORK / "commit-log"
+    subprocess.run([postgres_program("pgbench"), "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", str(script), "-l",
+                    "--log-prefix", str(prefix), world["database"]], check=True, capture_output=True)
+    times = []
+    for log in WORK.glob("commit-log*"):
+        times += [int(line.split()[2]) for line in log.read_text().splitlines()]
+        log.unlink()
+    return statistics.median(times)
+
+
+def streams(targets, token, world, options):
+    """CPU for each stream of about 100 events through nginx and through Haetae, interleaved."""
+    rows = {}
+    for _ in range(options.rounds):
+        for pause in PAUSES:
+            script = WORK / f"stream-{pause}.lua"
+            script.write_text(LUA % ("/v1/completions", token, STREAM_BODY % pause))
+            for name in ("nginx", "haetae"):
+                if name in targets:
+                    gateway = {**targets[name], "pids": targets[name]["pids"][:1]}
+                    whole, alone = cpu_seconds(targets[name]["pids"]), cpu_seconds(gateway["pids"])
+                    one = measure(gateway, str(script), STREAM_CONNECTIONS, options.seconds)
+                    count = max(one["requests"], 1)
+                    one["cpu_us"] = 1e6 * (cpu_seconds(gateway["pids"]) - alone) / count
+                    one["whole_us"] = 1e6 * (cpu_seconds(targets[name]["pids"]) - whole) / count
+                    rows.setdefault((pause, name), []).append(one)
+                    print(f"stream, pause {pause} ms, {name:8} {one}", flush=True)
     return rows
+
+
+def stream_table(rows):
+    lines = ["| pause between events | system | streams/s | CPU us/stream | with Postgres | errors | ratio to nginx |",
+             "|---:|---|---:|---:|---:|---:|---:|"]
+    for (pause, name), some in rows.items():
+        middle = {key: statistics.median(r[key] for r in some) for key in ("rps", "cpu_us", "whole_us")}
+        base = statistics.median(r["cpu_us"] for r in rows.get((pause, "nginx"), some))
+        lines.append(f"| {pause} ms | {name} | {middle['rps']:.0f} | {middle['cpu_us']:.0f} | {middle['whole_us']:.0f} "
+                     f"| {sum(r['errors'] for r in some)} | {middle['cpu_us'] / base:.2f} |")
+    return lines
 
 
 def main():
@@ -213,7 +282,8 @@ def main():
     options.add_argument("--python", default=sys.executable, help="a Python with bench/diy/requirements.txt")
     options.add_argument("--seconds", type=int, default=5)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--out", default="docs/bench.md")
+    options.add_argument("--out", default="docs/bench.md", help="where the table goes; empty: nowhere")
+    options.add_argument("--no-streams", action="store_true")
     options.add_argument("--only", help="names of systems, with commas")
     options.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], default=CONNECTIONS)
     options.add_argument("--keep", action="store_true")
@@ -235,10 +305,15 @@ def run(processes, options):
     pki = world["dir"] / "pki"
     files = {"CA": pki / "root.pem", "CERT": pki / "gateway.pem", "KEY": pki / "gateway.key",
              "SITE_CERT": pki / "kr-seo-1.pem", "SITE_KEY": pki / "kr-seo-1.key"}
-    nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, WORKERS=1, **files)
+    stream = processes.start("stream", [sys.executable, str(HERE / "stream.py"), str(STREAM_PORT)])
+    backend = nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, STREAM=STREAM_PORT, WORKERS=1, **files)
     plain = nginx(processes, "nginx", "nginx-proxy.conf", PORT=NGINX_PORT, BACKEND=BACKEND_PORT, **files)
-    authz = start_diy(processes, world, options.python)
-    diy = nginx(processes, "diy", "nginx-diy.conf", PORT=DIY_PORT, BACKEND=BACKEND_PORT, AUTHZ=AUTHZ_PORT, **files)
+    only = options.only.split(",") if options.only else ["nginx", "haetae", "do-it-yourself"]
+    authz = diy = plain
+    if "do-it-yourself" in only:
+        authz = start_diy(processes, world, options.python)
+        diy = nginx(processes, "diy", "nginx-diy.conf", PORT=DIY_PORT, BACKEND=BACKEND_PORT, AUTHZ=AUTHZ_PORT,
+                    **files)
     token = (world["dir"] / "token").read_text().strip()
     gateway, postgres = world["gateway"], world["postgres"]
     targets = {
@@ -246,34 +321,66 @@ def run(processes, options):
         "haetae": {"url": f"https://localhost:{HAETAE_PORT}", "pids": [gateway, postgres]},
         "do-it-yourself": {"url": f"https://localhost:{DIY_PORT}", "pids": [diy.pid, authz.pid, postgres]},
     }
-    if options.only:
-        targets = {name: targets[name] for name in options.only.split(",")}
+    targets = {name: {**targets[name], "around": [backend.pid, stream.pid]} for name in only}
     for name, target in targets.items():
         wait_for(name, lambda: answers(target["url"] + "/v1/chat/completions", token, files["CA"]))
     script = WORK / "load.lua"
-    script.write_text(LUA % (token, BODY))
-    results = {}
+    script.write_text(LUA % ("/v1/chat/completions", token, BODY))
+    results, commits, records = {}, [], []
     for round_number in range(options.rounds):
         for count in options.connections:
             for name, target in targets.items():
-                results.setdefault((name, count), []).append(measure(target, str(script), count, options.seconds))
-                print(f"round {round_number + 1} {count:4} {name:15} {results[name, count][-1]}", flush=True)
-    report(options, results, targets, gateway)
+                before = allows(world) if name == "haetae" else 0
+                one = measure(target, str(script), count, options.seconds)
+                results.setdefault((name, count), []).append(one)
+                print(f"round {round_number + 1} {count:4} {name:15} {one}", flush=True)
+                if name == "haetae":
+                    # What was under way when the load stopped was recorded and not counted by wrk.
+                    records.append((one["requests"], allows(world) - before, count))
+        commits.append(commit_us(world, 2))
+    for requests, recorded, count in records:
+        if not requests <= recorded <= requests + count:
+            sys.exit(f"bench: {requests} answers at {count} connections, but {recorded} ALLOW records")
+    memory = peak_rss_mb(gateway)
+    rows = {} if options.no_streams else streams(targets, token, world, options)
+    report(options, targets, {"results": results, "commits": commits, "records": records, "memory": memory,
+                              "streams": rows})
 
 
-def report(options, results, targets, gateway):
+def added(results, commits):
+    """The targets of issue 2 that are not a ratio of requests a second."""
+    if not {("nginx", 1), ("haetae", 1)} <= results.keys():
+        return []
+    p50 = {name: statistics.median(r["p50"] for r in results[name, 1]) for name in ("nginx", "haetae")}
+    commit = statistics.median(commits)
+    return [f"One commit of one row of 1,100 bytes on an idle connection (pgbench, median): {commit:.0f} us. At 1 connection "
+            f"Haetae adds {p50['haetae'] - p50['nginx']:.0f} us to nginx' p50: one commit and "
+            f"{(p50['haetae'] - p50['nginx'] - commit) / 1000:.2f} ms.", ""]
+
+
+def report(options, targets, found):
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     today = datetime.date.today().isoformat()
+    answered, recorded = sum(r[0] for r in found["records"]), sum(r[1] for r in found["records"])
     lines = [f"## {today}, commit {commit}, {os.cpu_count()} cores", "",
-             f"`make bench` ({options.rounds} interleaved rounds of {options.seconds} s; medians). Load, backend, proxies and Postgres share the "
-             "machine. CPU of Haetae and of the do-it-yourself includes Postgres'.", ""]
-    lines += table(results, targets, options.connections)
-    lines += ["", f"Peak memory of haetae over the run (256 connections included): {peak_rss_mb(gateway):.0f} MB.", ""]
+             f"`{' '.join(['bench/run.py', *sys.argv[1:]])}`: {options.rounds} interleaved rounds of {options.seconds} s; medians. "
+             "Load, backend, proxies and Postgres share the machine. CPU of Haetae and of the do-it-yourself includes "
+             "Postgres'. `by CPU` is the ratio of all CPU time a request takes, load and backend included: what the ratio of "
+             "requests would be if nothing but the bench ran and all cores were busy; it holds on a machine that others use.",
+             "", f"Load average at the end: {os.getloadavg()[0]:.1f} (the bench alone makes about 4).", ""]
+    lines += table(found["results"], targets, options.connections)
+    lines += ["", *added(found["results"], found["commits"])]
+    lines += [f"{answered} requests were answered through Haetae; the log has {recorded} ALLOW records of them (those under way "
+              "when a load stopped are recorded too). Peak memory of the gateway over these runs: "
+              f"{found['memory']:.0f} MB.", ""]
+    if found["streams"]:
+        lines += [f"Streams of 101 events, {STREAM_CONNECTIONS} at a time:", "", *stream_table(found["streams"]), ""]
     print("\n".join(lines))
-    out = pathlib.Path(options.out)
-    old = out.read_text() if out.exists() else "# Side by side\n\nNewest first.\n"
-    head, _, rest = old.partition("\n## ")
-    out.write_text(head.rstrip() + "\n\n" + "\n".join(lines) + ("\n## " + rest if rest else ""))
+    if options.out:
+        out = pathlib.Path(options.out)
+        old = out.read_text() if out.exists() else "# Side by side\n\nNewest first.\n"
+        head, _, rest = old.partition("\n## ")
+        out.write_text(head.rstrip() + "\n\n" + "\n".join(lines) + ("\n## " + rest if rest else ""))
 
 
 if __name__ == "__main__":

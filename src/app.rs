@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Key, Text};
 use crate::caller::{Callers, Connection};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -50,6 +50,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let metrics = Metrics::new();
     metrics.with(|all| rooms.audit.register(all));
     metrics.with(|all| rooms.forward.register(all));
+    metrics.with(|all| rooms.callers.register(all));
     let wire = listen::Metrics::default();
     metrics.with(|all| wire.register(all));
     let view = View {
@@ -67,6 +68,17 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let console = serve_console(&config, &wire, console, &edge, &stop).await?;
     let data = serve_data(&config, &wire, &gate, &edge, &stop).await?;
     Ok(Running { data, console, gate, edge, inner, stop, inner_stop })
+}
+
+/// Whether a gateway could be built from what lies on this machine: keys and values, the bundle, the log's key.
+///
+/// # Errors
+/// What is wrong, as [`start`] would say it.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    Authorities::new(&config.authorities)?;
+    bundle(config, &Clock::system()).await?;
+    Key::read(&config.audit.key_file)?;
+    Ok(())
 }
 
 impl Running {
@@ -113,10 +125,9 @@ async fn build(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Rooms> {
-    let policy = Policy::load(&config.policy.dir, clock.unix_s()).await.with_context(|| {
-        format!("the policy bundle `{}` cannot be used", config.policy.dir.display())
-    })?;
+    let policy = bundle(config, clock).await?;
     let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
+    callers.keep_fresh(tracker, stop);
     let pool = config.database.pool().await?;
     let registry = Registry::start(pool.clone(), clock.clone(), tracker, stop.clone())
         .await
@@ -124,6 +135,8 @@ async fn build(
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
+    // Which bundle this process judges with, from here on.
+    audit.policy_changed(Text::new(policy.current().texts().to_vec().into()).digest, None);
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
     Ok(Rooms {
@@ -134,6 +147,12 @@ async fn build(
         forward,
         clock: clock.clone(),
     })
+}
+
+async fn bundle(config: &Config, clock: &Clock) -> anyhow::Result<Policy> {
+    let dir = &config.policy.dir;
+    let loaded = Policy::load(dir, clock.unix_s()).await;
+    loaded.with_context(|| format!("the policy bundle `{}` cannot be used", dir.display()))
 }
 
 /// Keeps the forward room's sites those of the registry.

@@ -125,9 +125,16 @@ impl Text {
 ///
 /// It cannot be forged:
 /// ```compile_fail
-/// use haetae::audit::{Permit as Noun, Target};
-/// fn forge(noun: Noun, target: Target) -> Noun {
-///     Noun { target, ..noun }
+/// use haetae::audit::Permit as Noun;
+/// fn forge(noun: Noun) -> Noun {
+///     Noun { ..noun }
+/// }
+/// ```
+/// (a noun with public fields can be)
+/// ```
+/// use haetae::audit::Target as Noun;
+/// fn forge(noun: Noun) -> Noun {
+///     Noun { ..noun }
 /// }
 /// ```
 /// nor copied:
@@ -191,7 +198,7 @@ impl Permit {
 /// What proves a record: its leaf and its C2SP tlog-proof.
 #[derive(Debug, Clone)]
 pub struct Proof {
-    /// Decision id (UUIDv7, hyphenated).
+    /// Decision id: a UUID of version 7, hyphenated.
     pub id: Arc<str>,
     /// The leaf's bytes, base64 (standard, padded).
     pub leaf_base64: String,

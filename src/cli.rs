@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod decide;
 pub mod demo;
 pub mod keygen;
+pub mod log;
 pub mod migrate;
 pub mod policy;
 pub mod registry;
@@ -39,17 +40,28 @@ enum Command {
     Schema(schema::Args),
     /// Make the signing key of a log.
     Keygen(keygen::Args),
+    /// Verify the log, export it, print its checkpoints.
+    Log(log::Args),
     /// One demo GPU site (started by `haetae demo`).
     #[command(hide = true)]
     DemoSite(crate::demo::site::Args),
 }
 
 const AFTER_HELP: &str = "\
-First steps:
+To see it:
   haetae demo                                  everything on loopback, with an explanation
-  haetae policy test policies/                 every case of every policy pack
-  haetae decide --bundle policies/ --question question.json
-  haetae serve --config haetae.toml            the gateway itself; the example explains every key
+  haetae policy test policies                  every case of every policy pack
+  haetae decide --bundle policies --question FILE
+
+To run it:
+  haetae keygen --origin gateway.example.kr/log --out secrets/log.key
+  haetae migrate                               the schema, in the database that haetae.toml names
+  haetae registry apply DIR                    what is true of organisations, data and sites
+  haetae serve                                 the gateway; the example haetae.toml explains every key
+
+To check it:
+  haetae log verify                            the log against itself, in the database
+  haetae log export --out FILE                 then, anywhere and offline: haetae-verify FILE
 
 Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
 
@@ -73,6 +85,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Decide(args) => decide::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Log(args) => log::run(args).await,
         Command::DemoSite(args) => crate::demo::site::run(args).await,
     }
 }

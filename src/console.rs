@@ -38,7 +38,6 @@ pub struct Sources {
 }
 
 /// The routes of the console's listener.
-#[must_use]
 pub fn router(sources: Sources) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

@@ -8,15 +8,15 @@
 pub mod client;
 pub mod door;
 pub mod fleet;
-mod gateway;
+pub mod gateway;
 pub mod issuer;
 pub mod pki;
-mod scenario;
+pub mod scenario;
 pub mod site;
 mod story;
 mod table;
 mod words;
-mod world;
+pub mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +47,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let colour = table::wants_colour();
     println!("Haetae demo: everything runs on this machine, on loopback addresses only.\n");
     let program = std::env::current_exe().context("this program does not know its own path")?;
-    let plot = Plot { dir: args.dir, ports: args.ports, program, clock: Clock::system() };
+    let plot =
+        Plot { dir: args.dir, ports: args.ports, program, clock: Clock::system(), token_ms: None };
     let mut world = World::build(plot, &|step| println!("  ready  {step}")).await?;
     let failed = tell(&mut world, colour).await?;
     let verified = verify(&world).await;
@@ -80,7 +81,8 @@ async fn verify(world: &World) -> Result<()> {
     for (site, report) in world.fleet.reports().await? {
         let seen = report.seen.len();
         println!(
-            "  {site}: {seen} requests, {} that should not have come",
+            "  {site}: {seen} {}, {} that should not have come",
+            if seen == 1 { "request" } else { "requests" },
             report.unexpected.len()
         );
         surprises.extend(report.unexpected);
@@ -123,6 +125,7 @@ async fn stay(world: &World) -> Result<()> {
         console: format!("http://{}", world.console),
         dir: &world.dir,
         database: world.cluster.url(),
+        program: &world.program.path,
     };
     println!("{}", places.text());
     tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;

@@ -4,7 +4,7 @@
 //! durable ALLOW makes. An identified caller is never refused without a record; when there can be none the answer is 503.
 
 mod admit;
-pub mod answer;
+mod answer;
 mod body;
 mod draft;
 mod limits;
@@ -16,7 +16,7 @@ mod trace;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::forward::{self, Forward};
 use crate::policy::Policy;
 use crate::registry::Registry;
+use verdict::decision::Why;
 use verdict::reason::Reason;
 
 use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
@@ -111,6 +112,7 @@ impl Gate {
 
     /// Answers one request. Dropping the future is safe at every await: before the commit nothing has happened, after
     /// it the audit room closes the ALLOW as `not_forwarded` or `partial`.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn handle<B>(&self, connection: &Connection, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
@@ -119,7 +121,7 @@ impl Gate {
         let (head, body) = request.into_parts();
         let admitted = match self.admit(connection, &head).await {
             Ok(admitted) => admitted,
-            Err(refused) => return self.answer_stranger(connection, refused),
+            Err(refused) => return self.answer_stranger(connection, &refused),
         };
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
         let (claims, body) = match self.understand(&head, body, &mut known).await {
@@ -128,14 +130,13 @@ impl Gate {
             Err(why) if why.reason == Reason::Overloaded => {
                 return self.answer_unavailable(&known, answer::Unavailable::overloaded());
             }
-            Err(why) => {
-                let refused =
-                    self.preparer.not_understood(&known.caller, &why, self.clock.unix_s());
-                return self.refuse(&known, refused, Some(&why)).await;
-            }
+            Err(why) => return self.refuse(&known, &why).await,
         };
         if claims.operation == workload::Operation::Metadata {
-            return self.metadata(&known, &claims);
+            return match self.metadata(&known, &claims) {
+                Ok(answer) => answer,
+                Err(why) => self.refuse(&known, &why).await,
+            };
         }
         let response = self.decide(&head, &known, &claims, body).await;
         admitted.slot.release_with(response)
@@ -153,7 +154,8 @@ impl Gate {
     {
         let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
         known.route = Some(route.clone());
-        let body = body::read(body, &head.headers, route.body_max_bytes, &self.limits).await?;
+        let room = (&self.limits, &known.caller.org);
+        let body = body::read(body, &head.headers, route.body_max_bytes, room).await?;
         known.body_digest = hex::encode(sha256(&body));
         known.body_bytes = body.len() as u64;
         let claims = workload::read(&route, &head.headers, &body)?;
@@ -183,9 +185,10 @@ impl Gate {
                 }
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    self.alarm_if_engines_differ(&prepared, &proof.id);
                     return answer::refusal(known, &prepared, &proof, None);
                 }
-                Err(RecordError::FactsMoved { now }) => self.preparer.wait_for(now).await,
+                Err(RecordError::FactsMoved { now }) => self.facts(now).await,
                 Err(error) => return self.answer_unavailable(known, error.into()),
             }
         }
@@ -193,18 +196,15 @@ impl Gate {
     }
 
     /// Records a refusal that needs no decision by rules, then answers it.
-    async fn refuse(
-        &self,
-        known: &Known,
-        mut prepared: Arc<Prepared>,
-        why: Option<&NotUnderstood>,
-    ) -> Response<Body> {
+    async fn refuse(&self, known: &Known, why: &NotUnderstood) -> Response<Body> {
+        let now = self.clock.unix_s();
+        let mut prepared = self.preparer.not_understood(&known.caller, why, now);
         for _ in 0..JUDGE_AGAIN_MAX {
             let draft = draft::build(known, None, &prepared, None);
             match self.audit.record(draft).await {
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
-                    return answer::refusal(known, &prepared, &proof, why);
+                    return answer::refusal(known, &prepared, &proof, Some(why));
                 }
                 Ok(Recorded::Permit(permit)) => {
                     // A refusal's draft names no site, so audit cannot have made this. Never use it.
@@ -212,7 +212,7 @@ impl Gate {
                     break;
                 }
                 Err(RecordError::FactsMoved { now }) => {
-                    self.preparer.wait_for(now).await;
+                    self.facts(now).await;
                     prepared = self.preparer.renew(&prepared);
                 }
                 Err(error) => return self.answer_unavailable(known, error.into()),
@@ -239,12 +239,42 @@ impl Gate {
         };
         let (started, ended) = self.hooks(&proof.id);
         match self.forward.send(permit, request, started, ended).await {
-            Ok(response) => answer::allowed(response.map(Body::new), prepared, &proof),
+            Ok(mut response) => {
+                self.bound(known, stream, response.body_mut());
+                answer::allowed(response.map(Body::new), prepared, &proof)
+            }
             Err(error) => {
                 self.metrics.site_failed(error.code());
-                answer::site_failed(known, &error, prepared, &proof)
+                answer::site_failed(known, error, prepared, &proof)
             }
         }
+    }
+
+    fn alarm_if_engines_differ(&self, prepared: &Prepared, id: &Arc<str>) {
+        let differs = |why: &Why| why.code == Reason::EngineDisagreement;
+        if prepared.judgement.decision.reasons.iter().any(differs) {
+            let about =
+                "casbin and the pure matcher gave different rows for a cell; it was refused";
+            self.audit.alarm("engine_disagreement", about.to_owned(), Some(Arc::clone(id)));
+        }
+    }
+
+    /// No answer outlives the identity it was given for; a stream that is cut says why in its last event.
+    fn bound(&self, known: &Known, stream: bool, body: &mut forward::Body) {
+        let left_s = known.caller.expires_at.saturating_sub(self.clock.unix_s());
+        if left_s < ANSWER_S_MAX {
+            let left = Duration::from_secs(u64::try_from(left_s).unwrap_or(0));
+            body.cut_at(tokio::time::Instant::now() + left);
+        }
+        if stream {
+            let protocol = known.protocol();
+            body.when_cut(move |failure| answer::last_event(protocol, failure));
+        }
+    }
+
+    /// Waits, a little, for the facts that a record can be committed on.
+    async fn facts(&self, version: i64) {
+        self.preparer.wait_for(version, self.clock.unix_s()).await;
     }
 
     fn answer_unavailable(&self, known: &Known, why: answer::Unavailable) -> Response<Body> {
@@ -289,6 +319,9 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()
 }
+
+/// An identity that holds longer than this needs no timer: no answer takes a day.
+const ANSWER_S_MAX: i64 = 86_400;
 
 /// Facts change by hand or by an authority's order: three in one commit's time is already an incident.
 const JUDGE_AGAIN_MAX: usize = 4;

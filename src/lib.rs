@@ -6,7 +6,7 @@
 pub mod app; // builds every part once, joins them, serves, drains in two steps
 pub mod audit; // what is kept: Decision -> Permit | Refusal
 pub mod caller; // who asks: connection + head -> Caller
-pub mod cli;
+pub mod cli; // what was typed -> what it means
 pub mod clock; // time as an argument
 pub mod config; // one file -> one Config made of the rooms' own Configs
 pub mod console; // what is shown: health, metrics and a JSON API for reviewers
@@ -18,4 +18,4 @@ pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod registry; // what is true: Ask -> Facts
 pub mod telemetry; // log, traces, metrics
-pub mod workload; // what is asked: bytes -> Claims // what was typed -> what it means
+pub mod workload; // what is asked: bytes -> Claims

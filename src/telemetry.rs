@@ -62,19 +62,19 @@ pub fn start(config: &Config) -> Result<(), TelemetryError> {
     started.map_err(|_| TelemetryError::Twice)
 }
 
-/// All metrics of the process, in the names of the `OpenMetrics` text format.
+/// All metrics of the process, each named `haetae_...` by its room, in the names of the `OpenMetrics` text format.
 #[derive(Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Metrics {
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("haetae");
+        let mut registry = Registry::default();
         let build = prometheus_client::metrics::info::Info::new(vec![(
             "version",
             env!("CARGO_PKG_VERSION"),
         )]);
-        registry.register("build", "what runs here", build);
+        registry.register("haetae_build", "what runs here", build);
         Self(Arc::new(Mutex::new(registry)))
     }
 

@@ -137,9 +137,10 @@ impl Lane {
         connection: &mut PgConnection,
         next: u64,
     ) -> Result<Vec<StoredBatch>, AuditError> {
-        let start = match next == self.from {
-            true => store::batch_of(connection, self.head.lane, next).await?,
-            false => next,
+        let start = if next == self.from {
+            store::batch_of(connection, self.head.lane, next).await?
+        } else {
+            next
         };
         let mut batches = store::batches(connection, self.head.lane, start, BATCHES).await?;
         batches.retain(|batch| batch.first < self.to);
@@ -157,13 +158,8 @@ impl Lane {
             let page = self.page(connection, next).await?;
             let Some(last) = page.last() else { return Ok(()) };
             next = (last.first + last.count).max(next + 1);
-            for (_, leaf, _) in page.iter().flat_map(|batch| self.leaves(batch)) {
-                let Ok(leaf) = Leaf::read(leaf) else { continue };
-                let named = [leaf.facts, leaf.detail, leaf.bundle].into_iter().flatten();
-                texts.extend(
-                    named.filter_map(|text| text.parse::<Hash>().ok()).map(|hash| hash.0.to_vec()),
-                );
-            }
+            let leaves = page.iter().flat_map(|batch| self.leaves(batch));
+            texts.extend(leaves.flat_map(|(_, leaf, _)| named(leaf)));
         }
     }
 
@@ -251,18 +247,28 @@ impl<W: Write> File<W> {
             let mut rows: BTreeMap<i64, Row> =
                 rows.into_iter().map(|row| (row.place().index, row)).collect();
             for (index, leaf, mark) in page.iter().flat_map(|batch| lane.leaves(batch)) {
-                self.done.leaves += 1;
-                let (bytes, mark) = (STANDARD.encode(leaf), STANDARD.encode(mark));
-                self.line(&json!({
-                    "type": "leaf", "lane": lane.head.lane, "index": index, "mark": mark, "bytes": bytes,
-                }))?;
-                if let Some(row) = i64::try_from(index).ok().and_then(|index| rows.remove(&index)) {
-                    self.done.rows += 1;
-                    self.line(&json!({"type": "row", "row": row.json()}))?;
-                }
+                let row = i64::try_from(index).ok().and_then(|index| rows.remove(&index));
+                self.leaf(lane.head.lane, index, (leaf, mark), row.as_ref())?;
             }
             next = end.max(next + 1);
         }
+    }
+
+    fn leaf(
+        &mut self,
+        lane: u16,
+        index: u64,
+        (bytes, mark): (&[u8], &[u8]),
+        row: Option<&Row>,
+    ) -> Result<(), AuditError> {
+        self.done.leaves += 1;
+        let (bytes, mark) = (STANDARD.encode(bytes), STANDARD.encode(mark));
+        self.line(
+            &json!({"type": "leaf", "lane": lane, "index": index, "mark": mark, "bytes": bytes}),
+        )?;
+        let Some(row) = row else { return Ok(()) };
+        self.done.rows += 1;
+        self.line(&json!({"type": "row", "row": row.json()}))
     }
 
     fn end(mut self) -> Result<Exported, AuditError> {
@@ -275,6 +281,13 @@ impl<W: Write> File<W> {
         self.out.flush()?;
         Ok(self.done)
     }
+}
+
+/// Digests of the texts that a leaf names.
+fn named(leaf: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(leaf) = Leaf::read(leaf) else { return Vec::new() };
+    let names = [leaf.facts, leaf.detail, leaf.bundle].into_iter().flatten();
+    names.filter_map(|name| name.parse::<Hash>().ok()).map(|hash| hash.0.to_vec()).collect()
 }
 
 /// The roots of the perfect subtrees of the first `size` leaves, largest first.

@@ -182,7 +182,7 @@ mod tests {
     fn written(value: &str, count: u64) -> Vec<u8> {
         let mut out = Vec::new();
         let mut object = Object::open(&mut out);
-        object.array("a", [value, value], |out, item| text(out, item));
+        object.array("a", [value, value], text);
         object.number("n", count);
         object.text("t", value);
         object.close();

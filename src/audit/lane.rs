@@ -3,17 +3,18 @@
 //! *Invariant:* nothing is signed and nobody is released before the commit returned, or was found in the log afterwards.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use tlog::{Checkpoint, Hash, Signer as _, SigningKey};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Ended, How, RecordError,
-    batch::{self, Batch, Memory, Tip},
+    batch::{self, Batch, Facts, Memory, Tip},
     leaf::Notice,
-    queue::{Delivery, Items, Request},
+    queue::{Delivery, Items, Next, Request},
     recorder::Shared,
     store::{self, Claim, Commit},
 };
@@ -38,6 +39,8 @@ struct Held {
     tip: Tip,
     /// Fact version as the database said it last.
     in_force: i64,
+    /// When the database answered last.
+    heard: Instant,
 }
 
 /// Why a lane is no longer worked on, or not for the moment.
@@ -66,9 +69,16 @@ impl Lane {
     /// Until the room is told to stop. Reconnects by itself, at most `BACKOFF_MAX` after the database is back.
     pub async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
+        let mut kept = None;
         loop {
             let shared = Arc::clone(&self.shared);
-            let Some(seat) = shared.seat().await else { return };
+            let seat = match kept.take() {
+                Some(seat) => seat,
+                None => match shared.seat().await {
+                    Some(seat) => seat,
+                    None => return,
+                },
+            };
             let left = match self.take().await {
                 Ok(Some(mut held)) => {
                     backoff = BACKOFF_MIN;
@@ -77,7 +87,8 @@ impl Lane {
                 Ok(None) => Left::Lost("another replica holds it".to_owned()),
                 Err(left) => left,
             };
-            drop(seat);
+            // Whoever waits for a lost answer must not also wait for a place.
+            kept = self.unknown.is_some().then_some(seat);
             let cause = match left {
                 Left::Stopped => return shared.board.stopped(self.number),
                 Left::Dead(cause) => {
@@ -104,13 +115,20 @@ impl Lane {
     async fn take(&mut self) -> Result<Option<Held>, Left> {
         let within = |what| move |_| Left::Lost(format!("no answer from the database: {what}"));
         let connection = timeout(CONNECT_MAX, self.connect()).await.map_err(within("connect"))?;
-        let Some(mut connection) = connection.map_err(lost)? else { return Ok(None) };
+        let (mut connection, ours) = connection.map_err(lost)?;
+        if !ours {
+            // Whoever holds it raised the epoch: what we sent is there by now, or never will be.
+            timeout(CLAIM_MAX, self.settle(&mut connection, None))
+                .await
+                .map_err(within("look up"))??;
+            return Ok(None);
+        }
         let claim = store::claim(&mut connection, self.number, self.shared.identity.instance);
         let claim = timeout(CLAIM_MAX, claim).await.map_err(within("claim"))?;
         let claim = claim.map_err(|cause| Left::Lost(cause.to_string()))?;
         self.memory.forget();
         self.last_epoch = claim.tip.epoch;
-        timeout(CLAIM_MAX, self.settle(&mut connection, &claim))
+        timeout(CLAIM_MAX, self.settle(&mut connection, Some(&claim)))
             .await
             .map_err(within("look up"))??;
         self.check(&claim)?;
@@ -121,29 +139,36 @@ impl Lane {
             root: claim.root.0,
         };
         let in_force = claim.tip.version;
-        let mut held = Held { connection, tip: claim.tip, in_force };
+        let mut held = Held { connection, tip: claim.tip, in_force, heard: Instant::now() };
         let opening = Items { notices: vec![open.into()], decisions: Vec::new() };
         self.commit(&mut held, opening).await?;
         tracing::info!(lane = self.number, epoch = held.tip.epoch, "a lane is held");
         Ok(Some(held))
     }
 
-    async fn connect(&self) -> Result<Option<PgConnection>, sqlx::Error> {
+    /// A connection, and whether the lane may be claimed.
+    async fn connect(&self) -> Result<(PgConnection, bool), sqlx::Error> {
         let shared = &self.shared;
         let mut connection = store::connect(&shared.options, &shared.identity).await?;
         let origin = self.signer.verifier().name();
         let ours = store::may_claim(&mut connection, self.number, origin, self.last_epoch).await?;
-        Ok(ours.then_some(connection))
+        Ok((connection, ours))
     }
 
-    /// The batch whose answer was lost: released if it is in the log, put back if it is not. After the claim the old
-    /// epoch can write no more, so "not there" stays true.
-    async fn settle(&mut self, connection: &mut PgConnection, claim: &Claim) -> Result<(), Left> {
+    /// The batch whose answer was lost: released if it is in the log, put back if it is not. After the claim (ours, or
+    /// that of the process that has the lane now) the old epoch can write no more, so "not there" stays true.
+    async fn settle(
+        &mut self,
+        connection: &mut PgConnection,
+        claim: Option<&Claim>,
+    ) -> Result<(), Left> {
         let Some(batch) = &self.unknown else { return Ok(()) };
         let written = store::holds(connection, batch).await.map_err(lost)?;
-        let size = claim.tip.frontier.size();
-        let agrees = size > batch.tree.size()
-            || (size == batch.tree.size() && claim.root == batch.tree.root());
+        let agrees = claim.is_none_or(|claim| {
+            let size = claim.tip.frontier.size();
+            size > batch.tree.size()
+                || (size == batch.tree.size() && claim.root == batch.tree.root())
+        });
         let Some(batch) = self.unknown.take() else { return Ok(()) };
         if written && agrees {
             self.release(batch);
@@ -193,23 +218,32 @@ impl Lane {
 
     /// Waits for work and commits it; pings while there is none, so that a dead connection is noticed before a request.
     async fn step(&mut self, held: &mut Held) -> Result<(), Left> {
-        let items = self.shared.queue.take();
-        if !items.is_empty() {
-            return self.commit(held, items).await;
-        }
+        let due = match self.shared.queue.next() {
+            Next::Commit(items, _turn) => return self.commit(held, items).await,
+            Next::Wait(due) => due,
+        };
+        let ping = held.heard + PING_EVERY;
         tokio::select! {
-            () = self.shared.queue.wait() => Ok(()),
-            () = self.shared.stop.cancelled() => Ok(()),
-            () = sleep(PING_EVERY) => {
-                let answer = timeout(PING_MAX, store::ping(&mut held.connection)).await;
-                answer.map_err(|_| Left::Lost("no answer from the database: ping".to_owned()))?.map_err(lost)
-            }
+            () = self.shared.queue.wait() => return Ok(()),
+            () = self.shared.stop.cancelled() => return Ok(()),
+            () = sleep_until(due.map_or(ping, |due| due.min(ping))) => {}
         }
+        if Instant::now() >= ping {
+            let answer = timeout(PING_MAX, store::ping(&mut held.connection)).await;
+            answer
+                .map_err(|_| Left::Lost("no answer from the database: ping".to_owned()))?
+                .map_err(lost)?;
+            held.heard = Instant::now();
+        }
+        Ok(())
     }
 
     /// Writes everything that waits, then the lane's last record.
     async fn close(&mut self, held: &mut Held) -> Result<(), Left> {
         self.shared.queue.close();
+        // The minute that has begun. If we stop before its commit, what is lost is a count of strangers.
+        let strangers = self.shared.strangers.take(self.shared.clock.unix_s());
+        strangers.map(|notice| self.shared.queue.note(notice));
         for (id, slot) in self.shared.queue.opens.drain() {
             let ended = Ended::without_traffic(id, How::UnknownCrash, "gateway_stopped");
             self.shared.queue.note_held(Notice::Ended(ended), slot);
@@ -232,8 +266,18 @@ impl Lane {
     /// Commits what was taken, judged-again decisions refused, until all of it is written or the lane is lost.
     async fn commit(&mut self, held: &mut Held, mut items: Items) -> Result<(), Left> {
         loop {
+            let facts = match self.facts(held, &items).await {
+                Ok(facts) => facts,
+                Err(left) => {
+                    self.shared.queue.put_back(items.without_lane());
+                    return Err(left);
+                }
+            };
+            // One process gives no two records of different lanes an order that contradicts their times.
+            let latest = self.shared.latest_ns.load(Ordering::Acquire);
+            held.tip.last_ns = held.tip.last_ns.max(latest);
             let now_ns = self.shared.clock.unix_ns();
-            let built = batch::build(&held.tip, items, held.in_force, now_ns, &mut self.memory);
+            let built = batch::build(&held.tip, items, facts, now_ns, &mut self.memory);
             let (batch, rest) = built.map_err(|cause| Left::Lost(cause.to_string()))?;
             self.shared.queue.put_back(rest);
             let Some(batch) = batch else { return Ok(()) };
@@ -245,7 +289,9 @@ impl Lane {
             match outcome {
                 Ok(Ok(Commit::Done { version })) => {
                     held.in_force = version;
+                    held.heard = Instant::now();
                     held.tip.clone_from(&batch.tip);
+                    self.shared.latest_ns.fetch_max(batch.tip.last_ns, Ordering::AcqRel);
                     self.shared.metrics.commit(began.elapsed(), &batch);
                     self.release(batch);
                     return Ok(());
@@ -269,6 +315,19 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// What the next batch stands on; who made a version that the lane does not know yet is asked for once.
+    async fn facts(&self, held: &mut Held, items: &Items) -> Result<Facts, Left> {
+        let version = batch::version_of(items, held.in_force);
+        if version == held.tip.version {
+            return Ok(Facts { version, change: None });
+        }
+        let asked = store::fact_change(&mut held.connection, version);
+        let change = timeout(self.shared.config.commit_deadline(), asked).await;
+        let change =
+            change.map_err(|_| Left::Lost("no answer from the database: facts".to_owned()))?;
+        Ok(Facts { version, change: change.map_err(lost)? })
     }
 
     /// Signs the durable batch and tells everybody who waits. The only place from which permits come.
@@ -333,8 +392,8 @@ fn lost(cause: sqlx::Error) -> Left {
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_millis(400);
 /// A stopped Postgres accepts connections and says nothing.
-const CONNECT_MAX: Duration = Duration::from_millis(1_000);
+const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// Longer than a predecessor's transaction may hold the head (its lock timeout).
-const CLAIM_MAX: Duration = Duration::from_millis(3_000);
-const PING_EVERY: Duration = Duration::from_millis(1_000);
-const PING_MAX: Duration = Duration::from_millis(1_000);
+const CLAIM_MAX: Duration = Duration::from_secs(3);
+const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_MAX: Duration = Duration::from_secs(1);

@@ -43,7 +43,7 @@ pub(super) enum Notice {
     Unauthenticated { minute: i64, rows: Vec<(Stranger, u64)>, more: u64 },
     LaneOpen { origin: String, key: String, version: i64, root: [u8; 32] },
     LaneClose { why: &'static str },
-    FactChange { version: i64, previous: i64 },
+    FactChange { version: i64, previous: i64, actor: Option<[u8; 32]>, digest: Option<[u8; 32]> },
     PolicyChange { bundle: [u8; 32], previous: Option<[u8; 32]> },
     Clock { seen_ns: i64, behind_ns: u64 },
     Alarm { what: &'static str, about: String, decision: Option<std::sync::Arc<str>> },
@@ -113,7 +113,10 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
 /// Writes any other leaf at the end of the buffer.
 pub(super) fn notice(out: &mut Vec<u8>, stamp: &Stamp, notice: &Notice) {
     let (at, mut id) = (instant::text(stamp.at_ns), Uuid::encode_buffer());
-    let seen;
+    let seen = match notice {
+        Notice::Clock { seen_ns, .. } => instant::text(*seen_ns),
+        _ => String::new(),
+    };
     let mut fields = vec![
         ("at", Field::Text(&at)),
         ("epoch", Field::Number(stamp.epoch)),
@@ -123,13 +126,25 @@ pub(super) fn notice(out: &mut Vec<u8>, stamp: &Stamp, notice: &Notice) {
         ("nonce", Field::Bytes(&stamp.nonce)),
         ("v", Field::Number(VERSION)),
     ];
+    kind(&mut fields, stamp, notice, &seen);
+    fields.sort_unstable_by_key(|(key, _)| *key);
+    write(out, &fields);
+}
+
+/// The keys of one kind.
+fn kind<'a>(
+    fields: &mut Vec<(&'static str, Field<'a>)>,
+    stamp: &'a Stamp,
+    notice: &'a Notice,
+    seen: &'a str,
+) {
     match notice {
         Notice::Started { decision, identity } => fields.extend([
             ("kind", Field::Text("started")),
             ("decision", Field::Text(decision)),
             ("identity", Field::Text(identity)),
         ]),
-        Notice::Ended(end) => ended(&mut fields, end),
+        Notice::Ended(end) => ended(fields, end),
         Notice::Unauthenticated { minute, rows, more } => {
             fields.extend([
                 ("kind", Field::Text("unauthenticated")),
@@ -150,22 +165,25 @@ pub(super) fn notice(out: &mut Vec<u8>, stamp: &Stamp, notice: &Notice) {
         Notice::LaneClose { why } => {
             fields.extend([("kind", Field::Text("lane_close")), ("why", Field::Text(why))]);
         }
-        Notice::FactChange { version, previous } => fields.extend([
-            ("kind", Field::Text("fact_change")),
-            ("previous", Field::signed(*previous)),
-            ("version", Field::signed(*version)),
-        ]),
+        Notice::FactChange { version, previous, actor, digest } => {
+            fields.extend([
+                ("kind", Field::Text("fact_change")),
+                ("previous", Field::signed(*previous)),
+                ("version", Field::signed(*version)),
+            ]);
+            fields.extend(actor.as_ref().map(|actor| ("actor", Field::Bytes(actor))));
+            fields.extend(digest.as_ref().map(|digest| ("digest", Field::Bytes(digest))));
+        }
         Notice::PolicyChange { bundle, previous } => {
             fields
                 .extend([("kind", Field::Text("policy_change")), ("bundle", Field::Bytes(bundle))]);
             fields.extend(previous.as_ref().map(|digest| ("previous", Field::Bytes(digest))));
         }
-        Notice::Clock { seen_ns, behind_ns } => {
-            seen = instant::text(*seen_ns);
+        Notice::Clock { behind_ns, .. } => {
             fields.extend([
                 ("kind", Field::Text("clock")),
                 ("behind_ns", Field::Number(*behind_ns)),
-                ("seen", Field::Text(&seen)),
+                ("seen", Field::Text(seen)),
             ]);
         }
         Notice::Alarm { what, about, decision } => {
@@ -180,8 +198,6 @@ pub(super) fn notice(out: &mut Vec<u8>, stamp: &Stamp, notice: &Notice) {
             fields.extend([("kind", Field::Text("heartbeat")), ("heads", Field::Heads(heads))]);
         }
     }
-    fields.sort_unstable_by_key(|(key, _)| *key);
-    write(out, &fields);
 }
 
 fn ended<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, end: &'a Ended) {

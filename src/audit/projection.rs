@@ -13,8 +13,10 @@ use tokio::time::{sleep, timeout};
 use super::{
     AuditError,
     closing::Closing,
+    metrics::Metrics,
     recorder::Shared,
     row::{self, Leaf, Row},
+    store::small,
 };
 
 pub(super) mod store;
@@ -35,23 +37,26 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError> {
+    if !shared.writes() {
+        return Ok(());
+    }
     let connect = store::connect(&shared.options, &shared.identity);
     let mut connection = within(QUERY_MAX, connect).await?;
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
         return Ok(()); // another replica projects
     }
     let mut projector = Projector::default();
-    loop {
-        let lag = projector.catch_up(&mut connection).await?;
-        shared.metrics.lag(lag);
-        // Only a drained projection says which ALLOWs have no end.
-        if lag == 0 {
-            closing.look(&mut connection, shared).await?;
-        }
+    // Who holds no lane leaves it to one who does: the ends that it finds missing would wait here for ever.
+    while shared.writes() {
+        projector.catch_up(&mut connection, &shared.metrics).await?;
+        // What was there is projected. An epoch is closed only when it was found dead twice, some seconds apart: all of
+        // its records were there.
+        closing.look(&mut connection, shared).await?;
         // Nothing new: look again when a lane commits, or after a while for the lanes of others.
         let _ = timeout(LOOK_EVERY, shared.grown.notified()).await;
         sleep(GATHER).await;
     }
+    Ok(())
 }
 
 /// Turns batches into rows.
@@ -62,28 +67,33 @@ pub(super) struct Projector {
 }
 
 impl Projector {
-    /// Projects until no lane has more; gives the records that are left (0, or what came meanwhile).
-    async fn catch_up(&mut self, connection: &mut PgConnection) -> Result<u64, AuditError> {
+    /// Projects what is in the log now. What comes meanwhile waits for the next time: many small steps cost Postgres
+    /// more than one large one.
+    async fn catch_up(
+        &mut self,
+        connection: &mut PgConnection,
+        metrics: &Metrics,
+    ) -> Result<(), AuditError> {
+        let mut lags = within(QUERY_MAX, store::lags(connection)).await?;
         loop {
-            let lags = within(QUERY_MAX, store::lags(connection)).await?;
-            let behind: Vec<_> =
-                lags.iter().filter(|(_, next, size)| next < size).copied().collect();
-            if behind.is_empty() {
-                return Ok(0);
+            lags.retain(|(_, next, size)| next < size);
+            metrics.lag(lags.iter().map(|(_, next, size)| small(size - next)).sum());
+            if lags.is_empty() {
+                return Ok(());
             }
-            for (lane, next, _) in behind {
-                within(STEP_MAX, self.step(connection, lane, next)).await?;
+            for (lane, next, _) in &mut lags {
+                *next = within(STEP_MAX, self.step(connection, *lane, *next)).await?;
             }
         }
     }
 
-    /// Some batches of one lane.
+    /// Some batches of one lane; gives the index up to which it is projected.
     async fn step(
         &mut self,
         connection: &mut PgConnection,
         lane: i32,
         next: i64,
-    ) -> Result<(), AuditError> {
+    ) -> Result<i64, AuditError> {
         let batches = store::batches(connection, lane, next, BATCHES).await?;
         let mut expected = next;
         let mut rows = Vec::new();
@@ -100,7 +110,8 @@ impl Projector {
         }
         let flows = self.new_flows(connection, &rows).await?;
         // If we stop before the commit of this, the cursor has not moved and the same rows are made again.
-        store::write(connection, lane, (next, expected), &rows, &flows).await
+        store::write(connection, lane, (next, expected), &rows, &flows).await?;
+        Ok(expected)
     }
 
     /// Flows of the `detail` texts that were not seen before.
@@ -150,10 +161,10 @@ pub(super) async fn within<T, E: Into<AuditError>>(
     }
 }
 
-/// Batches of one transaction: at most 64 x 1,024 records.
-const BATCHES: i64 = 64;
+/// Batches of one transaction: at most 32 x 1,024 records, 32 MiB.
+const BATCHES: i64 = 32;
 /// Commits that come within this time are projected together; well below the second that the rows may lag.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const QUERY_MAX: Duration = Duration::from_secs(2);

@@ -19,9 +19,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
         tokio::select! { _ = tick.tick() => {}, () = shared.stop.cancelled() => {} }
         checkpoints(&shared, &mut published).await;
         let now = shared.clock.unix_s();
-        if now.div_euclid(60) != minute || shared.stop.is_cancelled() {
+        // On the way out the lane that closes takes them: from here they might come after its last record.
+        if now.div_euclid(60) != minute && !shared.stop.is_cancelled() {
             minute = now.div_euclid(60);
-            // On the way out this races with the lanes' last batch; what comes too late was a stranger's.
             shared.strangers.take(now).map(|notice| shared.queue.note(notice));
         }
         beat += 1;

@@ -1,10 +1,17 @@
 //! What waits for a commit: decisions with somebody waiting for them, and notices. All lanes take from one queue, so a
 //! lane that is lost leaves nothing stranded.
+//!
+//! A commit costs the same for one record as for a hundred, so few and large ones are worth a short wait: while a lane
+//! commits, another begins only when a commit's worth waits or the first has waited long; and notices, which nobody
+//! waits for, ride with the next decision.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Duration, Instant},
+};
 
 use super::{
     Ended, RecordError,
@@ -44,8 +51,35 @@ pub(super) struct Items {
 }
 
 impl Items {
+    /// Without the records that open or close one epoch of one lane: another would write them out of place.
+    pub fn without_lane(mut self) -> Self {
+        self.notices.retain(|noted| {
+            !matches!(noted.notice, Notice::LaneOpen { .. } | Notice::LaneClose { .. })
+        });
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.decisions.is_empty()
+    }
+}
+
+/// What a lane is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Commit this. The turn is held until everybody has been told.
+    Commit(Items, Turn),
+    /// Nothing now. Look again when woken, and at this instant if one is given.
+    Wait(Option<Instant>),
+}
+
+/// One lane is at a commit.
+#[derive(Debug)]
+pub(super) struct Turn(Arc<Queue>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.lock().lanes_busy -= 1;
     }
 }
 
@@ -95,7 +129,40 @@ pub(super) struct Queue {
 struct Waiting {
     decisions: VecDeque<Request>,
     notices: VecDeque<Noted>,
+    /// Since when a decision, and a notice, waits. Of no meaning while none does.
+    decision_since: Option<Instant>,
+    notice_since: Option<Instant>,
+    /// Lanes that are at a commit.
+    lanes_busy: usize,
     closed: bool,
+}
+
+impl Waiting {
+    /// When a lane should begin a commit; none while nothing waits.
+    fn due(&self) -> Option<Instant> {
+        let decisions = self.decision_since.map(|since| (self.decisions.len(), since));
+        let notices = self.notice_since.map(|since| (self.notices.len(), since));
+        due(
+            decisions.filter(|(count, _)| *count > 0),
+            notices.filter(|(count, _)| *count > 0),
+            self.lanes_busy,
+        )
+    }
+
+    /// A batch from the front.
+    fn split(&mut self) -> Items {
+        let decisions = self.decisions.len().min(RECORDS_MAX);
+        let room = (RECORDS_MAX - decisions).max(NOTICES_SHARE);
+        let notices = self.notices.len().min(room);
+        Items {
+            decisions: self.decisions.drain(..decisions).collect(),
+            notices: self.notices.drain(..notices).collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.decisions.is_empty() && self.notices.is_empty()
+    }
 }
 
 impl Queue {
@@ -111,9 +178,15 @@ impl Queue {
         if waiting.decisions.len() >= self.decisions_max {
             return Err(RecordError::Full);
         }
+        if waiting.decisions.is_empty() {
+            waiting.decision_since = Some(Instant::now());
+        }
         waiting.decisions.push_back(request);
-        drop(waiting);
-        self.wake.notify_one();
+        // The first wakes a lane (to commit, or to help when that takes long), as does each further commit's worth.
+        let waiting = waiting.decisions.len();
+        if waiting == 1 || waiting % COMMIT_WORTH == 0 {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -123,9 +196,7 @@ impl Queue {
         if waiting.notices.len() >= NOTICES_MAX {
             return false;
         }
-        waiting.notices.push_back(notice.into());
-        drop(waiting);
-        self.wake.notify_one();
+        self.add(&mut waiting, notice.into());
         true
     }
 
@@ -137,26 +208,39 @@ impl Queue {
     }
 
     pub fn note_held(&self, notice: Notice, slot: Slot) {
-        self.lock().notices.push_back(Noted { notice, _slot: Some(slot) });
-        self.wake.notify_one();
+        self.add(&mut self.lock(), Noted { notice, _slot: Some(slot) });
     }
 
-    /// Everything that waits, up to a batch; returns at once, perhaps with nothing.
-    pub fn take(&self) -> Items {
-        let mut waiting = self.lock();
-        let decisions = waiting.decisions.len().min(RECORDS_MAX);
-        let room = (RECORDS_MAX - decisions).max(NOTICES_SHARE);
-        let notices = waiting.notices.len().min(room);
-        let items = Items {
-            decisions: waiting.decisions.drain(..decisions).collect(),
-            notices: waiting.notices.drain(..notices).collect(),
-        };
-        let more = !(waiting.decisions.is_empty() && waiting.notices.is_empty());
-        drop(waiting);
-        if more {
+    fn add(&self, waiting: &mut Waiting, noted: Noted) {
+        if waiting.notices.is_empty() {
+            waiting.notice_since = Some(Instant::now());
+        }
+        waiting.notices.push_back(noted);
+        // The first wakes a lane, which then looks again in time; so does a batch of them.
+        if waiting.notices.len() % NOTICES_SHARE == 1 {
             self.wake.notify_one();
         }
-        items
+    }
+
+    /// What a lane should do now. Returns at once.
+    pub fn next(self: &Arc<Self>) -> Next {
+        let now = Instant::now();
+        let mut waiting = self.lock();
+        match waiting.due() {
+            Some(due) if due <= now => {
+                let items = waiting.split();
+                waiting.lanes_busy += 1;
+                // What is left was there before: it has waited as long.
+                drop(waiting);
+                Next::Commit(items, Turn(Arc::clone(self)))
+            }
+            due => Next::Wait(due),
+        }
+    }
+
+    /// Everything that waits, up to a batch, due or not: for a lane that closes.
+    pub fn take(&self) -> Items {
+        self.lock().split()
     }
 
     /// Waits until something may be waiting. Cancel-safe.
@@ -170,6 +254,10 @@ impl Queue {
             return;
         }
         let mut waiting = self.lock();
+        if waiting.is_empty() {
+            let now = Some(Instant::now());
+            (waiting.decision_since, waiting.notice_since) = (now, now);
+        }
         items.decisions.into_iter().rev().for_each(|request| waiting.decisions.push_front(request));
         items.notices.into_iter().rev().for_each(|noted| waiting.notices.push_front(noted));
         drop(waiting);
@@ -198,9 +286,59 @@ impl Queue {
     }
 }
 
+/// When the next commit should begin, from how many wait and since when.
+fn due(
+    decisions: Option<(usize, Instant)>,
+    notices: Option<(usize, Instant)>,
+    lanes_busy: usize,
+) -> Option<Instant> {
+    let decisions = decisions.map(|(count, since)| {
+        let worth = count >= lanes_busy * COMMIT_WORTH;
+        if worth { since } else { since + HELP_AFTER }
+    });
+    let notices = notices.map(|(count, since)| {
+        let worth = lanes_busy == 0 && count >= NOTICES_SHARE;
+        if worth { since } else { since + LINGER }
+    });
+    decisions.into_iter().chain(notices).min()
+}
+
 /// Records of one commit: at 1,100 bytes a decision 1.1 MB, a few milliseconds of work.
 const RECORDS_MAX: usize = 1_024;
+/// Decisions that are worth a commit beside one that is under way: a commit of 256 takes Postgres about twice as long as
+/// one of a single record.
+const COMMIT_WORTH: usize = 256;
+/// A decision waits no longer for the commit under way: on a disk that syncs in less, one lane at a time is the fastest.
+const HELP_AFTER: Duration = Duration::from_millis(5);
+/// Notices wait for a decision to ride with. Their ALLOW is durable: what is lost in a crash is closed as such.
+const LINGER: Duration = Duration::from_millis(50);
 /// Notices of one commit even when decisions alone would fill it, so that ends never starve.
 const NOTICES_SHARE: usize = 512;
 /// Notices without a slot (started, aggregates, alarms) that may wait: about 200 bytes each.
 const NOTICES_MAX: usize = 131_072;
+
+#[cfg(test)]
+mod tests {
+    //! Proves when a commit begins: at once for somebody who waits, late for what nobody waits for.
+
+    use super::*;
+
+    #[test]
+    fn a_decision_waits_only_for_a_commit_under_way_and_not_long() {
+        let since = Instant::now();
+        assert_eq!(due(Some((1, since)), None, 0), Some(since));
+        assert_eq!(due(Some((COMMIT_WORTH - 1, since)), None, 1), Some(since + HELP_AFTER));
+        assert_eq!(due(Some((COMMIT_WORTH, since)), None, 1), Some(since));
+        assert_eq!(due(Some((COMMIT_WORTH, since)), None, 2), Some(since + HELP_AFTER));
+    }
+
+    #[test]
+    fn notices_wait_for_a_decision_or_for_a_batch_of_them() {
+        let (since, later) = (Instant::now(), Instant::now() + Duration::from_millis(1));
+        assert_eq!(due(None, Some((1, since)), 0), Some(since + LINGER));
+        assert_eq!(due(Some((1, later)), Some((1, since)), 0), Some(later));
+        assert_eq!(due(None, Some((NOTICES_SHARE, since)), 0), Some(since));
+        assert_eq!(due(None, Some((NOTICES_SHARE, since)), 1), Some(since + LINGER));
+        assert_eq!(due(None, None, 0), None);
+    }
+}

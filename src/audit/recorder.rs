@@ -1,6 +1,6 @@
 //! What the gate calls: record a decision and wait until it is durable; say what became of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use prometheus_client::registry::Registry;
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub strangers: Strangers,
     /// Something was committed: for the projection.
     pub grown: Notify,
+    /// `at` of the newest record that this process wrote in any lane.
+    pub latest_ns: AtomicI64,
     /// One for each lane that may be held at once.
     seats: Arc<Semaphore>,
 }
@@ -83,6 +85,7 @@ impl Audit {
             metrics: Metrics::new(),
             strangers: Strangers::default(),
             grown: Notify::new(),
+            latest_ns: AtomicI64::new(0),
             seats: Arc::new(Semaphore::new(config.lanes_held_max.min(config.lanes).into())),
             config: config.clone(),
         });
@@ -126,10 +129,8 @@ impl Audit {
             ));
         }
         let going = draft.site.clone().map(|target| (target, draft.body_digest.clone()));
-        let slot = match allows {
-            true => Some(shared.queue.opens.slot().ok_or(RecordError::Full)?),
-            false => None,
-        };
+        let slot =
+            if allows { Some(shared.queue.opens.slot().ok_or(RecordError::Full)?) } else { None };
         let (reply, answer) = oneshot::channel();
         shared.queue.push(Request { decision: digests(draft)?, reply, slot })?;
         match timeout(shared.config.record_deadline(), answer).await {
@@ -207,6 +208,11 @@ impl std::fmt::Debug for Audit {
 }
 
 impl Shared {
+    /// Whether this process can write into the log now.
+    pub fn writes(&self) -> bool {
+        self.board.lanes_held() > 0
+    }
+
     /// Room to hold one more lane; `None` when the room is told to stop.
     pub async fn seat(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {

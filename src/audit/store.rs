@@ -3,6 +3,8 @@
 //! *Invariant:* a commit is one statement in one round trip; sqlx returns from it only at `ReadyForQuery`, after the
 //! implicit transaction is durable.
 
+use std::sync::Arc;
+
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
@@ -183,6 +185,17 @@ pub(super) async fn holds(
     .fetch_optional(connection)
     .await?;
     Ok(found == Some(true))
+}
+
+/// Who made a version of the facts, and the digest of what was applied.
+pub(super) async fn fact_change(
+    connection: &mut PgConnection,
+    version: i64,
+) -> Result<Option<(Arc<str>, [u8; 32])>, sqlx::Error> {
+    let select = "select applied_by, digest from registry_version where version = $1";
+    let found: Option<(String, Vec<u8>)> =
+        sqlx::query_as(select).bind(version).fetch_optional(connection).await?;
+    Ok(found.and_then(|(who, digest)| Some((who.into(), digest.try_into().ok()?))))
 }
 
 pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

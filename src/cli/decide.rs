@@ -16,6 +16,7 @@ use crate::policy::Bundle;
 
 /// Decide one question, or a list of questions, given as JSON
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// Directory of the bundle, e.g. `policies`
     #[arg(long, value_name = "DIR")]
@@ -24,6 +25,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     question: PathBuf,
 }
+
+const AFTER_HELP: &str = "\
+A question has all its facts inline; `haetae schema question` prints the form, `haetae schema decision` that of the
+answer. An absent fact that a rule needs is a refusal that names it.
+  haetae decide --bundle policies --question deploy/question-example.json
+Standard output is JSON only. In a list, a question that cannot be read gives an error in its place; the others are judged.";
 
 /// JSON Schema of a question, for `haetae schema question`.
 pub const QUESTION_SCHEMA: &str = include_str!("schema/question.json");

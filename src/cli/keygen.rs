@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use crate::audit::Key;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The log's origin, a host name and path without scheme, e.g. `gateway.example.kr/log`; a lane's key is named
     /// `<origin>/<lane>`.
@@ -42,3 +43,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     Ok(ExitCode::SUCCESS)
 }
+
+const AFTER_HELP: &str = "\
+For example:
+  haetae keygen --origin gateway.example.kr/log --out secrets/log.key > log.vkeys
+Standard output has the public keys, a line for each lane: give them to whoever verifies, by a way that they trust.
+`haetae log verify --vkey LINE` and `haetae-verify --key LINE FILE` take them.";

@@ -9,12 +9,13 @@ use crate::config::{Config, Database};
 use crate::postgres;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The configuration file that names the database.
     #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml")]
     config: PathBuf,
     /// Connect with this URL instead: that of the database's owner, who may change the schema.
-    #[arg(long, env = "HAETAE_OWNER_URL")]
+    #[arg(long, env = "HAETAE_OWNER_URL", hide_env_values = true)]
     database: Option<String>,
 }
 
@@ -38,3 +39,8 @@ pub async fn bring_up(database: &Database) -> anyhow::Result<()> {
     pool.close().await;
     Ok(())
 }
+
+const AFTER_HELP: &str = "\
+Forward only, and again is the same as once. It makes the roles haetae_gateway (appends to the log), haetae_reader
+(reads it) and haetae_registrar (changes the registry), all without a login: make your logins members of them, e.g.
+  create role gateway login in role haetae_gateway;";

@@ -10,6 +10,7 @@ use crate::policy::{Bundle, BundleError};
 
 /// Look at a bundle of policies before it is used
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -82,3 +83,8 @@ fn refused(error: &BundleError) -> ExitCode {
     eprintln!("the bundle is not usable: {} faults", error.faults.len());
     ExitCode::FAILURE
 }
+
+const AFTER_HELP: &str = "\
+A bundle is a directory; policies/README.md explains its files. A slip in it is an error with file and line.
+  haetae policy check policies    is it sound? (a gateway takes no other)
+  haetae policy test policies     does it say what its cases say?";

@@ -9,16 +9,21 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::config::{Config, Database};
 use crate::registry::store::{self, Applied, Version};
 use crate::registry::tree::{self, Tree};
 use crate::registry::{RegistryError, Sort};
 
 /// Organisations, sites, datasets, grounds and orders: check, apply, show.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The database, as a user who is a member of `haetae_registrar` (not the gateway's user).
     #[arg(long, env = "HAETAE_REGISTRAR_URL", hide_env_values = true, global = true)]
     database: Option<String>,
+    /// The configuration file whose `database.registrar_url` is taken when `--database` is not given.
+    #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml", global = true)]
+    config: PathBuf,
     /// Who makes the change; kept with it.
     #[arg(long, env = "USER", global = true)]
     by: Option<String>,
@@ -109,11 +114,11 @@ fn prepared(what: &What) -> anyhow::Result<Change> {
 }
 
 async fn connect(args: &Args) -> anyhow::Result<PgPool> {
-    let url = args
-        .database
-        .as_deref()
-        .context("say which database: `--database postgres://..` or HAETAE_REGISTRAR_URL")?;
-    PgPool::connect(url).await.context("the database cannot be reached")
+    let database = match &args.database {
+        Some(url) => Database::at(url.clone()),
+        None => Config::read(&args.config).context(WHICH_DATABASE)?.database,
+    };
+    database.registrar_pool().await
 }
 
 async fn show(pool: &PgPool, kind: Option<&str>) -> anyhow::Result<()> {
@@ -173,3 +178,15 @@ fn summary(tree: &Tree) -> String {
         .collect();
     format!("no fault: {}", counts.join(", "))
 }
+
+const WHICH_DATABASE: &str =
+    "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";
+
+const AFTER_HELP: &str = "\
+The files are explained in deploy/registry-example/README.md, which is itself a registry:
+  haetae registry check deploy/registry-example
+  haetae registry --by kim apply deploy/registry-example
+  haetae registry --by kim ground add deploy/ground-example.toml
+  haetae registry show ground
+
+Every gateway sees a change within a second, and no decision is committed on facts that were replaced before.";

@@ -12,6 +12,7 @@ pub struct Args {
 pub enum Schema {
     Question,
     Decision,
+    Record,
 }
 
 impl Schema {
@@ -21,6 +22,7 @@ impl Schema {
         match self {
             Self::Question => super::decide::QUESTION_SCHEMA,
             Self::Decision => super::decide::DECISION_SCHEMA,
+            Self::Record => include_str!("schema/record.json"),
         }
     }
 }

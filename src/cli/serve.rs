@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::{app, telemetry};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The configuration file; the example `haetae.toml` explains every key.
     #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml")]
@@ -17,7 +18,7 @@ pub struct Args {
     /// Bring the database to the schema of this version first (needs the rights of its owner).
     #[arg(long)]
     migrate: bool,
-    /// Read the configuration, check it, and stop.
+    /// Read the configuration, the bundle and the key that it names, and stop. Nothing is connected to.
     #[arg(long)]
     check: bool,
 }
@@ -26,6 +27,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.config)?;
     telemetry::start(&config.telemetry)?;
     if args.check {
+        app::check(&config).await?;
         eprintln!("{}: the configuration can be used", args.config.display());
         return Ok(ExitCode::SUCCESS);
     }
@@ -51,3 +53,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
+
+const AFTER_HELP: &str = "\
+The first time:
+  haetae keygen --origin gateway.example.kr/log --out secrets/log.key
+  haetae serve --check      can this configuration be used?
+  haetae serve --migrate    with a login that owns the schema; otherwise run `haetae migrate` before
+
+It is ready when the console says so: curl http://127.0.0.1:8444/readyz (with the causes when it is not).
+SIGTERM: nothing new is taken and what is under way may end; a second signal cuts it. SIGKILL loses no record.";

@@ -25,6 +25,7 @@ pub struct Row {
 
 /// One lane: its head, its newest checkpoint, and how far the rows have followed.
 #[derive(Debug, Serialize, FromRow)]
+#[expect(clippy::struct_field_names, reason = "the names of the JSON")]
 pub struct Lane {
     pub lane: i32,
     pub origin: String,
@@ -32,6 +33,18 @@ pub struct Lane {
     pub size: i64,
     pub projected: i64,
     pub checkpoint: Option<String>,
+}
+
+/// How a forwarded request ended.
+#[derive(Debug, Serialize, FromRow)]
+struct End {
+    at_ns: i64,
+    how: String,
+    status: Option<i32>,
+    bytes_out: i64,
+    bytes_back: i64,
+    duration_ms: i64,
+    why: Option<String>,
 }
 
 pub async fn decisions(
@@ -84,7 +97,7 @@ pub async fn decision(pool: &PgPool, id: Uuid) -> Result<Option<Value>, sqlx::Er
             .bind(id)
             .fetch_optional(pool)
             .await?;
-    let ended: Option<(i64, String, Option<i32>, i64, i64, i64, Option<String>)> = sqlx::query_as(
+    let ended: Option<End> = sqlx::query_as(
         "SELECT at_ns, how, status, bytes_out, bytes_back, duration_ms, why
          FROM row_ended WHERE decision = $1",
     )
@@ -96,10 +109,7 @@ pub async fn decision(pool: &PgPool, id: Uuid) -> Result<Option<Value>, sqlx::Er
         "facts": facts.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()),
         "detail": detail.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()),
         "started": started.map(|(at_ns, identity)| json!({ "at_ns": at_ns, "identity": identity })),
-        "ended": ended.map(|(at_ns, how, status, out, back, took, why)| json!({
-            "at_ns": at_ns, "how": how, "status": status, "bytes_out": out, "bytes_back": back,
-            "duration_ms": took, "why": why,
-        })),
+        "ended": ended,
     })))
 }
 

@@ -20,6 +20,8 @@ pub struct Plan {
     pub models: Vec<String>,
     /// The SPIFFE id that the registry says it has.
     pub spiffe: String,
+    /// Pause between two tokens of a stream, where it is not the usual one.
+    pub token_ms: Option<u64>,
 }
 
 /// Three running sites. They end with their standard input, so also when this process is killed.
@@ -71,6 +73,7 @@ impl Site {
             .args(["--models", &plan.models.join(",")])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--gateway", GATEWAY, "--observer", OBSERVER])
+            .args(plan.token_ms.map(|pause| format!("--token-ms={pause}")))
             .arg("--certificate")
             .arg(&identity.certificate)
             .arg("--key")

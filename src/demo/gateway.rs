@@ -1,9 +1,10 @@
 //! The gateway as `haetae serve` runs it: its configuration file, its process, and the commands beside it.
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -125,12 +126,20 @@ impl Program {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(args).current_dir(&self.dir).stdin(Stdio::null()).env_remove("DATABASE_URL");
+        command.args(args).current_dir(&self.dir).stdin(Stdio::null());
+        without_settings(&mut command);
         command
     }
 }
 
-/// The running gateway.
+/// What this terminal sets for another gateway is not meant for the demo's.
+fn without_settings(command: &mut Command) {
+    for name in SETTINGS {
+        command.env_remove(name);
+    }
+}
+
+/// The running gateway: a process that gets SIGTERM when this one ends, in whatever way.
 pub struct Gateway {
     process: Child,
     log: PathBuf,
@@ -139,10 +148,18 @@ pub struct Gateway {
 impl Gateway {
     /// Starts `haetae serve` and waits until the console says that it is ready.
     pub async fn start(program: &Program, console: SocketAddr, client: &Client) -> Result<Self> {
+        let mut gateway = Self::launch(program)?;
+        gateway.until_ready(console, client).await?;
+        Ok(gateway)
+    }
+
+    /// Starts `haetae serve` and does not wait.
+    pub fn launch(program: &Program) -> Result<Self> {
         let log = program.dir.join("gateway.log");
-        let file = std::fs::File::create(&log)?;
-        // The shell waits for the end of its input, which comes however we end, and then stops the gateway in order.
-        let process = Command::new("/bin/sh")
+        let file = OpenOptions::new().create(true).append(true).open(&log)?;
+        let mut command = Command::new("/bin/sh");
+        without_settings(&mut command);
+        let process = command
             .args(["-c", SERVE_UNTIL_INPUT_ENDS, "haetae-demo-gateway"])
             .arg(&program.path)
             .args(["serve", "--config", "haetae.toml"])
@@ -152,9 +169,7 @@ impl Gateway {
             .stderr(file)
             .process_group(0) // Ctrl-C is for us: we stop it in order
             .spawn()?;
-        let mut gateway = Self { process, log };
-        gateway.until_ready(console, client).await?;
-        Ok(gateway)
+        Ok(Self { process, log })
     }
 
     async fn until_ready(&mut self, console: SocketAddr, client: &Client) -> Result<()> {
@@ -183,24 +198,50 @@ impl Gateway {
         format!("{} (all of it is in `{}`)", last.join(" | "), self.log.display())
     }
 
-    /// Drains it and waits for its end.
-    pub async fn stop(mut self) -> Result<()> {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks it to drain (SIGTERM) and does not wait.
+    pub fn terminate(&mut self) {
         drop(self.process.stdin.take());
+    }
+
+    /// Kills it with SIGKILL and reaps it.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.kill()?;
+        drop(self.process.stdin.take());
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Drains it and waits for its end.
+    pub async fn stop(mut self) -> Result<ExitStatus> {
+        self.terminate();
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + STOP_WAIT_MAX;
-        while self.process.try_wait()?.is_none() {
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
             if Instant::now() > deadline {
                 bail!("the gateway did not stop in {} s", STOP_WAIT_MAX.as_secs());
             }
             sleep(POLL).await;
         }
-        Ok(())
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
-            drop(self.process.stdin.take()); // the shell tells the gateway and ends with it
+            self.terminate();
             let _reaped = self.process.wait();
         }
     }
@@ -209,17 +250,24 @@ impl Drop for Gateway {
 /// Name of the demo's log.
 pub const ORIGIN: &str = "demo.haetae.example/log";
 
-/// The pipe is kept as 3: a shell gives a background job the null device as its input.
+/// The shell becomes the gateway; a small child of its waits for the end of its input, which comes however we end. The
+/// pipe is kept as 3: a shell gives a background job the null device as its input.
 const SERVE_UNTIL_INPUT_ENDS: &str = r#"
 exec 3<&0
-"$@" 3<&- &
-gateway=$!
-( cat <&3 > /dev/null; kill -TERM $gateway 2> /dev/null ) &
-wait $gateway
+( cat <&3 > /dev/null; kill -TERM $$ 2> /dev/null ) &
+exec "$@" 3<&- < /dev/null
 "#;
 
+const SETTINGS: [&str; 5] = [
+    "DATABASE_URL",
+    "HAETAE_CONFIG",
+    "HAETAE_OWNER_URL",
+    "HAETAE_READER_URL",
+    "HAETAE_REGISTRAR_URL",
+];
 const COMMAND_WAIT_MAX: Duration = Duration::from_mins(1);
-const READY_WAIT_MAX: Duration = Duration::from_secs(20);
+/// The bundle's cases run first: seconds on a machine that does other things.
+const READY_WAIT_MAX: Duration = Duration::from_mins(1);
 /// The gateway's own drain takes at most 25 s.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);

@@ -143,11 +143,14 @@ impl Site {
             self.memory.surprise(format!("POST {path} without a decision"));
             return problem(StatusCode::FORBIDDEN, "no decision came with this request");
         };
+        let mut headers: Vec<String> = head.keys().map(ToString::to_string).collect();
+        headers.sort_unstable();
         self.memory.keep(Seen {
             decision: decision.to_owned(),
             path: path.to_owned(),
             body_digest: hex::encode(Sha256::digest(body)),
             receipt: head.contains_key("haetae-receipt") && head.contains_key("haetae-leaf"),
+            headers,
         });
         match self.reply(path, body) {
             Ok(answer) => answer,
@@ -178,13 +181,14 @@ impl Site {
         door::json(StatusCode::OK, json!({ "object": "list", "data": data }).to_string())
     }
 
+    /// `/demo/seen` says everything, `/demo/seen/<hex digest>` what came with this body.
     fn observed(&self, path: &str) -> Answer {
-        match path {
-            "/demo/seen" => match serde_json::to_vec(&self.memory.report()) {
-                Ok(bytes) => door::json(StatusCode::OK, bytes),
-                Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-            },
-            _ => problem(StatusCode::NOT_FOUND, "only /demo/seen is here for you"),
+        let Some(digest) = path.strip_prefix("/demo/seen") else {
+            return problem(StatusCode::NOT_FOUND, "only /demo/seen is here for you");
+        };
+        match serde_json::to_vec(&self.memory.report(digest.strip_prefix('/'))) {
+            Ok(bytes) => door::json(StatusCode::OK, bytes),
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::client::Reply;
 use super::scenario::{Act, Ask, Call, Scenario, Who};
 use super::site::{Report, Seen};
 use super::table::Row;
-use super::world::World;
+use super::world::{REGISTRY, World};
 use crate::postgres::Stop;
 
 /// Plays one scenario and says what happened.
@@ -43,10 +43,8 @@ async fn perform(world: &mut World, act: Act) -> Result<String> {
     match act {
         Act::RegisterGround => {
             let ground = world.sources.ground.to_string_lossy().into_owned();
-            let url = world.cluster.url();
-            let args =
-                ["registry", "--database", &url, "--by", "haetae demo", "ground", "add", &ground];
-            world.program.run(&args).await?;
+            let add = ["ground", "add", &ground];
+            world.program.run(&[REGISTRY.as_slice(), &add].concat()).await?;
             Ok("before it: haetae registry ground add deploy/ground-example.toml".to_owned())
         }
         Act::StopPostgres => {

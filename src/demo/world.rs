@@ -54,12 +54,14 @@ pub struct Plot {
     /// This program.
     pub program: PathBuf,
     pub clock: Clock,
+    /// Pause of the sites between two tokens of a stream, where it is not their usual one.
+    pub token_ms: Option<u64>,
 }
 
 impl World {
     /// Builds everything; `say` hears each step in plain words.
     pub async fn build(plot: Plot, say: &dyn Fn(&str)) -> Result<Self> {
-        let Plot { dir, ports, program, clock } = plot;
+        let Plot { dir, ports, program, clock, token_ms } = plot;
         let sources = Sources::find(&program)?;
         let dir = fresh(&dir)?;
         let pki = Pki::create(&dir.join("pki"), clock.unix_s())?;
@@ -71,7 +73,7 @@ impl World {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let issuer = publish(&pki, issuing, &tracker, &stop).await?;
         say(&format!("an identity provider at {}", issuer.url));
-        let plans = plans(&sources.registry)?;
+        let plans = plans(&sources.registry, token_ms)?;
         let ports: Vec<u16> = ports.collect();
         let fleet = Fleet::start(&program, &pki, &plans, &ports)?;
         for (plan, (id, address)) in plans.iter().zip(fleet.addresses()) {
@@ -95,7 +97,7 @@ impl World {
         let plain = Client::new(&pki.ca(By::Root), None)?;
         let gateway = Gateway::start(&program, console, &plain).await?;
         say(&format!(
-            "the gateway at https://localhost:{} ({} ms in all)",
+            "the gateway at https://127.0.0.1:{} ({} ms in all)",
             data.port(),
             started.elapsed().as_millis()
         ));
@@ -128,12 +130,19 @@ impl World {
     /// The gateway's address with a path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.data.port())
+        format!("https://127.0.0.1:{}{path}", self.data.port())
+    }
+
+    /// Starts the gateway again, after it was killed or stopped, and waits until it is ready.
+    pub async fn restart_gateway(&mut self) -> Result<()> {
+        self.gateway = Gateway::start(&self.program, self.console, &self.plain).await?;
+        Ok(())
     }
 
     /// Stops everything, the gateway first and in order.
     pub async fn stop(self) -> Result<()> {
-        self.gateway.stop().await?;
+        let status = self.gateway.stop().await?;
+        anyhow::ensure!(status.success(), "the gateway ended badly: {status}");
         drop(self.fleet);
         self.stop.cancel();
         self.tracker.close();
@@ -193,7 +202,7 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     };
     std::fs::write(dir.join("haetae.toml"), settings.toml())?;
     with.program.run(&["keygen", "--origin", ORIGIN, "--out", "log.key"]).await?;
-    with.program.run(&["migrate", "--database", &url]).await?;
+    with.program.run(&["migrate", "--config", "haetae.toml"]).await?;
     let registry = dir.join("registry");
     copy(&with.sources.registry, &registry)?;
     std::fs::copy(with.pki.ca(By::Sites), registry.join("sites/ca.pem"))?;
@@ -203,9 +212,7 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     for (id, address) in with.fleet.addresses() {
         readdress(&registry.join(format!("sites/{id}.toml")), address)?;
     }
-    with.program
-        .run(&["registry", "--database", &url, "--by", "haetae demo", "apply", "registry"])
-        .await?;
+    with.program.run(&[REGISTRY.as_slice(), &["apply", "registry"]].concat()).await?;
     Ok(())
 }
 
@@ -251,7 +258,7 @@ async fn publish(
     stop: &CancellationToken,
 ) -> Result<Issuer> {
     let listener = TcpListener::bind(free(port)?).await?;
-    let url = format!("https://localhost:{}", listener.local_addr()?.port());
+    let url = format!("https://127.0.0.1:{}", listener.local_addr()?.port());
     let issuer = Issuer::create(&url, AUDIENCE)?;
     let answers = issuer.answers()?;
     let tls = door::server_config(&pki.server(By::Root, "issuer", None)?, None)?;
@@ -263,7 +270,7 @@ async fn publish(
 }
 
 /// The sites of the example registry, as far as the demo must know them to run them.
-fn plans(registry: &Path) -> Result<Vec<Plan>> {
+fn plans(registry: &Path, token_ms: Option<u64>) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for id in SITES {
         let path = registry.join(format!("sites/{id}.toml"));
@@ -280,6 +287,7 @@ fn plans(registry: &Path) -> Result<Vec<Plan>> {
             place: name.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ').to_owned(),
             models: texts("serves"),
             spiffe: texts("identities").into_iter().next().context("a site without identity")?,
+            token_ms,
         });
     }
     Ok(plans)
@@ -290,7 +298,7 @@ fn readdress(path: &Path, address: SocketAddr) -> Result<()> {
     let text = std::fs::read_to_string(path)?;
     let line = |line: &str| {
         if line.starts_with("base_url") {
-            format!("base_url = \"https://localhost:{}\"\n", address.port())
+            format!("base_url = \"https://127.0.0.1:{}\"\n", address.port())
         } else {
             format!("{line}\n")
         }
@@ -326,6 +334,9 @@ fn certified(pki: &Pki) -> Result<BTreeMap<&'static str, Client>> {
     };
     ORGANISATIONS.into_iter().map(client).collect()
 }
+
+/// How the demo changes the registry.
+pub const REGISTRY: [&str; 5] = ["registry", "--config", "haetae.toml", "--by", "haetae demo"];
 
 const AUDIENCE: &str = "haetae";
 const SITES: [&str; 3] = ["kr-seo-1", "eu-fra-1", "us-va-1"];

@@ -165,6 +165,10 @@ impl http_body::Body for Body {
         if this.ending.is_none() {
             return Poll::Ready(None);
         }
+        // Also while pieces come: a caller that reads slowly never lets the timer of a silence run.
+        if this.until.is_some_and(|until| Instant::now() >= until) {
+            return Poll::Ready(this.cut(Failure::AuthorityEnded));
+        }
         loop {
             let frame = match this.poll_site(context) {
                 Poll::Ready(Some(Ok(frame))) => frame,

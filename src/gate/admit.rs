@@ -44,7 +44,7 @@ impl Gate {
     pub(super) fn answer_stranger(
         &self,
         connection: &Connection,
-        turned_away: TurnedAway,
+        turned_away: &TurnedAway,
     ) -> Response<Body> {
         self.metrics.turned_away(turned_away.code());
         if !matches!(turned_away, TurnedAway::NoPlace(_)) {
@@ -54,7 +54,7 @@ impl Gate {
                 network: draft::network(connection.remote.ip()),
             });
         }
-        answer::turned_away(&turned_away)
+        answer::turned_away(turned_away)
     }
 }
 

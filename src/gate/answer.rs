@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use verdict::decision::{Outcome, Text, Why};
 use verdict::reason::Reason;
@@ -13,24 +14,29 @@ use super::admit::TurnedAway;
 use super::limits::NoPlace;
 use super::prepare::Prepared;
 use crate::audit::{Proof, RecordError};
-use crate::forward::ForwardError;
+use crate::caller::CallerError;
+use crate::forward::{Failure, ForwardError};
 use crate::workload::{self, Native, NotUnderstood, Protocol, Refusal};
 
 /// Why there is no decision to show: nothing was forwarded and nothing was refused; a retry may help.
 #[derive(Debug, Clone, Copy)]
-pub struct Unavailable {
-    pub code: &'static str,
-    pub message: &'static str,
+pub(super) struct Unavailable {
+    pub(super) code: &'static str,
+    pub(super) message: &'static str,
 }
 
 /// The site's answer with the decision's id, bundle and receipt.
-pub fn allowed(mut response: Response<Body>, prepared: &Prepared, proof: &Proof) -> Response<Body> {
+pub(super) fn allowed(
+    mut response: Response<Body>,
+    prepared: &Prepared,
+    proof: &Proof,
+) -> Response<Body> {
     stamp(response.headers_mut(), Some(prepared), Some(proof));
     response
 }
 
 /// A recorded refusal in the caller's own protocol. `why` says more when the request could not be read.
-pub fn refusal(
+pub(super) fn refusal(
     known: &Known,
     prepared: &Prepared,
     proof: &Proof,
@@ -49,9 +55,9 @@ pub fn refusal(
 }
 
 /// Allowed and recorded, but the site gave no answer.
-pub fn site_failed(
+pub(super) fn site_failed(
     known: &Known,
-    error: &ForwardError,
+    error: ForwardError,
     prepared: &Prepared,
     proof: &Proof,
 ) -> Response<Body> {
@@ -68,8 +74,17 @@ pub fn site_failed(
     response
 }
 
+/// The last event of a stream that is cut short.
+pub(super) fn last_event(protocol: Protocol, failure: Failure) -> Bytes {
+    let message = failure.to_string();
+    workload::stream_error(
+        protocol,
+        &Refusal { status: failure.status(), code: failure.code(), message: &message, param: None },
+    )
+}
+
 /// 503 without a record: the one answer that is neither allow nor refusal.
-pub fn unavailable(protocol: Protocol, why: Unavailable) -> Response<Body> {
+pub(super) fn unavailable(protocol: Protocol, why: Unavailable) -> Response<Body> {
     let native = workload::refuse(
         protocol,
         &Refusal {
@@ -85,7 +100,7 @@ pub fn unavailable(protocol: Protocol, why: Unavailable) -> Response<Body> {
 }
 
 /// Refused before the caller was known. All token defects look alike.
-pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
+pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
     match turned_away {
         TurnedAway::Strict(error) => {
             let mut response = render(workload::refuse(
@@ -103,6 +118,10 @@ pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
                     .insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
             }
             response
+        }
+        // Not the caller's fault: a client that is told 401 throws away a token that is good.
+        TurnedAway::Unknown(CallerError::KeysUnavailable) => {
+            unavailable(Protocol::OpenAi, Unavailable::keys())
         }
         TurnedAway::Unknown(_) => {
             let mut response = render(workload::refuse(
@@ -129,32 +148,19 @@ pub fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
 }
 
 /// `GET /v1/models`.
-pub fn models(services: &[Arc<str>]) -> Response<Body> {
+pub(super) fn models(services: &[Arc<str>]) -> Response<Body> {
     let data: Vec<serde_json::Value> =
         services.iter().map(|service| model_object(service)).collect();
     json(StatusCode::OK, &serde_json::json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{id}`.
-pub fn model(service: &str) -> Response<Body> {
+pub(super) fn model(service: &str) -> Response<Body> {
     json(StatusCode::OK, &model_object(service))
 }
 
-/// A refusal of metadata: nothing was decided on data, so there is no record to point to.
-pub fn not_understood(why: &NotUnderstood) -> Response<Body> {
-    render(workload::refuse(
-        Protocol::OpenAi,
-        &Refusal {
-            status: why.status,
-            code: &snake(why.reason),
-            message: &why.message,
-            param: why.param,
-        },
-    ))
-}
-
 /// RFC 9110 section 12.5.4, reduced to the two languages there are: Korean if it is preferred to English.
-pub fn wants_korean(head: &HeaderMap) -> bool {
+pub(super) fn wants_korean(head: &HeaderMap) -> bool {
     let Some(languages) = head.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
     else {
         return false;
@@ -214,7 +220,7 @@ fn explain(
         (None, None) => String::new(),
     };
     if let Some(first) = decision.reasons.first() {
-        describe(&mut message, first);
+        cite(&mut message, first);
     }
     for remedy in decision.remedy.iter().take(REMEDIES_SHOWN_MAX) {
         let lead = if known.korean { " 통과하려면: " } else { " To make it pass: " };
@@ -224,21 +230,14 @@ fn explain(
     message
 }
 
-fn describe(message: &mut String, why: &Why) {
+/// Rule and citation; the cell and the missing facts stand in the reason's own text.
+fn cite(message: &mut String, why: &Why) {
     if let Some(rule) = &why.rule {
         let _ = write!(message, " [rule {rule}");
         if let Some(citation) = &why.citation {
             let _ = write!(message, ": {citation}");
         }
         message.push(']');
-    }
-    if let Some(cell) = &why.cell {
-        let flow = serde_name(&cell.flow);
-        let _ =
-            write!(message, " [{} under {}: {flow} to {}]", cell.component, cell.regime, cell.to);
-    }
-    if !why.missing.is_empty() {
-        let _ = write!(message, " [missing: {}]", why.missing.join(", "));
     }
 }
 
@@ -295,32 +294,32 @@ fn snake(reason: Reason) -> String {
     reason.code().to_ascii_lowercase()
 }
 
-fn serde_name<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(ToOwned::to_owned))
-        .unwrap_or_default()
-}
-
 impl Unavailable {
-    pub const fn site() -> Self {
+    pub(super) const fn site() -> Self {
         Self {
             code: "site_unavailable",
             message: "no permitted site can take the request now: nothing was forwarded, try again",
         }
     }
 
-    pub const fn facts_moving() -> Self {
+    pub(super) const fn facts_moving() -> Self {
         Self {
             code: "audit_unavailable",
             message: "the facts are changing faster than they can be judged: nothing was forwarded, try again",
         }
     }
 
-    pub const fn overloaded() -> Self {
+    pub(super) const fn overloaded() -> Self {
         Self {
             code: "overloaded",
             message: "the gateway is at its limit: nothing was read, try again",
+        }
+    }
+
+    const fn keys() -> Self {
+        Self {
+            code: "issuer_keys_unavailable",
+            message: "the issuer's keys cannot be had now: nothing was read, try again",
         }
     }
 

@@ -1,15 +1,18 @@
 //! Reads a request body whole, within its route's limit. How slow it may be is the listener's to say.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use verdict::reason::Reason;
 
-use super::limits::Limits;
+use super::limits::{Limits, Room};
 use crate::workload::NotUnderstood;
 
+/// The bytes keep their room until they are dropped: when they have gone to a site, or nowhere.
+///
 /// # Errors
 /// 400 for bytes where none are allowed or a broken body, 408 for a slow one, 413 over `max_bytes`, 503 when there is
 /// no room for another body now.
@@ -17,7 +20,7 @@ pub async fn read<B>(
     body: B,
     head: &HeaderMap,
     max_bytes: usize,
-    limits: &Limits,
+    (limits, org): (&Limits, &Arc<str>),
 ) -> Result<Bytes, NotUnderstood>
 where
     B: http_body::Body<Data = Bytes, Error = io::Error> + Unpin,
@@ -31,8 +34,22 @@ where
     }
     // A body of unknown length reserves its route's limit: memory is bounded before the first byte is read.
     let room = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
-    let _room = limits.body_room(room).ok_or_else(no_room)?;
-    collect(body, max_bytes, room).await
+    let mut taken = limits.body_room(org, room).ok_or_else(no_room)?;
+    let bytes = collect(body, max_bytes, room).await?;
+    taken.shrink(bytes.len());
+    Ok(Bytes::from_owner(Held { bytes, _room: taken }))
+}
+
+/// A body and the room it takes.
+struct Held {
+    bytes: Bytes,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 async fn collect<B>(mut body: B, max_bytes: usize, expected: usize) -> Result<Bytes, NotUnderstood>

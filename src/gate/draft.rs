@@ -49,7 +49,8 @@ pub fn build(
         body_digest: known.body_digest.clone(),
         body_bytes: known.body_bytes,
         outcome: prepared.judgement.outcome,
-        reason: first.map_or(verdict::reason::Reason::EngineError, |why| why.code),
+        // Only an allow has no reason: a floor regime on which no rule speaks.
+        reason: first.map_or(verdict::reason::Reason::AllowedByRule, |why| why.code),
         rule: first.and_then(|why| why.rule.as_deref()).map(Arc::from),
         site: target,
         detail: Arc::clone(&prepared.detail),

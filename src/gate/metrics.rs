@@ -44,23 +44,27 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let all = &mut *registry;
         all.register(
-            "decisions",
+            "haetae_decisions",
             "recorded decisions by outcome and first reason",
             self.decisions.clone(),
         );
         all.register(
-            "turned_away",
+            "haetae_turned_away",
             "requests refused before the caller was known",
             self.turned_away.clone(),
         );
-        all.register("unavailable", "answers of 503 without a record", self.unavailable.clone());
         all.register(
-            "site_failures",
+            "haetae_unavailable",
+            "answers of 503 without a record",
+            self.unavailable.clone(),
+        );
+        all.register(
+            "haetae_site_failures",
             "allowed requests that a site did not answer",
             self.site_failures.clone(),
         );
         all.register(
-            "decision_seconds",
+            "haetae_decision_seconds",
             "from the request's head to its durable decision: the latency that the gateway adds",
             self.decision_seconds.clone(),
         );
@@ -74,8 +78,12 @@ impl Metrics {
             Outcome::Hold => "hold",
             Outcome::Deny => "deny",
         };
-        let reason =
-            judgement.decision.reasons.first().map_or("none", |why| why.code.code()).to_owned();
+        let reason = judgement
+            .decision
+            .reasons
+            .first()
+            .map_or("ALLOWED_BY_RULE", |why| why.code.code())
+            .to_owned();
         self.decisions.get_or_create(&Decided { outcome, reason }).inc();
         self.decision_seconds.observe(took.as_secs_f64());
     }

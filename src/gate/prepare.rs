@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use verdict::facts::{Facts, Gap, Judgement};
 use verdict::reason::Reason;
 use verdict::stamp::Stamp;
@@ -21,7 +21,7 @@ use crate::workload::{Claims, NotUnderstood, Operation};
 /// A judgement with the texts that its record points to.
 #[derive(Debug)]
 pub struct Prepared {
-    pub judgement: Judgement,
+    pub judgement: Arc<Judgement>,
     /// Sites of the outcome, if it allows.
     pub permitted: Vec<Arc<str>>,
     pub facts: Arc<Text>,
@@ -29,6 +29,8 @@ pub struct Prepared {
     pub bundle: Arc<Text>,
     /// `sha256:` and hex, as callers see it.
     pub bundle_digest: Arc<str>,
+    /// The same over the access sheets, which are no part of the rulebook.
+    access_digest: Arc<str>,
     pub version: i64,
     /// Unix seconds: the instant that the judge was given.
     pub judged_at: i64,
@@ -39,7 +41,7 @@ pub struct Prepared {
 pub struct Preparer {
     policy: Arc<Policy>,
     registry: Arc<Registry>,
-    memo: Cache<Key, Arc<Prepared>>,
+    memo: Cache<Key, Arc<Prepared>, Bytes>,
     /// Texts of the bundles in use, by digest; owned by this lock, entries are few.
     bundles: Mutex<BTreeMap<Arc<str>, Arc<Text>>>,
 }
@@ -51,9 +53,28 @@ struct Key {
     roles: Arc<[Arc<str>]>,
 }
 
+/// What an entry of the memo takes. A caller's own words are part of the key (datasets, hosts of images), so entries
+/// are made at will and only their bytes can be bounded.
+#[derive(Debug, Clone, Copy)]
+struct Bytes {
+    /// So that there are no more entries than the configuration says, however small.
+    least: u64,
+}
+
+impl Weighter<Key, Arc<Prepared>> for Bytes {
+    fn weight(&self, _: &Key, prepared: &Arc<Prepared>) -> u64 {
+        // The judgement itself is about as large as its text.
+        let texts = prepared.facts.bytes.len() + 2 * prepared.detail.bytes.len();
+        (texts as u64 + ENTRY_BYTES).max(self.least)
+    }
+}
+
 impl Preparer {
     pub fn new(policy: Arc<Policy>, registry: Arc<Registry>, entries_max: usize) -> Self {
-        Self { policy, registry, memo: Cache::new(entries_max), bundles: Mutex::default() }
+        let entries_max = entries_max.max(1);
+        let least = MEMO_BYTES_MAX / entries_max as u64;
+        let memo = Cache::with_weighter(entries_max, MEMO_BYTES_MAX, Bytes { least });
+        Self { policy, registry, memo, bundles: Mutex::default() }
     }
 
     /// The judgement of this claim by this caller at `now` (unix seconds).
@@ -68,6 +89,9 @@ impl Preparer {
         if let Some(prepared) = self.memo.get(&key)
             && prepared.version == snapshot.version()
             && *prepared.bundle_digest == *bundle.digest()
+            && *prepared.access_digest == *bundle.access_digest()
+            // A clock that was set back: what was judged for a later instant says nothing of this one.
+            && prepared.judged_at <= now
             && prepared.valid_until.is_none_or(|until| now < until)
         {
             return prepared;
@@ -77,7 +101,7 @@ impl Preparer {
         if access.is_err() {
             resolved.facts = refused_access(caller, claims);
         }
-        let prepared = Arc::new(self.judge(&bundle, resolved, now));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
         self.memo.insert(key, Arc::clone(&prepared));
         prepared
     }
@@ -88,7 +112,7 @@ impl Preparer {
         let version = self.registry.current().version();
         Arc::new(self.judge(
             &self.policy.current(),
-            Resolved { facts, version, valid_until: None },
+            &Resolved { facts, version, valid_until: None },
             now,
         ))
     }
@@ -96,22 +120,24 @@ impl Preparer {
     /// The same refusal on the facts now in force.
     pub fn renew(&self, prepared: &Prepared) -> Arc<Prepared> {
         Arc::new(Prepared {
-            judgement: prepared.judgement.clone(),
+            judgement: Arc::clone(&prepared.judgement),
             permitted: prepared.permitted.clone(),
             facts: Arc::clone(&prepared.facts),
             detail: Arc::clone(&prepared.detail),
             bundle: Arc::clone(&prepared.bundle),
             bundle_digest: Arc::clone(&prepared.bundle_digest),
+            access_digest: Arc::clone(&prepared.access_digest),
             version: self.registry.current().version(),
             judged_at: prepared.judged_at,
             valid_until: prepared.valid_until,
         })
     }
 
-    /// Waits until the registry shows `version`, at most [`FACTS_WAIT_MAX`].
-    pub async fn wait_for(&self, version: i64) {
+    /// Waits until the registry shows `version`, without what has run out by `now`; at most [`FACTS_WAIT_MAX`].
+    pub async fn wait_for(&self, version: i64, now: i64) {
+        let holds = || self.registry.current().valid_until().is_none_or(|until| now < until);
         let mut changed = self.registry.changed();
-        let seen = changed.wait_for(|seen| *seen >= version);
+        let seen = changed.wait_for(|seen| *seen >= version && holds());
         // Nothing to do on either failure: the commit checks the version again.
         let _ = tokio::time::timeout(FACTS_WAIT_MAX, seen).await;
     }
@@ -122,14 +148,16 @@ impl Preparer {
         bundle.access(&caller.org, &caller.roles, service, operation(Operation::Metadata)).is_ok()
     }
 
-    fn judge(&self, bundle: &Bundle, resolved: Resolved, now: i64) -> Prepared {
-        let judgement = bundle.judge(&resolved.facts, now);
+    fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
+        let facts = text(&resolved.facts);
+        let judgement = bundle.judge_known(facts.digest, &resolved.facts, now);
         let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();
         Prepared {
-            facts: Arc::new(text(&resolved.facts)),
-            detail: Arc::new(text(&judgement)),
+            facts: Arc::new(facts),
+            detail: Arc::new(text(&*judgement)),
             bundle: self.bundle_text(bundle),
             bundle_digest: Arc::from(bundle.digest()),
+            access_digest: Arc::from(bundle.access_digest()),
             version: resolved.version,
             judged_at: now,
             valid_until,
@@ -208,3 +236,7 @@ const fn operation(operation: Operation) -> &'static str {
 
 /// Longer than one poll of the registry (1 s), shorter than a caller's patience.
 const FACTS_WAIT_MAX: Duration = Duration::from_millis(1_500);
+/// The whole memo: some 2,000 entries of 3 sites, or all of those that only refuse.
+const MEMO_BYTES_MAX: u64 = 48 << 20;
+/// Key, keeping and the fields of an entry, about.
+const ENTRY_BYTES: u64 = 1_024;

@@ -38,19 +38,26 @@ impl Gate {
     }
 
     /// The list of models that this caller may use, from the registry: no site is asked.
-    pub(super) fn metadata(&self, known: &Known, claims: &Claims) -> Response<Body> {
+    ///
+    /// # Errors
+    /// 404 for a model that is not there or not for this caller: the two look alike.
+    pub(super) fn metadata(
+        &self,
+        known: &Known,
+        claims: &Claims,
+    ) -> Result<Response<Body>, NotUnderstood> {
         let snapshot = self.registry.current();
         let services: Vec<Arc<str>> = snapshot
             .services(&known.caller.org)
             .filter(|service| self.preparer.may_list(&known.caller, service))
             .collect();
         if claims.model.is_empty() {
-            return answer::models(&services);
+            return Ok(answer::models(&services));
         }
         if services.contains(&claims.model) {
-            return answer::model(&claims.model);
+            return Ok(answer::model(&claims.model));
         }
-        answer::not_understood(&NotUnderstood {
+        Err(NotUnderstood {
             status: StatusCode::NOT_FOUND.as_u16(),
             reason: Reason::UnknownOrganisation,
             message: "no such model for this caller: `GET /v1/models` lists those there are".into(),

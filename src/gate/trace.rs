@@ -15,12 +15,15 @@ pub struct Trace {
 
 impl Trace {
     pub fn from_head(head: &HeaderMap) -> Self {
-        let span = random_hex::<8>();
+        // One call into the kernel for both.
+        let chance = random_hex::<24>();
+        let (id, span) = chance.split_at(32);
+        let span = span.to_owned();
         match head.get("traceparent").and_then(|value| value.to_str().ok()).and_then(parse) {
             Some((id, sampled)) => {
                 Self { id, span, sampled, state: head.get("tracestate").cloned() }
             }
-            None => Self { id: random_hex::<16>(), span, sampled: false, state: None },
+            None => Self { id: id.to_owned(), span, sampled: false, state: None },
         }
     }
 

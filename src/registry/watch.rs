@@ -137,6 +137,7 @@ impl Watcher {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = heard(&mut self.listener) => {}
+                () = run_out(&self.shared, &self.clock) => {}
             }
             // Listening begins before the look, so a change between the two is seen by one of them.
             if self.listener.is_none() {
@@ -172,6 +173,18 @@ impl Watcher {
         let succeeded_at = if error.is_none() { Instant::now() } else { last.succeeded_at };
         let listening = self.listener.is_some();
         self.shared.look.store(Arc::new(Look { succeeded_at, error, listening }));
+    }
+}
+
+/// Returns when an entry of the snapshot comes into force or runs out: nothing can be decided on it any more, so that
+/// waiting for the next poll would refuse everybody for up to a second. What has run out already is for the poll.
+async fn run_out(shared: &Shared, clock: &Clock) {
+    let until = shared.current.load().valid_until();
+    let left =
+        until.map(|until| until.saturating_mul(1_000_000_000).saturating_sub(clock.unix_ns()));
+    match left.and_then(|left| u64::try_from(left).ok()).filter(|left| *left > 0) {
+        Some(left) => tokio::time::sleep(Duration::from_nanos(left)).await,
+        None => std::future::pending().await,
     }
 }
 

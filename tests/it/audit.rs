@@ -4,6 +4,7 @@
 mod lab;
 
 mod outage;
+mod pace;
 mod rights;
 mod tamper;
 mod writing;

@@ -3,13 +3,6 @@
 //! Proves that a token is taken only from a configured issuer, with a configured algorithm, a published and unremoved
 //! key, all required claims in time, and, when a certificate came too, only if both are of one party.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test fail by panicking too"
-)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -2,8 +2,6 @@
 //! watch over the sites runs by itself and stops when told. Attempts need a permit, which only audit makes: they are
 //! proven beside the code, in `src/forward/tests.rs`, against real TLS sites.
 
-#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
-
 use std::{sync::Arc, time::Duration};
 
 use haetae::forward::{Config, ConfigError, Forward, Site};

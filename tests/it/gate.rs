@@ -1,1 +1,12 @@
-//! (to be written)
+//! The gateway from end to end over real sockets: what it allows arrives with proof, what it refuses arrives nowhere and is
+//! on record, and what it cannot record it does not do.
+
+mod allow;
+mod bodies;
+mod facts;
+mod nobody;
+mod outage;
+mod refuse;
+mod spoof;
+mod streams;
+mod watch;

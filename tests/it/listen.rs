@@ -3,12 +3,6 @@
 //! Proves that limits hold before a service is asked, that an ambiguous HTTP/1 head is answered and never served, that
 //! stopping finishes what is in flight, and that new certificates are taken whole or not at all.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of a test fail by panicking too"
-)]
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;

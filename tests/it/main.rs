@@ -8,6 +8,8 @@ mod support;
 mod arrows;
 mod audit;
 mod caller;
+mod chaos;
+mod config;
 mod demo;
 mod forward;
 mod gate;

@@ -1,13 +1,6 @@
 //! Proves that a bundle says what it is meant to say, that a slip in its files is refused with the place and the mend and
 //! never becomes a rule, and that casbin and the pure matcher give one answer for every cell that the bundle can meet.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests, outside a test function"
-)]
-
 mod access;
 mod decide;
 mod engines;

@@ -1,4 +1,7 @@
-//! What the tests share: one Postgres for the whole run and a fresh, migrated database for each test that asks.
+//! What the tests share: one Postgres for the whole run and a fresh, migrated database for each test that asks; and in
+//! [`stage`] a whole gateway with its sites.
+
+pub mod stage;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

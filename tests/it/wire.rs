@@ -1,8 +1,6 @@
 //! Proves what the OpenAI adapter carries, what it refuses and with which words, which claims it reads, and that no
 //! spelling of a body makes a site read another model, dataset or address than we did.
 
-#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
-
 use std::fmt::Write as _;
 
 use bytes::Bytes;

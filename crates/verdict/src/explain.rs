@@ -69,8 +69,11 @@ pub(crate) fn gap(rulebook: &Rulebook, gap: &Gap) -> Why {
         code => why(rulebook, code, None, None),
     };
     if why.missing.is_empty() && !gap.what.is_empty() {
-        why.text.en = format!("{} `{}`", why.text.en, gap.what);
-        why.text.ko = format!("{} `{}`", why.text.ko, gap.what);
+        // a sentence has backticks of its own, where it repeats what the caller gave
+        let is_sentence = gap.what.contains(' ');
+        let what = if is_sentence { format!("({})", gap.what) } else { format!("`{}`", gap.what) };
+        why.text.en = format!("{} {what}", why.text.en);
+        why.text.ko = format!("{} {what}", why.text.ko);
     }
     why
 }

@@ -238,9 +238,13 @@ fn candidates_pins_and_gaps() {
     let nowhere = Facts { sites: Vec::new(), ..facts.clone() };
     assert_eq!(judge(&rulebook(), &nowhere, at).decision.reasons[0].code, Reason::NoSite);
     let gap = Gap { reason: Reason::UnknownDataset, what: "secret@1".into() };
-    let judged = judge(&rulebook(), &Facts { gaps: vec![gap], ..facts }, at);
+    let judged = judge(&rulebook(), &Facts { gaps: vec![gap], ..facts.clone() }, at);
     assert_eq!((judged.outcome, judged.candidates.len()), (Outcome::Deny, 0));
     assert_eq!(judged.decision.reasons[0].text.en, "The dataset is not known here. `secret@1`");
+    let sentence = Gap { reason: Reason::UnknownDataset, what: "`secret@1` is not here".into() };
+    let judged = judge(&rulebook(), &Facts { gaps: vec![sentence], ..facts }, at);
+    let text = &judged.decision.reasons[0].text.en;
+    assert_eq!(text, "The dataset is not known here. (`secret@1` is not here)");
 }
 
 #[test]

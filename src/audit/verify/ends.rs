@@ -1,6 +1,6 @@
 //! Over all lanes: every `started` and `ended` belongs to an ALLOW, and an ALLOW has at most one of each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -9,8 +9,8 @@ use super::{At, Finding, What};
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     allows: HashMap<Uuid, bool>,
-    starts: Vec<(Uuid, At)>,
-    ends: Vec<(Uuid, At)>,
+    started: Vec<(Uuid, At)>,
+    ended: Vec<(Uuid, At)>,
 }
 
 impl Ends {
@@ -19,27 +19,30 @@ impl Ends {
     }
 
     pub fn started(&mut self, decision: Uuid, at: At) {
-        self.starts.push((decision, at));
+        self.started.push((decision, at));
     }
 
     pub fn ended(&mut self, decision: Uuid, at: At) {
-        self.ends.push((decision, at));
+        self.ended.push((decision, at));
     }
 
     pub fn check(&self, findings: &mut Vec<Finding>) {
-        for (list, name) in [(&self.starts, "started"), (&self.ends, "ended")] {
-            let mut seen = std::collections::HashSet::new();
+        for (list, name) in [(&self.started, "started"), (&self.ended, "ended")] {
+            let mut seen = HashSet::new();
             for (decision, at) in list {
-                let about = match self.allows.get(decision) {
-                    None => format!("`{name}` of a decision {decision} that is not in the log"),
-                    Some(false) => format!("`{name}` of a decision {decision} that did not allow"),
-                    Some(true) if !seen.insert(decision) => {
-                        format!("a second `{name}` of decision {decision}")
-                    }
-                    Some(true) => continue,
-                };
-                findings.push(at.finding(What::Rule, about));
+                let first = seen.insert(decision);
+                let fault = self.fault(*decision, name, first);
+                findings.extend(fault.map(|about| at.finding(What::Rule, about)));
             }
+        }
+    }
+
+    fn fault(&self, decision: Uuid, name: &str, first: bool) -> Option<String> {
+        match self.allows.get(&decision) {
+            None => Some(format!("`{name}` of a decision {decision} that is not in the log")),
+            Some(false) => Some(format!("`{name}` of a decision {decision} that did not allow")),
+            Some(true) if !first => Some(format!("a second `{name}` of decision {decision}")),
+            Some(true) => None,
         }
     }
 }

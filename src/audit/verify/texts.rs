@@ -25,7 +25,7 @@ pub(super) async fn check(
                 );
             }
             Some((_, bytes)) if kind == "detail" => {
-                flows(connection, walk, &digest, &bytes, &at).await?
+                flows(connection, walk, &digest, &bytes, &at).await?;
             }
             Some(_) => {}
         }

@@ -14,6 +14,9 @@ pub struct Seen {
     pub body_digest: String,
     /// Whether leaf and receipt came too.
     pub receipt: bool,
+    /// Names of all headers that came, sorted.
+    #[serde(default)]
+    pub headers: Vec<String>,
 }
 
 /// Everything a site says about itself.
@@ -53,8 +56,16 @@ impl Memory {
         }
     }
 
-    pub(super) fn report(&self) -> Report {
-        self.lock().clone()
+    /// Everything, or of what was seen only that with one body.
+    pub(super) fn report(&self, digest: Option<&str>) -> Report {
+        let report = self.lock();
+        let Some(digest) = digest else { return report.clone() };
+        let of_digest = |seen: &&Seen| seen.body_digest == digest;
+        Report {
+            seen: report.seen.iter().filter(of_digest).cloned().collect(),
+            unexpected: report.unexpected.clone(),
+            ..*report
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Report> {
@@ -68,6 +79,6 @@ fn note(report: &mut Report, what: String) {
     }
 }
 
-/// 200 bytes each: 200 MB, more than a chaos run of an hour sends.
+/// 500 bytes each: 500 MB, more than a chaos run of an hour sends.
 const SEEN_MAX: usize = 1_000_000;
 const UNEXPECTED_MAX: usize = 1_000;

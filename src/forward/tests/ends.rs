@@ -206,6 +206,28 @@ async fn a_stream_does_not_outlive_its_authority() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_read_slowly_does_not_outlive_its_authority() {
+    let authority = Authority::new();
+    let go = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&go);
+    let site = stage(&authority, move |_| {
+        let more = Step::Say("567".to_owned());
+        vec![begun("1234"), Step::Wait(Arc::clone(&permits)), more, Step::Hang]
+    })
+    .await;
+    let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
+    let mut body = gateway.ask("s", true).await.unwrap().into_body();
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "1234");
+    // The next piece is there, but the caller asks for it too late.
+    go.add_permits(1);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    body.cut_at(tokio::time::Instant::now());
+    assert_eq!(next(&mut body).await.unwrap().unwrap_err(), Cut(Failure::AuthorityEnded));
+    assert_eq!(gateway.end(), Sent { bytes_back: 4, ..cut_by(Failure::AuthorityEnded) });
+    site.closed(1).await;
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_stops_the_sites_work() {
     let authority = Authority::new();
     let site = stage(&authority, |number| match number {

@@ -30,7 +30,7 @@ async fn a_site_that_is_away_is_left_out_and_a_probe_brings_it_back() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let away = Site {
-        base_url: format!("https://localhost:{port}"),
+        base_url: format!("https://127.0.0.1:{port}"),
         ..up.site("away", &authority, SPIFFE)
     };
     let gateway = Gateway::to(vec![up.site("up", &authority, SPIFFE), away]);

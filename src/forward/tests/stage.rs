@@ -56,7 +56,7 @@ impl Authority {
         uris: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Certified {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let uri = |uri: &&str| SanType::URI((*uri).try_into().unwrap());
         params.subject_alt_names.extend(uris.iter().map(uri));
         params.extended_key_usages =
@@ -144,7 +144,7 @@ impl Stage {
     pub fn site(&self, id: &str, ca: &Authority, identity: &str) -> Site {
         Site {
             id: id.into(),
-            base_url: format!("https://localhost:{}", self.port),
+            base_url: format!("https://127.0.0.1:{}", self.port),
             ca_pem: ca.pem(),
             identity: identity.into(),
         }

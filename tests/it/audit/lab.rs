@@ -1,6 +1,6 @@
 //! A log of its own for a test, and drafts to put into it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -12,7 +12,12 @@ use haetae::clock::Clock;
 use sqlx::PgPool;
 use tlog::{Hash, Policy, Receipt};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use verdict::{decision::Outcome, reason::Reason};
+use verdict::{
+    Rulebook,
+    decision::Outcome,
+    facts::{Facts, Judgement},
+    reason::Reason,
+};
 
 pub const ORIGIN: &str = "lab.example/log";
 
@@ -118,13 +123,52 @@ pub async fn leaves(pool: &PgPool) -> Vec<serde_json::Value> {
     batches.iter().flat_map(leaf).collect()
 }
 
-pub fn text(bytes: &'static str) -> Arc<Text> {
-    Arc::new(Text::new(Bytes::from_static(bytes.as_bytes())))
+/// Data of a Korean organisation: at home it may be used, in Japan a rule refuses.
+const BOOK: &str = r#"{"name":"lab","version":"1","regimes":[{"id":"KR.X","mode":"floor"}],"groups":[],
+"rules":[{"id":"R1","basis":["house"],"text":{"en":"No export.","ko":"반출 금지."},"citation":"-","mark":"M"}],
+"rows":[{"rule":"R1","number":1,"kind":"restrict","out":"deny","regime":"KR.X","flow":"*","to":"JP","profiles":["statutory"]}],
+"vocabulary":{},"limits":{"tia_age_s":0,"check_age_s":0,"attestation_age_s":0,"exposure_share":50,"control_share":50}}"#;
+const JUDGED_AT: i64 = 1_763_900_000;
+
+/// Really judged: the judgement, and its texts.
+struct Judged {
+    judgement: Judgement,
+    detail: Arc<Text>,
+    facts: Arc<Text>,
+    bundle: Arc<Text>,
+}
+
+impl Judged {
+    fn at(place: &str) -> Self {
+        let book: Rulebook = serde_json::from_str(BOOK).unwrap();
+        let component = serde_json::json!({"dataset": "kr-med/ct-2026", "regimes": ["KR.X"], "origins": ["KR"]});
+        let facts: Facts = serde_json::from_value(serde_json::json!({
+            "question": {
+                "profile": "statutory", "role": "entrustment", "components": [component],
+                "recipient": {"place": "KR", "same_entity": true},
+            },
+            "sites": [{"id": "kr-seo-1", "location": place, "operator": {"entity": "kr-op", "seat": "KR"}}],
+        }))
+        .unwrap();
+        let judgement = verdict::judge(&book, &facts, JUDGED_AT);
+        let detail = text(&judgement);
+        Self { judgement, detail, facts: text(&facts), bundle: text(&book) }
+    }
+}
+
+fn text<T: serde::Serialize>(value: &T) -> Arc<Text> {
+    Arc::new(Text::new(Bytes::from(verdict::canonical(value).unwrap())))
 }
 
 /// A draft as the gate makes it of an ordinary request.
 pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
+    static HOME: LazyLock<Judged> = LazyLock::new(|| Judged::at("KR-11"));
+    static ABROAD: LazyLock<Judged> = LazyLock::new(|| Judged::at("JP"));
     let allows = outcome == Outcome::Allow;
+    let judged = if allows { &*HOME } else { &*ABROAD };
+    assert_eq!(judged.judgement.outcome, outcome);
+    // An allow that no rule was needed for gives no reason.
+    let told = judged.judgement.decision.reasons.first();
     let site = Target {
         site: "kr-seo-1".into(),
         identity: "spiffe://kr-op.example/site/kr-seo-1".into(),
@@ -152,13 +196,13 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         body_digest: "ab".repeat(32),
         body_bytes: 12_345,
         outcome,
-        reason: if allows { Reason::AllowedByRule } else { Reason::NoGround },
-        rule: Some("R02".into()),
+        reason: told.map_or(Reason::AllowedByRule, |told| told.code),
+        rule: told.and_then(|told| told.rule.as_deref()).map(Into::into),
         site: allows.then_some(site),
-        detail: text(r#"{"detail":1}"#),
-        facts: text(r#"{"facts":1}"#),
-        bundle: text(r#"{"bundle":1}"#),
-        judged_at: 1_763_900_000,
+        detail: Arc::clone(&judged.detail),
+        facts: Arc::clone(&judged.facts),
+        bundle: Arc::clone(&judged.bundle),
+        judged_at: JUDGED_AT,
         fact_version,
         valid_until: None,
         retries: None,

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use haetae::audit::{Config, RecordError, verify};
 use haetae::postgres::Stop;
 
+use tokio::task::JoinSet;
+
 use super::lab::{Lab, eventually};
 use crate::support::{durable_cluster, fresh_database};
 
@@ -56,27 +58,16 @@ async fn an_answer_lost_at_commit_is_looked_up() {
     let (cluster, fresh) = durable_cluster().await;
     let lab = Arc::new(Lab::start(&fresh.pool, 1).await);
     // Sessions are cut at random instants under load: whatever was confirmed is there once, whatever is there is whole.
-    let writers: Vec<_> = (0..16)
-        .map(|_| {
-            let lab = Arc::clone(&lab);
-            tokio::task::spawn(async move {
-                let mut confirmed = Vec::new();
-                for _ in 0..100 {
-                    confirmed.extend(lab.deny().await.ok().map(|proof| proof.id));
-                }
-                confirmed
-            })
-        })
-        .collect();
+    let mut writers = JoinSet::new();
+    for _ in 0..16 {
+        writers.spawn(write(Arc::clone(&lab), 100));
+    }
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(40)).await;
         let cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'haetae-lane'";
         sqlx::query(cut).execute(&fresh.pool).await.unwrap();
     }
-    let mut confirmed = Vec::new();
-    for writer in writers {
-        confirmed.extend(writer.await.unwrap());
-    }
+    let confirmed = writers.join_all().await.concat();
     let lab = Arc::into_inner(lab).unwrap();
     lab.projected().await;
     let pool = lab.stop().await;
@@ -87,6 +78,52 @@ async fn an_answer_lost_at_commit_is_looked_up() {
     assert!(confirmed.iter().all(|id| kept.contains(&id.parse().unwrap())));
     assert!(confirmed.len() >= 100, "only {} were confirmed", confirmed.len());
     drop(cluster);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_looked_up_also_when_another_process_takes_the_lane() {
+    let lab = Arc::new(Lab::start(&fresh_database().await.pool, 1).await);
+    // A commit that waits for a change of facts loses its connection.
+    let mut change = lab.pool.begin().await.unwrap();
+    sqlx::query("update fact_head set version = 1").execute(&mut *change).await.unwrap();
+    let asked = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { lab.deny().await }
+    });
+    eventually("the commit waits", async || {
+        let waits = "select exists (select from pg_stat_activity where datname = current_database()
+                     and application_name = 'haetae-lane' and wait_event_type = 'Lock')";
+        sqlx::query_scalar(waits).fetch_one(&lab.pool).await.unwrap()
+    })
+    .await;
+    let mut other = lab.pool.acquire().await.unwrap();
+    for step in [
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'haetae-lane'",
+        "select pg_advisory_lock(x'48540001'::integer, 0)",
+        "update log_head set epoch = epoch + 1",
+    ] {
+        sqlx::query(step).execute(&mut *other).await.unwrap();
+    }
+    eventually("what was not written waits for another lane", async || {
+        lab.audit.health().waiting_decisions == 1
+    })
+    .await;
+    assert_eq!(lab.audit.health().lanes[0].cause.as_deref(), Some("another replica holds it"));
+    change.rollback().await.unwrap();
+    other.close().await.unwrap();
+    asked.await.unwrap().unwrap();
+    let lab = Arc::into_inner(lab).unwrap();
+    assert_eq!(verify(&lab.stop().await).await.unwrap().findings, []);
+}
+
+/// Ids of what was confirmed.
+async fn write(lab: Arc<Lab>, count: usize) -> Vec<Arc<str>> {
+    let mut confirmed = Vec::new();
+    for _ in 0..count {
+        confirmed.extend(lab.deny().await.ok().map(|proof| proof.id));
+    }
+    confirmed
 }
 
 #[test]

@@ -8,6 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{Ended, How, Proof, RecordError, Recorded, Stranger, Target, verify};
 use haetae::clock::Clock;
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
 use verdict::decision::Outcome;
 
 use super::lab::{Lab, draft, eventually, leaves};
@@ -15,14 +16,14 @@ use crate::support::fresh_database;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_proven_and_names_nobody() {
-    let lab = Lab::start(&fresh_database().await.pool, 2).await;
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
     let permit = lab.allow().await;
     let allow = lab.proven(permit.proof());
     let deny = lab.proven(&lab.deny().await.unwrap());
     assert_eq!(allow["outcome"], "ALLOW");
     assert_eq!(allow["site"], "kr-seo-1");
     assert_eq!(allow["request"]["authority"], "kr-seo-1.example:8443");
-    assert_eq!(deny["reason"], "NO_GROUND");
+    assert_eq!((&deny["reason"], &deny["rule"]), (&"DENIED_BY_RULE".into(), &"R1".into()));
     assert_eq!(deny.get("site"), None);
     let bytes = verdict::canonical(&allow).unwrap();
     assert!(bytes.len() <= 1_200, "a realistic leaf has {} bytes", bytes.len());
@@ -86,22 +87,11 @@ async fn every_leaf_is_canonical_and_follows_the_rules() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_are_each_recorded_once() {
     let lab = Arc::new(Lab::start(&fresh_database().await.pool, 2).await);
-    let tasks: Vec<_> = (0..200)
-        .map(|_| {
-            let lab = Arc::clone(&lab);
-            tokio::task::spawn(async move {
-                let mut places = Vec::new();
-                for _ in 0..50 {
-                    places.push(place(&lab.deny().await.unwrap()));
-                }
-                places
-            })
-        })
-        .collect();
-    let mut places = BTreeSet::new();
-    for task in tasks {
-        places.extend(task.await.unwrap());
+    let mut tasks = JoinSet::new();
+    for _ in 0..200 {
+        tasks.spawn(deny_often(Arc::clone(&lab), 50));
     }
+    let places: BTreeSet<_> = tasks.join_all().await.concat().into_iter().collect();
     assert_eq!(places.len(), 10_000);
     let lab = Arc::into_inner(lab).unwrap();
     lab.projected().await;
@@ -111,6 +101,14 @@ async fn many_at_once_are_each_recorded_once() {
     let rows: i64 =
         sqlx::query_scalar("select count(*) from row_decision").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 10_000);
+}
+
+async fn deny_often(lab: Arc<Lab>, count: usize) -> Vec<(u64, u64)> {
+    let mut places = Vec::new();
+    for _ in 0..count {
+        places.push(place(&lab.deny().await.unwrap()));
+    }
+    places
 }
 
 fn place(proof: &Proof) -> (u64, u64) {
@@ -205,6 +203,41 @@ async fn a_second_process_does_not_steal_a_held_lane() {
     tracker.close();
     tracker.wait().await;
     assert_eq!(verify(&pool).await.unwrap().findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_no_lane_does_not_close_what_others_left_open() {
+    let pool = fresh_database().await.pool;
+    let mut other = pool.acquire().await.unwrap();
+    let hold = "select pg_advisory_lock(x'48540001'::integer, 0)";
+    sqlx::query(hold).execute(&mut *other).await.unwrap();
+    let config = haetae::audit::Config { lanes: 1, ..haetae::audit::Config::default() };
+    let (tracker, stop) =
+        (tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new());
+    let key = haetae::audit::Key::generate().unwrap();
+    let clock = Clock::system();
+    let audit = haetae::audit::Audit::start_with_key(
+        &config,
+        &key,
+        pool.clone(),
+        clock,
+        &tracker,
+        stop.clone(),
+    )
+    .unwrap();
+    eventually("it has no lane", async || {
+        audit.health().lanes[0].cause.as_deref() == Some("another replica holds it")
+    })
+    .await;
+    // It tries twice a second.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let free = "select pg_try_advisory_lock(x'48540003'::integer, 0)";
+    assert!(sqlx::query_scalar::<_, bool>(free).fetch_one(&mut *other).await.unwrap());
+    other.close().await.unwrap();
+    assert!(audit.ready(Duration::from_secs(10)).await);
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,10 +56,11 @@ async fn what_is_wrong_is_said() {
     assert!(
         error.to_string().contains("order-example.toml:4: unknown key `authority` in a ground")
     );
-    let error = run(Line::parse_from(["it", "show"]).args).await.unwrap_err();
+    let line = ["it", "--config", "/no/such/haetae.toml", "show"];
+    let error = run(Line::parse_from(line).args).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "say which database: `--database postgres://..` or HAETAE_REGISTRAR_URL"
+        "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`"
     );
 }
 

@@ -1,0 +1,137 @@
+//! `haetae log`: what was recorded, verified in the database, written into one file, or signed for the world.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use sqlx::PgPool;
+
+use crate::audit::{self, Range, Report};
+use crate::clock::Clock;
+use crate::config::{Config, Database};
+
+/// Verify the log, export it, print its checkpoints.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The database, as a user who may read the log: a member of `haetae_reader` is enough.
+    #[arg(long, env = "HAETAE_READER_URL", hide_env_values = true, global = true)]
+    database: Option<String>,
+    /// The configuration file that names the database, when `--database` does not.
+    #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml", global = true)]
+    config: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Hold the log against itself: leaves, tree, tiles, checkpoints, texts, rows. Exit code 1 when anything differs.
+    Verify {
+        /// Trust this public key (a line of `haetae keygen`; give it once for each lane) instead of those in the database.
+        #[arg(long = "vkey")]
+        vkeys: Vec<String>,
+    },
+    /// Write the log into one file for `haetae-verify`, which needs neither this program nor the database.
+    Export {
+        /// The file to write; it is replaced only when the export is complete.
+        #[arg(long)]
+        out: PathBuf,
+        /// Only this lane.
+        #[arg(long)]
+        lane: Option<u16>,
+        /// First record, by its index in the lane.
+        #[arg(long)]
+        from: Option<u64>,
+        /// Index after the last record; the export goes on to the next signed checkpoint.
+        #[arg(long)]
+        to: Option<u64>,
+    },
+    /// Print the newest signed checkpoint of each lane.
+    Checkpoint,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let database = match args.database {
+        Some(url) => Database::at(url),
+        None => Config::read(&args.config)?.database,
+    };
+    let pool = database.reader_pool().await?;
+    match args.what {
+        What::Verify { vkeys } => verify(&pool, &vkeys).await,
+        What::Export { out, lane, from, to } => export(&pool, &out, Range { lane, from, to }).await,
+        What::Checkpoint => {
+            for note in audit::checkpoints(&pool).await? {
+                println!("{note}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn verify(pool: &PgPool, vkeys: &[String]) -> anyhow::Result<ExitCode> {
+    let read =
+        |vkey: &String| vkey.parse().with_context(|| format!("`{vkey}` is not a public key"));
+    let trusted = vkeys.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let report = audit::verify_with(pool, &trusted).await?;
+    print(&report);
+    if trusted.is_empty() {
+        eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
+    }
+    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &Report) {
+    for finding in &report.findings {
+        println!("{finding}");
+    }
+    let verdict = match report.findings.len() {
+        0 => "whole".to_owned(),
+        1 => "1 difference".to_owned(),
+        many => format!("{many} differences"),
+    };
+    println!(
+        "{verdict}: {} records in {} lanes, {} checkpoints, {} texts, {} rows",
+        report.records, report.lanes, report.checkpoints, report.texts, report.rows
+    );
+}
+
+async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<ExitCode> {
+    let mut under_way = out.clone().into_os_string();
+    under_way.push(".part");
+    let under_way = PathBuf::from(under_way);
+    let cannot = || format!("cannot write `{}`", out.display());
+    let mut file = BufWriter::new(File::create(&under_way).with_context(cannot)?);
+    let done = audit::export(pool, range, Clock::system().unix_ns(), &mut file).await?;
+    file.flush().with_context(cannot)?;
+    file.get_ref().sync_all().with_context(cannot)?;
+    // If we stop here, the part file is left and no older export is touched.
+    std::fs::rename(&under_way, out).with_context(cannot)?;
+    println!(
+        "{} records, {} texts, {} checkpoints and {} rows are in `{}`",
+        done.leaves,
+        done.texts,
+        done.checkpoints,
+        done.rows,
+        out.display()
+    );
+    if done.uncovered > 0 {
+        eprintln!(
+            "{} records are newer than the newest checkpoint and are not in the file",
+            done.uncovered
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const AFTER_HELP: &str = "\
+For example:
+  haetae log verify                        exit code 0: whole; 1: what differs, and where
+  haetae log export --out log.export       then, anywhere and offline: haetae-verify log.export
+  haetae log checkpoint                    keep one: whoever has it finds any later change of what came before
+
+With keys of your own (`haetae keygen` printed them) nothing is believed that the database says of them:
+  haetae log verify --vkey LINE --vkey LINE";

@@ -1,0 +1,101 @@
+//! Revocation is exact: a ground is suspended and restored under load, and in the log no ALLOW rests on it after the
+//! suspension's commit, in no lane, not once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use haetae::registry::Sort;
+use haetae::registry::store::{put_ground, suspend_ground};
+use haetae::registry::tree::read_one;
+
+use crate::support::stage::{CHAT, ORDERS, Stage, VIRGINIA, chat, eventually, leaves};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
+    let stage = Stage::start().await;
+    let pool = stage.pool().await;
+    // While this runs fact_head is locked, so no batch is under way: these are the sizes at the change's own instant.
+    sqlx::raw_sql(SIZES).execute(&pool).await.unwrap();
+    let ground = read_one(Sort::Ground, &stage.world.sources.ground).unwrap();
+    let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+    let changes = async {
+        let mut live = BTreeMap::new();
+        for round in 0..ROUNDS {
+            let given = round % 2 == 0;
+            let applied = if given {
+                put_ground(&pool, &ground, "a test").await
+            } else {
+                suspend_ground(&pool, "kr-retailer.va-2026", "a test").await
+            };
+            live.insert(applied.unwrap().version, given);
+            let before = answered.load(Ordering::Relaxed);
+            eventually("traffic goes on", async || {
+                answered.load(Ordering::Relaxed) >= before + ANSWERS_A_ROUND
+            })
+            .await;
+        }
+        over.store(true, Ordering::Relaxed);
+        live
+    };
+    let clients = || client(&stage, &over, &answered);
+    let (a, b, c, live) = tokio::join!(clients(), clients(), clients(), changes);
+    let answers = [a[0] + b[0] + c[0], a[1] + b[1] + c[1]];
+    assert!(answers[0] >= 20 && answers[1] >= 20, "both must have been seen often: {answers:?}");
+
+    let all = leaves(&pool).await;
+    let decisions: Vec<_> = all.iter().filter(|leaf| leaf["kind"] == "decision").collect();
+    for leaf in &decisions {
+        let version = leaf["fact_version"].as_i64().unwrap();
+        let expected = if live.get(&version) == Some(&true) { "ALLOW" } else { "DENY" };
+        assert!(
+            leaf["outcome"].as_str().unwrap().starts_with(expected),
+            "version {version}: {leaf}"
+        );
+    }
+    let sizes: Vec<(i64, i32, i64)> = sqlx::query_as("select version, lane, size from test_sizes")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(sizes.len(), 2 * usize::try_from(ROUNDS).unwrap(), "two lanes at each change");
+    for (version, lane, size) in sizes {
+        let late = decisions.iter().find(|leaf| {
+            leaf["lane"] == lane
+                && leaf["index"].as_i64().unwrap() >= size
+                && leaf["fact_version"].as_i64().unwrap() < version
+        });
+        assert_eq!(late, None, "committed on facts that version {version} had replaced");
+    }
+    eventually("what the sites saw is what was allowed", async || {
+        let report = &stage.sites().reports().await[2];
+        assert_eq!(report.0, "us-va-1");
+        report.1.seen.len() == answers[0] as usize
+    })
+    .await;
+}
+
+/// Asks until it is over; gives how often it was allowed and refused.
+async fn client(stage: &Stage, over: &AtomicBool, answered: &AtomicU32) -> [u32; 2] {
+    let caller = stage.caller("kr-retailer");
+    let mut answers = [0; 2];
+    while !over.load(Ordering::Relaxed) {
+        let answer = caller.post(CHAT, &[ORDERS, VIRGINIA], chat().to_string().as_bytes()).await;
+        match answer.status {
+            200 => answers[0] += 1,
+            403 => answers[1] += 1,
+            503 => {} // the facts moved too often while it was judged
+            status => panic!("{status}: {}", answer.text()),
+        }
+        answered.fetch_add(u32::from(answer.status != 503), Ordering::Relaxed);
+    }
+    answers
+}
+
+const ROUNDS: u64 = 20;
+/// More than the clients have under way when the facts move.
+const ANSWERS_A_ROUND: u32 = 6;
+
+const SIZES: &str = "
+    create table test_sizes (version bigint, lane integer, size bigint);
+    create function test_note() returns trigger language plpgsql security definer as $$ begin
+        insert into test_sizes select new.version, lane, size from log_head; return null; end $$;
+    create trigger test_note after update of version on fact_head for each row execute function test_note();";
