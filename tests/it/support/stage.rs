@@ -85,7 +85,7 @@ impl Stage {
         let start = async || {
             let (tell, told) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || {
-                tokio::runtime::Runtime::new().unwrap().block_on(Self::stay(tell))
+                tokio::runtime::Runtime::new().unwrap().block_on(Self::stay(tell));
             });
             told.await.expect("the shared system starts")
         };
@@ -95,7 +95,7 @@ impl Stage {
     async fn stay(tell: tokio::sync::oneshot::Sender<&'static Self>) {
         let stage: &'static Self = Box::leak(Box::new(Self::start().await));
         assert!(tell.send(stage).is_ok());
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// A service of an organisation, with a right token.
