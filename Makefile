@@ -25,6 +25,7 @@ lint: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: bench
 bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md (ARGS="--seconds 10")
 	@scripts/need build postgres bench
 	cargo build --locked --release --bin haetae

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import statistics
@@ -116,11 +117,16 @@ def load(url, script, connections, seconds):
 
 
 def measure(target, script, connections, seconds):
-    before = cpu_seconds(target["pids"])
+    def load_seconds():
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
+    before, around = cpu_seconds(target["pids"]), cpu_seconds(target["around"]) + load_seconds()
     requests, took, p50, p99, errors = load(target["url"], script, connections, seconds)
     cpu = cpu_seconds(target["pids"]) - before
+    around = cpu_seconds(target["around"]) + load_seconds() - around
     return {"requests": requests, "rps": requests / took, "p50": p50, "p99": p99, "errors": errors,
-            "cpu_us": 1e6 * cpu / max(requests, 1)}
+            "cpu_us": 1e6 * cpu / max(requests, 1), "all_us": 1e6 * (cpu + around) / max(requests, 1)}
 
 
 def wait_for(what, probe, seconds=60):
@@ -188,22 +194,31 @@ def start_diy(processes, world, python):
 
 
 def table(results, targets, connections):
-    lines = ["| connections | system | requests/s | p50 us | p99 us | CPU us/request | errors | ratio to nginx |",
-             "|---:|---|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| connections | system | requests/s | p50 us | p99 us | CPU us/request | with load and backend | errors "
+             "| ratio to nginx | by CPU |", "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for count in connections:
-        base = statistics.median(r["rps"] for r in results["nginx", count])
+        first = results[next(iter(targets)), count]
+        base, base_cpu = (statistics.median(r[key] for r in first) for key in ("rps", "all_us"))
         for name in targets:
             rows = results[name, count]
-            middle = {key: statistics.median(r[key] for r in rows) for key in ("rps", "p50", "p99", "cpu_us")}
+            middle = {key: statistics.median(r[key] for r in rows) for key in ("rps", "p50", "p99", "cpu_us", "all_us")}
             lines.append(
                 f"| {count} | {name} | {middle['rps']:.0f} | {middle['p50']:.0f} | {middle['p99']:.0f} "
-                f"| {middle['cpu_us']:.0f} | {sum(r['errors'] for r in rows)} | {middle['rps'] / base:.2f} |")
+                f"| {middle['cpu_us']:.0f} | {middle['all_us']:.0f} | {sum(r['errors'] for r in rows)} "
+                f"| {middle['rps'] / base:.2f} | {base_cpu / middle['all_us']:.2f} |")
     return lines
+
+
+def postgres_program(name):
+    """From PATH, else from where the distributions keep it."""
+    kept = [str(path) for place in ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+            for path in sorted(pathlib.Path("/").glob(f"{place[1:]}/{name}"))]
+    return shutil.which(name) or (kept[-1] if kept else name)
 
 
 def sql(world, query):
     """One value from the gateway's database."""
-    return subprocess.run(["psql", "-XAtq", world["database"], "-c", query], check=True, capture_output=True,
+    return subprocess.run([postgres_program("psql"), "-XAtq", world["database"], "-c", query], check=True, capture_output=True,
                           text=True).stdout.strip()
 
 
@@ -220,7 +235,7 @@ def commit_us(world, seconds):
     script = WORK / "commit.sql"
     script.write_text("insert into bench_commit values (decode(repeat('5a', 1100), 'hex'));\n")
     prefix = WORK / "commit-log"
-    subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", str(script), "-l",
+    subprocess.run([postgres_program("pgbench"), "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", str(script), "-l",
                     "--log-prefix", str(prefix), world["database"]], check=True, capture_output=True)
     times = []
     for log in WORK.glob("commit-log*"):
@@ -290,8 +305,8 @@ def run(processes, options):
     pki = world["dir"] / "pki"
     files = {"CA": pki / "root.pem", "CERT": pki / "gateway.pem", "KEY": pki / "gateway.key",
              "SITE_CERT": pki / "kr-seo-1.pem", "SITE_KEY": pki / "kr-seo-1.key"}
-    processes.start("stream", [sys.executable, str(HERE / "stream.py"), str(STREAM_PORT)])
-    nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, STREAM=STREAM_PORT, WORKERS=1, **files)
+    stream = processes.start("stream", [sys.executable, str(HERE / "stream.py"), str(STREAM_PORT)])
+    backend = nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, STREAM=STREAM_PORT, WORKERS=1, **files)
     plain = nginx(processes, "nginx", "nginx-proxy.conf", PORT=NGINX_PORT, BACKEND=BACKEND_PORT, **files)
     only = options.only.split(",") if options.only else ["nginx", "haetae", "do-it-yourself"]
     authz = diy = plain
@@ -306,7 +321,7 @@ def run(processes, options):
         "haetae": {"url": f"https://localhost:{HAETAE_PORT}", "pids": [gateway, postgres]},
         "do-it-yourself": {"url": f"https://localhost:{DIY_PORT}", "pids": [diy.pid, authz.pid, postgres]},
     }
-    targets = {name: targets[name] for name in only}
+    targets = {name: {**targets[name], "around": [backend.pid, stream.pid]} for name in only}
     for name, target in targets.items():
         wait_for(name, lambda: answers(target["url"] + "/v1/chat/completions", token, files["CA"]))
     script = WORK / "load.lua"
@@ -350,7 +365,9 @@ def report(options, targets, found):
     lines = [f"## {today}, commit {commit}, {os.cpu_count()} cores", "",
              f"`{' '.join(['bench/run.py', *sys.argv[1:]])}`: {options.rounds} interleaved rounds of {options.seconds} s; medians. "
              "Load, backend, proxies and Postgres share the machine. CPU of Haetae and of the do-it-yourself includes "
-             "Postgres'.", ""]
+             "Postgres'. `by CPU` is the ratio of all CPU time a request takes, load and backend included: what the ratio of "
+             "requests would be if nothing but the bench ran and all cores were busy; it holds on a machine that others use.",
+             "", f"Load average at the end: {os.getloadavg()[0]:.1f} (the bench alone makes about 4).", ""]
     lines += table(found["results"], targets, options.connections)
     lines += ["", *added(found["results"], found["commits"])]
     lines += [f"{answered} requests were answered through Haetae; the log has {recorded} ALLOW records of them (those under way "
