@@ -1,17 +1,16 @@
-//! Chance that can be repeated: SplitMix64 (Steele, Lea, Flood 2014) from a seed that is printed.
+//! Chance that can be repeated: `SplitMix64` (Steele, Lea, Flood 2014) from a seed that is printed.
 
 pub struct Chance(u64);
 
 impl Chance {
     /// From `HAETAE_CHAOS_SEED`, or from the system's randomness.
     pub fn seeded() -> Self {
-        let seed = match std::env::var("HAETAE_CHAOS_SEED") {
-            Ok(given) => given.parse().expect("HAETAE_CHAOS_SEED is a number"),
-            Err(_) => {
-                let mut bytes = [0; 8];
-                getrandom::fill(&mut bytes).unwrap();
-                u64::from_le_bytes(bytes)
-            }
+        let seed = if let Ok(given) = std::env::var("HAETAE_CHAOS_SEED") {
+            given.parse().expect("HAETAE_CHAOS_SEED is a number")
+        } else {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).unwrap();
+            u64::from_le_bytes(bytes)
         };
         println!("chaos: HAETAE_CHAOS_SEED={seed}");
         Self(seed)

@@ -72,7 +72,9 @@ async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
     let sites = stage.sites();
     let token = |mint| format!("Bearer {}", stage.world.token("kr-retailer", mint).unwrap());
     let right = token(Mint::Right(jsonwebtoken::Algorithm::EdDSA));
-    let cut = right[..right.len() - 3].to_owned();
+    let bare = right.strip_prefix("Bearer ").unwrap();
+    let mut cut = right.clone();
+    cut.truncate(right.len() - 3);
     let credentials = [
         None,
         Some(token(Mint::Forged)),
@@ -80,8 +82,8 @@ async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
         Some(token(Mint::WrongAudience)),
         Some(cut),
         Some("Bearer not-a-token".to_owned()),
-        Some(format!("Basic {}", &right[7..])),
-        Some(right[7..].to_owned()),
+        Some(format!("Basic {bare}")),
+        Some(bare.to_owned()),
     ];
     let mut said: Vec<(http::HeaderMap, bytes::Bytes)> = Vec::new();
     for credential in credentials {

@@ -85,16 +85,17 @@ impl Stage {
         let start = async || {
             let (tell, told) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Runtime::new().unwrap();
-                runtime.block_on(async {
-                    let stage: &'static Self = Box::leak(Box::new(Self::start().await));
-                    assert!(tell.send(stage).is_ok());
-                    std::future::pending::<()>().await;
-                });
+                tokio::runtime::Runtime::new().unwrap().block_on(Self::stay(tell));
             });
             told.await.expect("the shared system starts")
         };
         SHARED.get_or_init(start).await
+    }
+
+    async fn stay(tell: tokio::sync::oneshot::Sender<&'static Self>) {
+        let stage: &'static Self = Box::leak(Box::new(Self::start().await));
+        assert!(tell.send(stage).is_ok());
+        std::future::pending::<()>().await;
     }
 
     /// A service of an organisation, with a right token.
