@@ -49,9 +49,8 @@ impl Log {
                 sqlx::query_as(select).bind(lane).bind(first).fetch_all(pool).await.unwrap();
             let Some(last) = batches.last() else { return log };
             (lane, first) = (last.0, last.1);
-            for leaf in batches.iter().flat_map(|(_, _, leaves)| tlog::bundle::leaves(leaves)) {
-                log.add(serde_json::from_slice(leaf.unwrap()).unwrap());
-            }
+            let leaves = batches.iter().flat_map(|(_, _, leaves)| tlog::bundle::leaves(leaves));
+            leaves.for_each(|leaf| log.add(serde_json::from_slice(leaf.unwrap()).unwrap()));
         }
     }
 

@@ -20,14 +20,7 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     let ground = read_one(Sort::Ground, &stage.world.sources.ground).unwrap();
     let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
     let changes = async {
-        let mut live = BTreeMap::new();
-        for round in 0..ROUNDS {
-            let given = round % 2 == 0;
-            live.insert(change(&pool, &ground, given).await, given);
-            let wanted = answered.load(Ordering::Relaxed) + ANSWERS_A_ROUND;
-            let goes_on = async || answered.load(Ordering::Relaxed) >= wanted;
-            eventually("traffic goes on", goes_on).await;
-        }
+        let live = change(&pool, &ground, &answered).await;
         over.store(true, Ordering::Relaxed);
         live
     };
@@ -67,14 +60,22 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     .await;
 }
 
-/// Registers the ground, or suspends it: the version from which that holds.
-async fn change(pool: &PgPool, ground: &Entry, given: bool) -> i64 {
-    let applied = if given {
-        put_ground(pool, ground, "a test").await
-    } else {
-        suspend_ground(pool, "kr-retailer.va-2026", "a test").await
-    };
-    applied.unwrap().version
+/// Puts the ground on file and suspends it in turn, each time with traffic after it; gives version to whether it is live.
+async fn change(pool: &PgPool, ground: &Entry, answered: &AtomicU32) -> BTreeMap<i64, bool> {
+    let mut live = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let given = round % 2 == 0;
+        let applied = if given {
+            put_ground(pool, ground, "a test").await
+        } else {
+            suspend_ground(pool, "kr-retailer.va-2026", "a test").await
+        };
+        live.insert(applied.unwrap().version, given);
+        let enough = answered.load(Ordering::Relaxed) + ANSWERS_A_ROUND;
+        let goes_on = async || answered.load(Ordering::Relaxed) >= enough;
+        eventually("traffic goes on", goes_on).await;
+    }
+    live
 }
 
 /// Asks until it is over; gives how often it was allowed and refused.

@@ -70,11 +70,11 @@ async fn every_refusal_of_an_identified_caller_is_a_row() {
 async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
     let stage = Stage::shared().await;
     let sites = stage.sites();
-    let bare = |mint| stage.world.token("kr-retailer", mint).unwrap();
-    let token = |mint| format!("Bearer {}", bare(mint));
-    let right = bare(Mint::Right(jsonwebtoken::Algorithm::EdDSA));
-    let mut cut = format!("Bearer {right}");
-    cut.truncate(cut.len() - 3);
+    let token = |mint| format!("Bearer {}", stage.world.token("kr-retailer", mint).unwrap());
+    let right = token(Mint::Right(jsonwebtoken::Algorithm::EdDSA));
+    let bare = right.strip_prefix("Bearer ").unwrap();
+    let mut cut = right.clone();
+    cut.truncate(right.len() - 3);
     let credentials = [
         None,
         Some(token(Mint::Forged)),
@@ -82,8 +82,8 @@ async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
         Some(token(Mint::WrongAudience)),
         Some(cut),
         Some("Bearer not-a-token".to_owned()),
-        Some(format!("Basic {right}")),
-        Some(right),
+        Some(format!("Basic {bare}")),
+        Some(bare.to_owned()),
     ];
     let mut said: Vec<(http::HeaderMap, bytes::Bytes)> = Vec::new();
     for credential in credentials {

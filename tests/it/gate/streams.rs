@@ -150,9 +150,9 @@ async fn ended(pool: &PgPool, decision: &str) -> (String, Option<String>, i64) {
     ends.remove(0)
 }
 
-/// Some 17 events make a stream of five seconds.
-const TOKEN_MS: u64 = 300;
+/// Some 17 events make a stream of almost seven seconds.
+const TOKEN_MS: u64 = 400;
 /// The demo's tokens hold for an hour; the gateway's default leeway is half a minute.
 const LEEWAY_S: i64 = 30;
 /// Runs out within such a stream.
-const LEFT_S: i64 = 3;
+const LEFT_S: i64 = 4;

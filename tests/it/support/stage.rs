@@ -84,18 +84,18 @@ impl Stage {
         static SHARED: tokio::sync::OnceCell<&'static Stage> = tokio::sync::OnceCell::const_new();
         let start = async || {
             let (tell, told) = tokio::sync::oneshot::channel();
-            std::thread::spawn(|| Self::run(tell));
+            std::thread::spawn(move || {
+                tokio::runtime::Runtime::new().unwrap().block_on(Self::stay(tell));
+            });
             told.await.expect("the shared system starts")
         };
         SHARED.get_or_init(start).await
     }
 
-    fn run(tell: tokio::sync::oneshot::Sender<&'static Self>) {
-        tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let stage: &'static Self = Box::leak(Box::new(Self::start().await));
-            assert!(tell.send(stage).is_ok());
-            std::future::pending::<()>().await;
-        });
+    async fn stay(tell: tokio::sync::oneshot::Sender<&'static Self>) {
+        let stage: &'static Self = Box::leak(Box::new(Self::start().await));
+        assert!(tell.send(stage).is_ok());
+        std::future::pending::<()>().await;
     }
 
     /// A service of an organisation, with a right token.
