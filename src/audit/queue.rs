@@ -184,7 +184,7 @@ impl Queue {
         waiting.decisions.push_back(request);
         // The first wakes a lane (to commit, or to help when that takes long), as does each further commit's worth.
         let waiting = waiting.decisions.len();
-        if waiting == 1 || waiting % COMMIT_WORTH == 0 {
+        if waiting == 1 || waiting.is_multiple_of(COMMIT_WORTH) {
             self.wake.notify_one();
         }
         Ok(())

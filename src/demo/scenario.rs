@@ -126,6 +126,7 @@ pub const EMBEDDING_MODEL: &str = "bge-m3";
 const ORDERS: &[&str] = &["kr-retail/orders@1"];
 const TICKETS: &[&str] = &["de-bank/tickets@3"];
 const CREDIT: &[&str] = &["de-bank/seoul-credit@1"];
+const REPORTS: &[&str] = &["kr-med/ct-reports@2026"];
 
 /// What the demo adds to the example registry: (path in it, content).
 pub const ADDITIONS: [(&str, &str); 2] = [
@@ -154,9 +155,13 @@ pub const STORY: [Scenario; 15] = [
         expect: Expect::allowed("kr-seo-1"),
     },
     Scenario {
-        title: "A hospital's notes, to wherever they may go (RS256 token)",
+        title: "Radiology reports, to wherever they may go (RS256 token)",
         first: None,
-        ask: ask(Who::Token("kr-hospital", Mint::Right(Algorithm::RS256)), Call::Responses, &[]),
+        ask: ask(
+            Who::Token("kr-hospital", Mint::Right(Algorithm::RS256)),
+            Call::Responses,
+            REPORTS,
+        ),
         expect: Expect::allowed("kr-seo-1"),
     },
     Scenario {

@@ -8,6 +8,7 @@ use haetae::audit::{Config, RecordError, verify};
 use haetae::postgres::Stop;
 
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use super::lab::{Lab, eventually};
 use crate::support::{durable_cluster, fresh_database};
@@ -86,7 +87,7 @@ async fn a_lost_answer_is_looked_up_also_when_another_process_takes_the_lane() {
     // A commit that waits for a change of facts loses its connection.
     let mut change = lab.pool.begin().await.unwrap();
     sqlx::query("update fact_head set version = 1").execute(&mut *change).await.unwrap();
-    let asked = tokio::spawn({
+    let asked = TaskTracker::new().spawn({
         let lab = Arc::clone(&lab);
         async move { lab.deny().await }
     });
