@@ -1,6 +1,6 @@
 # What a person types. Each target says what it does, and installs what is missing after saying so.
 
-.PHONY: help demo test lint bench clean-demo
+.PHONY: help demo test chaos lint bench clean-demo
 
 help: ## Show this
 	@echo "Haetae: make <target>"
@@ -16,11 +16,16 @@ test: ## Run every test against real parts: Postgres, TLS, processes
 	@scripts/need build postgres
 	@scripts/test
 
+chaos: ## Kill the gateway, Postgres and both 1,000 times under load, and judge by what the sites saw (about half an hour)
+	@scripts/need build postgres
+	HAETAE_CHAOS_ROUNDS=$${HAETAE_CHAOS_ROUNDS:-1000} cargo test --locked --test it chaos:: -- --nocapture
+
 lint: ## Check formatting and lints
 	@scripts/need build lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: bench
 bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md (ARGS="--seconds 10")
 	@scripts/need build postgres bench
 	cargo build --locked --release --bin haetae

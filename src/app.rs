@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Audit, Text};
+use crate::audit::{Audit, Key, Text};
 use crate::caller::{Callers, Connection};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -70,6 +70,17 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     Ok(Running { data, console, gate, edge, inner, stop, inner_stop })
 }
 
+/// Whether a gateway could be built from what lies on this machine: keys and values, the bundle, the log's key.
+///
+/// # Errors
+/// What is wrong, as [`start`] would say it.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    Authorities::new(&config.authorities)?;
+    bundle(config, &Clock::system()).await?;
+    Key::read(&config.audit.key_file)?;
+    Ok(())
+}
+
 impl Running {
     #[must_use]
     pub const fn data_address(&self) -> SocketAddr {
@@ -114,9 +125,7 @@ async fn build(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Rooms> {
-    let policy = Policy::load(&config.policy.dir, clock.unix_s()).await.with_context(|| {
-        format!("the policy bundle `{}` cannot be used", config.policy.dir.display())
-    })?;
+    let policy = bundle(config, clock).await?;
     let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
     callers.keep_fresh(tracker, stop);
     let pool = config.database.pool().await?;
@@ -138,6 +147,12 @@ async fn build(
         forward,
         clock: clock.clone(),
     })
+}
+
+async fn bundle(config: &Config, clock: &Clock) -> anyhow::Result<Policy> {
+    let dir = &config.policy.dir;
+    let loaded = Policy::load(dir, clock.unix_s()).await;
+    loaded.with_context(|| format!("the policy bundle `{}` cannot be used", dir.display()))
 }
 
 /// Keeps the forward room's sites those of the registry.

@@ -83,7 +83,22 @@ impl Config {
         if config.authorities.is_empty() {
             bail!("`authorities` is empty: name the host (and port) that clients use");
         }
+        config.check_console()?;
         Ok(config)
+    }
+
+    /// The console shows every organisation's decisions and asks nobody who they are: beyond this machine only to those
+    /// with a certificate of the configured CAs.
+    fn check_console(&self) -> anyhow::Result<()> {
+        let required = listen::ClientCertificates::Required;
+        let asks = self.console.tls.as_ref().is_some_and(|tls| tls.client_certificates == required);
+        if asks || self.console.address.ip().is_loopback() {
+            return Ok(());
+        }
+        bail!(
+            "`console.address` is not a loopback address, and anybody who reaches it could read all decisions: set \
+             `console.tls.client_certificates` to \"required\" and `client_cas`, or listen on 127.0.0.1"
+        )
     }
 
     fn root(&mut self, directory: &Path) {
@@ -135,7 +150,12 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn reader_pool(&self) -> anyhow::Result<PgPool> {
-        self.other(self.reader_url.as_deref(), "database.reader_url").await
+        let (options, key) = match &self.reader_url {
+            Some(url) => (address(url, "database.reader_url")?, "database.reader_url"),
+            None => (self.options()?, "database.url"),
+        };
+        // Also when it is the gateway's own login: what is shown is never written.
+        connect(options.options([("default_transaction_read_only", "on")]), key).await
     }
 
     /// # Errors

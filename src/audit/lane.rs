@@ -118,7 +118,9 @@ impl Lane {
         let (mut connection, ours) = connection.map_err(lost)?;
         if !ours {
             // Whoever holds it raised the epoch: what we sent is there by now, or never will be.
-            timeout(CLAIM_MAX, self.settle(&mut connection, None)).await.map_err(within("look up"))??;
+            timeout(CLAIM_MAX, self.settle(&mut connection, None))
+                .await
+                .map_err(within("look up"))??;
             return Ok(None);
         }
         let claim = store::claim(&mut connection, self.number, self.shared.identity.instance);

@@ -37,13 +37,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError> {
+    if !shared.writes() {
+        return Ok(());
+    }
     let connect = store::connect(&shared.options, &shared.identity);
     let mut connection = within(QUERY_MAX, connect).await?;
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
         return Ok(()); // another replica projects
     }
     let mut projector = Projector::default();
-    loop {
+    // Who holds no lane leaves it to one who does: the ends that it finds missing would wait here for ever.
+    while shared.writes() {
         projector.catch_up(&mut connection, &shared.metrics).await?;
         // What was there is projected. An epoch is closed only when it was found dead twice, some seconds apart: all of
         // its records were there.
@@ -52,6 +56,7 @@ async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError
         let _ = timeout(LOOK_EVERY, shared.grown.notified()).await;
         sleep(GATHER).await;
     }
+    Ok(())
 }
 
 /// Turns batches into rows.

@@ -208,6 +208,11 @@ impl std::fmt::Debug for Audit {
 }
 
 impl Shared {
+    /// Whether this process can write into the log now.
+    pub fn writes(&self) -> bool {
+        self.board.lanes_held() > 0
+    }
+
     /// Room to hold one more lane; `None` when the room is told to stop.
     pub async fn seat(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {

@@ -29,7 +29,7 @@ pub struct Args {
 const AFTER_HELP: &str = "\
 A question has all its facts inline; `haetae schema question` prints the form, `haetae schema decision` that of the
 answer. An absent fact that a rule needs is a refusal that names it.
-  haetae decide --bundle policies --question question.json
+  haetae decide --bundle policies --question deploy/question-example.json
 Standard output is JSON only. In a list, a question that cannot be read gives an error in its place; the others are judged.";
 
 /// JSON Schema of a question, for `haetae schema question`.

@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 const AFTER_HELP: &str = "\
+For example:
   haetae keygen --origin gateway.example.kr/log --out secrets/log.key > log.vkeys
 Standard output has the public keys, a line for each lane: give them to whoever verifies, by a way that they trust.
 `haetae log verify --vkey LINE` and `haetae-verify --key LINE FILE` take them.";

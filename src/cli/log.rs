@@ -128,6 +128,7 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
 }
 
 const AFTER_HELP: &str = "\
+For example:
   haetae log verify                        exit code 0: whole; 1: what differs, and where
   haetae log export --out log.export       then, anywhere and offline: haetae-verify log.export
   haetae log checkpoint                    keep one: whoever has it finds any later change of what came before

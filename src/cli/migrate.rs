@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml")]
     config: PathBuf,
     /// Connect with this URL instead: that of the database's owner, who may change the schema.
-    #[arg(long, env = "HAETAE_OWNER_URL")]
+    #[arg(long, env = "HAETAE_OWNER_URL", hide_env_values = true)]
     database: Option<String>,
 }
 

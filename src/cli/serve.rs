@@ -18,7 +18,7 @@ pub struct Args {
     /// Bring the database to the schema of this version first (needs the rights of its owner).
     #[arg(long)]
     migrate: bool,
-    /// Read the configuration, check it, and stop.
+    /// Read the configuration, the bundle and the key that it names, and stop. Nothing is connected to.
     #[arg(long)]
     check: bool,
 }
@@ -27,6 +27,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.config)?;
     telemetry::start(&config.telemetry)?;
     if args.check {
+        app::check(&config).await?;
         eprintln!("{}: the configuration can be used", args.config.display());
         return Ok(ExitCode::SUCCESS);
     }

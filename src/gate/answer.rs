@@ -14,6 +14,7 @@ use super::admit::TurnedAway;
 use super::limits::NoPlace;
 use super::prepare::Prepared;
 use crate::audit::{Proof, RecordError};
+use crate::caller::CallerError;
 use crate::forward::{Failure, ForwardError};
 use crate::workload::{self, Native, NotUnderstood, Protocol, Refusal};
 
@@ -117,6 +118,10 @@ pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
                     .insert(header::ALLOW, HeaderValue::from_static(super::strict::METHODS));
             }
             response
+        }
+        // Not the caller's fault: a client that is told 401 throws away a token that is good.
+        TurnedAway::Unknown(CallerError::KeysUnavailable) => {
+            unavailable(Protocol::OpenAi, Unavailable::keys())
         }
         TurnedAway::Unknown(_) => {
             let mut response = render(workload::refuse(
@@ -308,6 +313,13 @@ impl Unavailable {
         Self {
             code: "overloaded",
             message: "the gateway is at its limit: nothing was read, try again",
+        }
+    }
+
+    const fn keys() -> Self {
+        Self {
+            code: "issuer_keys_unavailable",
+            message: "the issuer's keys cannot be had now: nothing was read, try again",
         }
     }
 

@@ -55,6 +55,26 @@ fn the_example_has_every_key_that_is_read_and_any_other_is_refused_by_name() {
 }
 
 #[test]
+fn beyond_this_machine_the_console_wants_client_certificates() {
+    let console = |words: &str| {
+        let (before, after) = EXAMPLE.split_once("[console]").unwrap();
+        let (_, after) = after.split_once("address = \"127.0.0.1:8444\"").unwrap();
+        Config::parse(&format!("{before}[console]\n{words}{after}"))
+    };
+    let tls = |wants: &str| {
+        format!(
+            "address = \"0.0.0.0:8444\"\ntls = {{ certificate = \"c.pem\", key = \"k.pem\", client_certificates = \"{wants}\" }}"
+        )
+    };
+    console("address = \"[::1]:8444\"").unwrap();
+    console(&tls("required")).unwrap();
+    for open in ["address = \"0.0.0.0:8444\"".to_owned(), tls("none"), tls("optional")] {
+        let error = console(&open).unwrap_err().to_string();
+        assert!(error.contains("anybody who reaches it could read all decisions"), "{error}");
+    }
+}
+
+#[test]
 fn every_key_of_the_example_has_its_comment() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     let bare = lines.windows(2).filter(|pair| {

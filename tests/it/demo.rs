@@ -1,7 +1,9 @@
-//! The demo's stand-ins are what they claim: an issuer whose right tokens verify and whose wrong ones do not, and sites
+//! The whole story, told by the program itself: every line as expected, the log whole, exit code 0, nothing left running.
+//! And the demo's stand-ins are what they claim: an issuer whose right tokens verify and whose wrong ones do not, and sites
 //! that let in only the gateway, answer in the OpenAI protocol, and remember what came.
 
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use haetae::clock::Clock;
@@ -16,6 +18,30 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::support::scratch;
+
+#[test]
+fn the_story_goes_as_expected_from_the_first_line_to_the_verified_log() {
+    let dir = scratch("demo");
+    let story = Command::new(env!("CARGO_BIN_EXE_haetae"))
+        .args(["demo", "--once", "--ports", "0,0", "--dir"])
+        .arg(&dir)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (told, errors) =
+        (String::from_utf8_lossy(&story.stdout), String::from_utf8_lossy(&story.stderr));
+    assert!(story.status.success(), "{told}\n{errors}");
+    let lines = told.lines().filter(|line| line.ends_with(" ok")).count();
+    assert_eq!(lines, 15, "{told}");
+    assert!(told.contains("\n  whole: "), "{told}");
+    assert!(told.ends_with("Everything went as expected, and the log is whole.\n"), "{told}");
+    let left = std::fs::read_to_string(dir.join("gateway.log")).unwrap();
+    assert!(left.trim_end().ends_with("stopped"), "{left}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
 
 #[test]
 fn right_tokens_verify_against_the_published_keys_and_wrong_ones_do_not() {

@@ -8,6 +8,7 @@ mod support;
 mod arrows;
 mod audit;
 mod caller;
+mod chaos;
 mod config;
 mod demo;
 mod forward;

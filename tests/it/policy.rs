@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use haetae::policy::{Bundle, BundleError};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use verdict::decision::{Flow, Outcome};
 use verdict::facts::Facts;
 use verdict::question::Question;
@@ -162,8 +163,12 @@ fn policies() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
 }
 
-async fn bundle() -> Bundle {
-    Bundle::load(&policies(), AT).await.unwrap_or_else(|error| panic!("{error}"))
+/// The bundle as it stands, loaded once for all tests: its cases take a second in a test build.
+async fn bundle() -> &'static Bundle {
+    static BUNDLE: OnceCell<Bundle> = OnceCell::const_new();
+    let load =
+        || async { Bundle::load(&policies(), AT).await.unwrap_or_else(|error| panic!("{error}")) };
+    BUNDLE.get_or_init(load).await
 }
 
 fn question(value: &Value) -> Question {

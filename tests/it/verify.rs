@@ -369,6 +369,55 @@ fn a_lane_cut_back_to_an_older_checkpoint_contradicts_the_heartbeats() {
 }
 
 #[test]
+fn a_kept_checkpoint_shows_what_the_file_alone_does_not() {
+    let (mut main, _, mut texts) = lanes();
+    let whole = Export::of(&[&main], &texts);
+    let note = |export: &Export, size: u64| {
+        let line = export.find("checkpoint", &[("lane", 0.into()), ("size", size.into())]);
+        export.lines[line]["note"].as_str().unwrap().to_owned()
+    };
+    let kept = [note(&whole, 300), note(&whole, 602)];
+    let since = |export: &Export| {
+        let (_folder, path) = on_disk(&export.bytes());
+        haetae_verify::verify_since(&path, &Trust::Keys(export.keys.clone()), &kept).unwrap()
+    };
+    assert_eq!(since(&whole).exit(), Exit::Whole);
+    // The tail is cut off with its checkpoints: the file is whole in itself.
+    main.checkpoints = vec![1, 100, 300];
+    let cut = Export::of(&[&main], &texts);
+    assert_eq!(check(&cut).exit(), Exit::Whole);
+    let missing = Finding::Tree(TreeFault::Missing { lane: 0, from: 300, to: 602 });
+    assert_eq!(since(&cut).findings, [missing]);
+    // Written anew from there, and signed with the right key.
+    main.leaves.truncate(300);
+    let away = texts.decide("JP", "d@1");
+    while main.leaves.len() < 602 {
+        main.decision(&away, json!({}));
+    }
+    main.checkpoints = vec![1, 100, 300, 602];
+    let anew = Export::of(&[&main], &texts);
+    let root = Finding::Tree(TreeFault::Root { lane: 0, from: 300, to: 602 });
+    assert!(since(&anew).findings.contains(&root), "{:?}", since(&anew).findings);
+    // A part that begins later cannot be compared.
+    (main.from, main.checkpoints) = (400, vec![602]);
+    let open = since(&Export::of(&[&main], &texts)).open;
+    assert_eq!(open, [Open::NotCompared { lane: 0, size: 300 }]);
+}
+
+#[test]
+fn a_lane_that_is_not_shown_is_said() {
+    let (main, beat, _) = lanes();
+    let keys = Export::of(&[&main, &beat], &Texts::default()).keys;
+    let export = Export::of(&[&beat], &Texts::default());
+    let report = check_bytes(&export.bytes(), &Trust::Keys(keys));
+    let origin = "gw.example/log/0".to_owned();
+    assert_eq!(
+        (report.exit(), report.findings, report.open),
+        (Exit::Incomplete, vec![], vec![Open::LaneNotShown { lane: 0 }, Open::NotShown { origin }])
+    );
+}
+
+#[test]
 fn a_decision_that_does_not_follow_from_its_record() {
     let mut texts = Texts::default();
     let (home, away) = (texts.decide("KR", "d@1"), texts.decide("JP", "d@1"));

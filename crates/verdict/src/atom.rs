@@ -7,7 +7,7 @@
 //! | `class>=C` | the component's class is C or above |
 //! | `component.encrypted`, `.stored`, `.state_funded` | the flag is set |
 //! | `identifiability:I`, `workload:W`, `role:R` | exactly that; the role is that of the flow |
-//! | `origins.unlisted` | identifiable data has an origin whose transfer regime the component does not list |
+//! | `origins.unlisted` | identifiable data has an origin whose transfer regime the component does not list, and leaves its territory |
 //! | `purpose.recurring`, `purpose.third_country_order` | the flag is set |
 //! | `P.sector:S`, `P.supervised_by:S`, `P.regulated_under:L` | party P (`subject`, `operator`, `recipient` of the flow) says so |
 //! | `P.us_person`, `.designated`, `.critical_infrastructure`, `.significant_fiduciary` | the flag is set |

@@ -167,7 +167,8 @@ impl<'a> Scene<'a> {
         Finding::compare(self.leg.role, wanted, || self.leg.role_path.into())
     }
 
-    /// Data keeps every origin it ever had: an origin under a transfer regime that is not listed is a contradiction.
+    /// Data keeps every origin it ever had. Where an origin's transfer regime is not listed, nobody has asked it, and it
+    /// would have nothing to say at home only.
     fn origins_unlisted(&self) -> Finding {
         let rulebook = self.view.rulebook;
         let transfer = rulebook.book().regimes.iter().filter(|regime| {
@@ -178,18 +179,24 @@ impl<'a> Scene<'a> {
             // refused as unknown already
             return Finding::known(false);
         }
-        let unlisted = Finding::any(transfer.filter_map(|regime| regime.territory.as_ref()).map(
-            |territory| {
-                Finding::any(origins.iter().map(|origin| {
-                    self.within(territory, origin, &mut || Some(self.own("origins")))
-                }))
-            },
-        ));
+        let unlisted = transfer.filter_map(|regime| regime.territory.as_ref()).map(|territory| {
+            let from = origins
+                .iter()
+                .map(|origin| self.within(territory, origin, &mut || Some(self.own("origins"))));
+            Finding::any(from).and(|| self.leaves(territory))
+        });
+        let unlisted = Finding::any(unlisted);
         unlisted.and(|| {
             self.identifiability(|own| {
                 matches!(own, Identifiability::Personal | Identifiability::Pseudonymised)
             })
         })
+    }
+
+    fn leaves(&self, territory: &str) -> Finding {
+        let to_path = &self.leg.to_path;
+        let inside = |to| self.within(territory, to, &mut || Some(to_path.clone()));
+        self.leg.to.map_or_else(|| Finding::unknown(to_path.clone()), |to| inside(to).not())
     }
 
     fn certificate(&self, scheme: &str) -> Finding {

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use haetae_verify::Trust;
-use tlog::VerifierKey;
+use tlog::{Checkpoint, Note, VerifierKey};
 
 #[derive(Debug)]
 pub(crate) enum Asked {
@@ -16,6 +16,8 @@ pub(crate) enum Asked {
 pub(crate) struct Args {
     pub file: PathBuf,
     pub trust: Trust,
+    /// Signed checkpoints that the reviewer kept.
+    pub kept: Vec<String>,
     pub lang: Lang,
     pub json: bool,
 }
@@ -31,7 +33,7 @@ impl Args {
     pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
         let mut words = words;
         let (mut file, mut policy, mut keys) = (None, None, Vec::new());
-        let (mut lang, mut json) = (Lang::En, false);
+        let (mut lang, mut json, mut kept) = (Lang::En, false, Vec::new());
         while let Some(word) = words.next() {
             let mut value =
                 || words.next().ok_or_else(|| format!("`{word}` wants a value: see `--help`"));
@@ -41,6 +43,7 @@ impl Args {
                 "--json" => json = true,
                 "--lang" => lang = read_lang(&value()?)?,
                 "--key" => keys.push(read_key(&value()?)?),
+                "--checkpoint" => kept.extend(read_notes(&value()?)?),
                 "--trust" => policy = Some(value()?),
                 option if option.starts_with('-') => {
                     return Err(format!("`{option}` is not an option: see `--help`"));
@@ -58,7 +61,7 @@ impl Args {
             None if keys.is_empty() => Trust::File,
             None => Trust::Keys(keys),
         };
-        Ok(Asked::Check(Self { file, trust, lang, json }))
+        Ok(Asked::Check(Self { file, trust, kept, lang, json }))
     }
 }
 
@@ -74,19 +77,56 @@ fn read_key(vkey: &str) -> Result<VerifierKey, String> {
     vkey.parse().map_err(|cause| format!("`--key {vkey}`: {cause}"))
 }
 
+/// One signed note after another, perhaps with empty lines between them.
+fn read_notes(path: &str) -> Result<Vec<String>, String> {
+    let text = read_file(path)?;
+    let mut notes = vec![String::new()];
+    let mut signed = false;
+    for line in text.lines() {
+        let signature = line.starts_with(SIGNATURE);
+        if signed && !signature {
+            notes.push(String::new());
+        }
+        signed = signature;
+        if let Some(note) = notes.last_mut().filter(|note| !(note.is_empty() && line.is_empty())) {
+            note.push_str(line);
+            note.push('\n');
+        }
+    }
+    notes.retain(|note| !note.is_empty());
+    let holds = |note: &String| {
+        let note: Option<Note> = note.parse().ok();
+        note.is_some_and(|note| note.text().parse::<Checkpoint>().is_ok())
+    };
+    if notes.is_empty() || !notes.iter().all(holds) {
+        return Err(format!("`{path}` holds something else than signed checkpoints"));
+    }
+    Ok(notes)
+}
+
+fn read_file(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|cause| format!("`{path}`: {cause}"))
+}
+
 fn read_policy(path: &str) -> Result<Trust, String> {
-    let text = fs::read_to_string(path).map_err(|cause| format!("`{path}`: {cause}"))?;
+    let text = read_file(path)?;
     text.parse().map(Trust::Policy).map_err(|cause| format!("`{path}`: {cause}"))
 }
+
+/// What a signature line of a signed note begins with.
+const SIGNATURE: &str = "\u{2014} ";
 
 pub(crate) const HELP: &str = "\
 haetae-verify: check an exported decision log, offline
 
-usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--lang en|ko] [--json]
+usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint FILE ...]
+                     [--lang en|ko] [--json]
 
   FILE               made by `haetae log export`
   --trust FILE       whom you trust: C2SP tlog-policy lines (log, witness, group, quorum)
   --key VKEY         the public key of a lane, got from elsewhere than this file; once for each lane
+  --checkpoint FILE  signed checkpoints that you kept from earlier (as `haetae log checkpoint` prints them, or
+                     from a witness): the log must still hold all that they cover
   --lang en|ko       language of the sentences (en)
   --json             one JSON object instead of sentences
   -h, --help         this text
@@ -97,3 +137,32 @@ agrees with itself, and the exit code is 3.
 
 exit codes: 0 whole; 1 something is wrong, each finding one line; 2 the file (or what was typed)
 cannot be read; 3 nothing wrong was found, but not everything could be checked";
+
+#[cfg(test)]
+mod tests {
+    //! What `haetae log checkpoint` prints for several lanes is read as that many notes.
+
+    use tlog::{Hash, Signer as _, SigningKey, key::Kind};
+
+    use super::*;
+
+    #[test]
+    fn notes_one_after_another_are_read_apart() {
+        let note = |origin: &str| {
+            let key = SigningKey::from_seed(origin, Kind::Ed25519, &[7; 32]).unwrap();
+            let name = key.verifier().name().to_owned();
+            Checkpoint::new(name, 3, Hash::leaf(b"x")).sign(&key).unwrap().to_string()
+        };
+        let (one, other) = (note("gw.example/log/0"), note("gw.example/log/1"));
+        let path = std::env::temp_dir().join(format!("haetae-notes-{}", std::process::id()));
+        let path = path.to_str().unwrap();
+        for text in [format!("{one}\n{other}\n"), format!("{one}{other}")] {
+            fs::write(path, text).unwrap();
+            assert_eq!(read_notes(path).unwrap(), [one.clone(), other.clone()]);
+        }
+        fs::write(path, "something else\n").unwrap();
+        let error = read_notes(path).unwrap_err();
+        fs::remove_file(path).unwrap();
+        assert!(error.ends_with("holds something else than signed checkpoints"), "{error}");
+    }
+}

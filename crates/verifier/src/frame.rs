@@ -16,7 +16,7 @@ use crate::{
         TextLine, TileLine,
     },
     finding::{FileFault, Finding, Place, RecordFault, TreeFault},
-    instant,
+    instant, known,
     record::{Head, Record},
     report::{Open, Report},
     trust::{Doubt, Trust},
@@ -50,7 +50,12 @@ pub(crate) struct Kept {
 }
 
 /// Reads the whole file once.
-pub(crate) fn read(file: File, trust: &Trust, report: &mut Report) -> Result<Frame, ReadError> {
+pub(crate) fn read(
+    file: File,
+    trust: &Trust,
+    kept: &[String],
+    report: &mut Report,
+) -> Result<Frame, ReadError> {
     let mut lines = Lines::from(file, Lines::start())?;
     let mut reader = Reader::new(trust, report);
     reader.header(lines.read()?)?;
@@ -69,6 +74,7 @@ pub(crate) fn read(file: File, trust: &Trust, report: &mut Report) -> Result<Fra
         reader.bytes += line.len() as u64;
     }
     reader.close(last);
+    reader.known(kept);
     Ok(reader.frame)
 }
 
@@ -90,6 +96,8 @@ struct Reader<'r> {
     /// The last checkpoint line of each lane: its size, and its note if it counts.
     last: BTreeMap<u16, (u64, Option<String>)>,
     untrusted: BTreeSet<u16>,
+    /// Lanes that heartbeats name.
+    seen: BTreeSet<u16>,
 }
 
 impl<'r> Reader<'r> {
@@ -110,6 +118,7 @@ impl<'r> Reader<'r> {
             roots: BTreeMap::new(),
             last: BTreeMap::new(),
             untrusted: BTreeSet::new(),
+            seen: BTreeSet::new(),
         }
     }
 
@@ -248,6 +257,7 @@ impl<'r> Reader<'r> {
 
     fn head(&mut self, head: &Head, place: Place, at: i64) {
         let &Head { lane, size, root } = head;
+        self.seen.insert(lane);
         let Some((from, to)) = self.lane(lane).map(|header| (header.from, header.to)) else {
             return;
         };
@@ -302,6 +312,15 @@ impl<'r> Reader<'r> {
         counts.rows = self.counts.rows;
         counts.texts = self.counts.texts;
         counts.tiles = self.counts.tiles;
+    }
+
+    /// What the reviewer knows besides.
+    fn known(&mut self, kept: &[String]) {
+        let Self { trust, report, frame, stated, .. } = self;
+        known::absent(&self.seen, trust, &frame.lanes, report);
+        for (lane, size, root) in known::roots(kept, (trust, stated), &frame.lanes, report) {
+            self.want((lane, size), root, None);
+        }
     }
 
     /// Every record shown is under a checkpoint, and the last one has its witnesses.

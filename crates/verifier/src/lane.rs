@@ -209,14 +209,15 @@ impl<'f> Lane<'f> {
         let signed = |right: bool| {
             wanted.iter().any(|want| want.heartbeat.is_none() && (want.root == root) == right)
         };
-        if signed(true) {
-            report.counts.checkpoints += 1;
-            self.agreed = size;
-        }
+        // Two roots of one size, both signed: the lane was written anew somewhere after the last one that agreed.
         let wrong = signed(false);
         if wrong && sure {
             let fault = TreeFault::Root { lane, from: self.agreed, to: size };
             report.find(Finding::Tree(fault));
+        }
+        if signed(true) {
+            report.counts.checkpoints += 1;
+            self.agreed = size;
         }
         let heads = wanted.iter().filter(|want| want.root != root);
         for place in heads.filter_map(|want| want.heartbeat.as_ref()).filter(|_| sure && !wrong) {

@@ -1,7 +1,7 @@
 //! The reviewer's offline check of an exported log: one file and a trusted key in, "whole" or the first differences out.
 //!
 //! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
-//! as a whole, its keys, checkpoints, tiles and texts), `records` (second pass: every leaf), of that `lane` (one tree)
+//! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `records` (second pass: every leaf), of that `lane` (one tree)
 //! and `joins` (what records say of each other), `judge` (the decision again), [`finding`] (what is wrong, in two
 //! languages), [`report`] (what is said in the end). The format is fixed in `docs/record.md`.
 //!
@@ -14,6 +14,7 @@ mod frame;
 mod instant;
 mod joins;
 mod judge;
+mod known;
 mod lane;
 mod record;
 mod records;
@@ -29,8 +30,14 @@ pub use trust::Trust;
 /// Checks an exported log. Reads the file twice, and once more where a decision is judged; memory grows by about
 /// 60 bytes a record.
 pub fn verify(path: &Path, trust: &Trust) -> Result<Report, ReadError> {
+    verify_since(path, trust, &[])
+}
+
+/// The same, and that the log still holds what these signed checkpoints said of it when the reviewer kept them: nobody
+/// who only has the database, nor who has the key too, can take that back.
+pub fn verify_since(path: &Path, trust: &Trust, kept: &[String]) -> Result<Report, ReadError> {
     let mut report = Report::default();
-    let frame = frame::read(File::open(path)?, trust, &mut report)?;
+    let frame = frame::read(File::open(path)?, trust, kept, &mut report)?;
     records::read(File::open(path)?, File::open(path)?, &frame, &mut report)?;
     Ok(report)
 }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 fn check(args: &Args) -> ExitCode {
     let start = Instant::now();
-    let report = match haetae_verify::verify(&args.file, &args.trust) {
+    let report = match haetae_verify::verify_since(&args.file, &args.trust, &args.kept) {
         Ok(report) => report,
         Err(cause) => return unreadable(&cause),
     };

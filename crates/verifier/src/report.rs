@@ -51,6 +51,19 @@ pub enum Open {
         origin: String,
     },
     NotJudgeable(u64),
+    /// A heartbeat names this lane; the file shows nothing of it.
+    LaneNotShown {
+        lane: u16,
+    },
+    /// A key or a kept checkpoint is of this lane; the file shows nothing of it.
+    NotShown {
+        origin: String,
+    },
+    /// A kept checkpoint lies before the first record shown.
+    NotCompared {
+        lane: u16,
+        size: u64,
+    },
 }
 
 /// What the exit code says.
@@ -72,6 +85,13 @@ impl Report {
             self.findings.push(finding);
         } else {
             self.more += 1;
+        }
+    }
+
+    /// Once is enough.
+    pub(crate) fn open(&mut self, open: Open) {
+        if !self.open.contains(&open) {
+            self.open.push(open);
         }
     }
 
@@ -161,6 +181,30 @@ impl Open {
                     "레인 {lane}: 이름이 `{origin}`인 신뢰하는 키가 없어 체크포인트를 확인하지 못했습니다"
                 ),
             },
+            Self::LaneNotShown { lane } => Text {
+                en: format!(
+                    "lane {lane}: a heartbeat names it and the file shows nothing of it, so its records were not checked"
+                ),
+                ko: format!(
+                    "레인 {lane}: 하트비트에는 나오나 파일에는 없으므로 그 기록을 확인하지 못했습니다"
+                ),
+            },
+            Self::NotShown { origin } => Text {
+                en: format!(
+                    "`{origin}`: you know this lane and the file shows nothing of it, so its records were not checked"
+                ),
+                ko: format!(
+                    "`{origin}`: 알고 있는 레인이지만 파일에는 없으므로 그 기록을 확인하지 못했습니다"
+                ),
+            },
+            Self::NotCompared { lane, size } => Text {
+                en: format!(
+                    "lane {lane}: your checkpoint of size {size} lies before the first record shown, so it was not compared"
+                ),
+                ko: format!(
+                    "레인 {lane}: 가지고 계신 크기 {size}의 체크포인트는 파일의 첫 기록보다 앞서 비교하지 못했습니다"
+                ),
+            },
             Self::NotJudgeable(count) => Text {
                 en: format!(
                     "{count} decisions are not re-judgeable: their facts or rules are no longer kept"
@@ -174,6 +218,8 @@ impl Open {
 
     fn json(&self) -> Value {
         let code = match self {
+            Self::LaneNotShown { .. } | Self::NotShown { .. } => "lane_not_shown",
+            Self::NotCompared { .. } => "checkpoint_not_compared",
             Self::OwnKeys => "own_keys",
             Self::Untrusted { .. } => "untrusted_lane",
             Self::NotJudgeable(_) => "not_judgeable",

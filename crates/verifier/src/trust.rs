@@ -64,6 +64,11 @@ impl Trust {
         }
     }
 
+    /// The keys of lanes that the reviewer brought.
+    pub(crate) fn brought(&self) -> Vec<&VerifierKey> {
+        self.keys(&[])
+    }
+
     fn keys<'t>(&'t self, stated: &'t [VerifierKey]) -> Vec<&'t VerifierKey> {
         match self {
             Self::Policy(policy) => policy.logs.iter().map(|log| &log.key).collect(),

@@ -58,6 +58,17 @@ pub(super) async fn walk(
         );
     }
     walk.sizes.insert(lane, at.next);
+    let signed = tree.signed();
+    let age = store::age_beyond(connection, lane, signed).await?;
+    if let Some(age) = age.filter(|age| *age > COVERED_S) {
+        // Without this, whoever deletes checkpoints could rewrite what they covered without a key.
+        let about = format!(
+            "records {signed} to {} are under no signed checkpoint, the oldest for {age} s: checkpoints follow within \
+             a second, or when a gateway that died is started again",
+            at.next
+        );
+        walk.find_lane(lane, What::Checkpoint, about);
+    }
     tree.close(head, walk);
     Ok(())
 }
@@ -263,3 +274,5 @@ fn compare(kept: &[Row], due: &[Row], lane: u16, walk: &mut Walk) {
 
 /// Batches in memory at once: at most 64 MiB.
 const BATCHES: i64 = 64;
+/// Checkpoints follow commits within about a second: a minute is far past it.
+const COVERED_S: i64 = 60;

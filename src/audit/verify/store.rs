@@ -110,6 +110,18 @@ pub(in crate::audit) async fn checkpoints(
     rows.into_iter().map(checkpoint).collect()
 }
 
+/// How many seconds ago the first batch with records from `size` on was written; `None` when there is none.
+pub(in crate::audit) async fn age_beyond(
+    connection: &mut PgConnection,
+    lane: u16,
+    size: u64,
+) -> Result<Option<i64>, sqlx::Error> {
+    let select = "select floor(extract(epoch from now() - min(at)))::bigint from log_batch
+                  where lane = $1 and first_index + count > $2";
+    let query = sqlx::query_scalar(select).bind(i32::from(lane)).bind(big(size));
+    query.fetch_one(connection).await
+}
+
 /// Where a decision stands: lane and index.
 pub(in crate::audit) async fn place_of(
     connection: &mut PgConnection,

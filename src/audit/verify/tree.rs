@@ -43,6 +43,11 @@ impl Tree {
         self.broken = true;
     }
 
+    /// The largest size at which a signed root agreed.
+    pub const fn signed(&self) -> u64 {
+        self.agreed
+    }
+
     /// The hash that the level 0 tile kept for a leaf.
     pub fn kept(&self, index: u64) -> Option<Hash> {
         let (n, at) = (index / u64::from(tile::WIDTH), index % u64::from(tile::WIDTH));

@@ -33,6 +33,7 @@ async fn the_gateway_cannot_change_or_remove_what_it_wrote() {
         "update log_checkpoint set note = ''",
         "delete from audit_private",
         "update audit_private set value = ''",
+        "select value from audit_private",
         "update row_decision set outcome = 'DENY'",
         "delete from row_ended",
         "update log_head set origin = 'other'",

@@ -78,6 +78,23 @@ async fn a_deleted_row_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_whose_checkpoints_were_deleted_are_named() {
+    let (pool, _) = written().await;
+    run(&pool, "delete from log_checkpoint").await;
+    // Checkpoints follow within a second, so what is this young says nothing yet.
+    assert_eq!(verify(&pool).await.unwrap().findings, []);
+    run(&pool, "update log_batch set at = now() - interval '61 seconds' where first_index = 200")
+        .await;
+    let found = findings(&pool).await;
+    assert_eq!(places(&found), [("checkpoint", None, None)]);
+    let said = found[0].to_string();
+    assert!(
+        said.starts_with("lane 0: checkpoint: records 0 to 302 are under no signed checkpoint"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_swapped_rows_are_named() {
     let (pool, ids) = written().await;
     run(

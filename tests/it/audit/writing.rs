@@ -206,6 +206,41 @@ async fn a_second_process_does_not_steal_a_held_lane() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_no_lane_does_not_close_what_others_left_open() {
+    let pool = fresh_database().await.pool;
+    let mut other = pool.acquire().await.unwrap();
+    let hold = "select pg_advisory_lock(x'48540001'::integer, 0)";
+    sqlx::query(hold).execute(&mut *other).await.unwrap();
+    let config = haetae::audit::Config { lanes: 1, ..haetae::audit::Config::default() };
+    let (tracker, stop) =
+        (tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new());
+    let key = haetae::audit::Key::generate().unwrap();
+    let clock = Clock::system();
+    let audit = haetae::audit::Audit::start_with_key(
+        &config,
+        &key,
+        pool.clone(),
+        clock,
+        &tracker,
+        stop.clone(),
+    )
+    .unwrap();
+    eventually("it has no lane", async || {
+        audit.health().lanes[0].cause.as_deref() == Some("another replica holds it")
+    })
+    .await;
+    // It tries twice a second.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let free = "select pg_try_advisory_lock(x'48540003'::integer, 0)";
+    assert!(sqlx::query_scalar::<_, bool>(free).fetch_one(&mut *other).await.unwrap());
+    other.close().await.unwrap();
+    assert!(audit.ready(Duration::from_secs(10)).await);
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allow_that_nobody_waits_for_is_ended_as_not_forwarded() {
     let lab = Lab::start(&fresh_database().await.pool, 1).await;
     // The commit waits for a change of facts that is then given up; meanwhile the client goes away.

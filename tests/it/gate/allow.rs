@@ -45,6 +45,21 @@ async fn every_carried_route_reaches_its_site_with_a_record_that_the_receipt_pro
 }
 
 #[tokio::test]
+async fn a_certificate_is_a_credential_of_its_own() {
+    let stage = Stage::shared().await;
+    let (sites, caller) = (stage.sites(), stage.certified("de-bank"));
+    let body = chat().to_string();
+    let asked = [("haetae-datasets", "de-bank/tickets@3"), ("haetae-site", "eu-fra-1")];
+    let answer = caller.post(CHAT, &asked, body.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let leaf = stage.record_of(&answer).await;
+    assert_eq!((&leaf["credential"], &leaf["org"]), (&json!("certificate"), &json!("de-bank")));
+    assert_eq!(leaf.get("token"), None);
+    let seen = sites.arrivals(body.as_bytes()).await;
+    assert_eq!(seen.iter().map(|(site, _)| site.as_str()).collect::<Vec<_>>(), ["eu-fra-1"]);
+}
+
+#[tokio::test]
 async fn a_whole_answer_keeps_its_length_and_ends_as_forwarded() {
     let stage = Stage::shared().await;
     let body = chat().to_string();

@@ -85,7 +85,13 @@ fn cases() -> Vec<Case> {
         ("a key in capitals", &[], chat(",\"MODEL\":\"gpt-4o\""), 400, ambiguous),
         ("KELVIN SIGN", &[], chat(",\"task\":1,\"tas\u{212a}\":2"), 400, ambiguous),
         ("LONG S", &[], chat(",\"\u{17f}tream\":true"), 400, ambiguous),
-        ("LONG S in metadata", &[], chat(",\"metadata\":{\"haetae.data\u{17f}ets\":\"x\"}"), 400, ambiguous),
+        (
+            "LONG S in metadata",
+            &[],
+            chat(",\"metadata\":{\"haetae.data\u{17f}ets\":\"x\"}"),
+            400,
+            ambiguous,
+        ),
         ("a byte order mark", &[], bom, 400, ambiguous),
         ("a lone surrogate", &[], chat(",\"user\":\"\\ud800\""), 400, ambiguous),
         ("not UTF-8", &[], latin, 400, invalid),
@@ -99,10 +105,28 @@ fn cases() -> Vec<Case> {
         ("an array", &[], text("[#]"), 400, invalid),
         ("nothing", &[], Vec::new(), 400, invalid),
         ("compressed", &[("content-encoding", "gzip")], chat(""), 415, "CONTENT_ENCODING_REFUSED"),
-        ("called identity", &[("content-encoding", "identity")], chat(""), 415, "CONTENT_ENCODING_REFUSED"),
+        (
+            "called identity",
+            &[("content-encoding", "identity")],
+            chat(""),
+            415,
+            "CONTENT_ENCODING_REFUSED",
+        ),
         ("stored", &[], chat(",\"store\":true"), 403, "OPERATION_UNSUPPORTED"),
-        ("a key that is not known", &[], chat(",\"metadata\":{\"haetae.x\":\"y\"}"), 400, "DECLARATION_INVALID"),
-        ("no data, and data", &[ORDERS, ("haetae-no-data", "true")], chat(""), 400, "DECLARATION_CONFLICT"),
+        (
+            "a key that is not known",
+            &[],
+            chat(",\"metadata\":{\"haetae.x\":\"y\"}"),
+            400,
+            "DECLARATION_INVALID",
+        ),
+        (
+            "no data, and data",
+            &[ORDERS, ("haetae-no-data", "true")],
+            chat(""),
+            400,
+            "DECLARATION_CONFLICT",
+        ),
     ];
     for media in MEDIA {
         cases.push(("another media type", media, chat(""), 415, "MEDIA_TYPE_REFUSED"));

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use haetae::registry::Sort;
 use haetae::registry::store::{put_ground, suspend_ground};
-use haetae::registry::tree::read_one;
+use haetae::registry::tree::{Entry, read_one};
+use sqlx::PgPool;
 
 use crate::support::stage::{CHAT, ORDERS, Stage, VIRGINIA, chat, eventually, leaves};
 
@@ -19,21 +20,7 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     let ground = read_one(Sort::Ground, &stage.world.sources.ground).unwrap();
     let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
     let changes = async {
-        let mut live = BTreeMap::new();
-        for round in 0..ROUNDS {
-            let given = round % 2 == 0;
-            let applied = if given {
-                put_ground(&pool, &ground, "a test").await
-            } else {
-                suspend_ground(&pool, "kr-retailer.va-2026", "a test").await
-            };
-            live.insert(applied.unwrap().version, given);
-            let before = answered.load(Ordering::Relaxed);
-            eventually("traffic goes on", async || {
-                answered.load(Ordering::Relaxed) >= before + ANSWERS_A_ROUND
-            })
-            .await;
-        }
+        let live = change(&pool, &ground, &answered).await;
         over.store(true, Ordering::Relaxed);
         live
     };
@@ -47,10 +34,15 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     for leaf in &decisions {
         let version = leaf["fact_version"].as_i64().unwrap();
         let expected = if live.get(&version) == Some(&true) { "ALLOW" } else { "DENY" };
-        assert!(leaf["outcome"].as_str().unwrap().starts_with(expected), "version {version}: {leaf}");
+        assert!(
+            leaf["outcome"].as_str().unwrap().starts_with(expected),
+            "version {version}: {leaf}"
+        );
     }
-    let sizes: Vec<(i64, i32, i64)> =
-        sqlx::query_as("select version, lane, size from test_sizes").fetch_all(&pool).await.unwrap();
+    let sizes: Vec<(i64, i32, i64)> = sqlx::query_as("select version, lane, size from test_sizes")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     assert_eq!(sizes.len(), 2 * usize::try_from(ROUNDS).unwrap(), "two lanes at each change");
     for (version, lane, size) in sizes {
         let late = decisions.iter().find(|leaf| {
@@ -66,6 +58,24 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
         report.1.seen.len() == answers[0] as usize
     })
     .await;
+}
+
+/// Puts the ground on file and suspends it in turn, each time with traffic after it; gives version to whether it is live.
+async fn change(pool: &PgPool, ground: &Entry, answered: &AtomicU32) -> BTreeMap<i64, bool> {
+    let mut live = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let given = round % 2 == 0;
+        let applied = if given {
+            put_ground(pool, ground, "a test").await
+        } else {
+            suspend_ground(pool, "kr-retailer.va-2026", "a test").await
+        };
+        live.insert(applied.unwrap().version, given);
+        let enough = answered.load(Ordering::Relaxed) + ANSWERS_A_ROUND;
+        let goes_on = async || answered.load(Ordering::Relaxed) >= enough;
+        eventually("traffic goes on", goes_on).await;
+    }
+    live
 }
 
 /// Asks until it is over; gives how often it was allowed and refused.

@@ -9,6 +9,7 @@ use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::support::stage::{CHAT, Caller, Stage, chat, leaves};
 
@@ -20,19 +21,25 @@ async fn what_is_odd_or_from_nobody_reaches_no_site_and_is_counted_by_reason() {
     let (sites, caller) = (stage.sites(), stage.caller("kr-retailer"));
     let post = Post::new(&stage, &caller);
 
-    assert!(stage.exchange(post.plain().as_bytes()).await.starts_with("HTTP/1.1 200 "), "the plain form passes");
+    assert!(
+        stage.exchange(post.plain().as_bytes()).await.starts_with("HTTP/1.1 200 "),
+        "the plain form passes"
+    );
     let mut wrong = Vec::new();
     for (what, bytes, status, code) in http1(&post) {
         let answer = stage.exchange(&bytes).await;
         if said(&answer) != (status.to_string(), code.to_owned()) {
-            wrong.push(format!("{what}: expected {status} {code}, got {:?}: {answer}", said(&answer)));
+            wrong.push(format!(
+                "{what}: expected {status} {code}, got {:?}: {answer}",
+                said(&answer)
+            ));
         }
         count(code.to_owned());
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(sites.arrived().await, (1, vec![]), "over HTTP/1");
 
-    let mut sender = Post::h2(&stage).await;
+    let (mut sender, _driver) = Post::h2(&stage).await;
     let plain = sender.send_request(post.over_h2(|request| request)).await.unwrap();
     assert_eq!(plain.status(), 200);
     for (what, request, status, code) in http2(&post) {
@@ -54,7 +61,8 @@ async fn what_is_odd_or_from_nobody_reaches_no_site_and_is_counted_by_reason() {
     let pool = stage.pool().await;
     let all = leaves(&pool).await;
     assert_eq!(counted(&all), refused);
-    let rows: i64 = sqlx::query_scalar("select count(*) from row_decision").fetch_one(&pool).await.unwrap();
+    let rows: i64 =
+        sqlx::query_scalar("select count(*) from row_decision").fetch_one(&pool).await.unwrap();
     let decisions = all.iter().filter(|leaf| leaf["kind"] == "decision").count();
     assert_eq!((rows, decisions), (2, 2), "only the two plain ones were decided upon");
 }
@@ -66,7 +74,8 @@ fn counted(leaves: &[Value]) -> BTreeMap<String, u64> {
         assert_eq!((leaf.get("more"), leaf["minute"].as_i64().unwrap() % 60), (None, 0));
         for row in leaf["rows"].as_array().unwrap() {
             assert_eq!(row["network"], "127.0.0.0/24");
-            *counts.entry(row["reason"].as_str().unwrap().to_owned()).or_default() += row["count"].as_u64().unwrap();
+            *counts.entry(row["reason"].as_str().unwrap().to_owned()).or_default() +=
+                row["count"].as_u64().unwrap();
         }
     }
     counts
@@ -134,11 +143,13 @@ impl Post {
         plain.replacen(from, to, 1)
     }
 
-    async fn h2(stage: &Stage) -> http2::SendRequest<Full<Bytes>> {
+    /// A connection, and the task that drives it.
+    async fn h2(stage: &Stage) -> (http2::SendRequest<Full<Bytes>>, JoinSet<hyper::Result<()>>) {
         let io = TokioIo::new(stage.raw("h2").await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        tokio::spawn(connection);
-        sender
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        (sender, driver)
     }
 
     fn over_h2(
@@ -164,7 +175,10 @@ fn http1(post: &Post) -> Vec<Case> {
     let mut cases = framing(post);
     cases.extend(targets(post));
     cases.extend(heads(post));
-    cases.into_iter().map(|(what, text, status, code)| (what, text.into_bytes(), status, code)).collect()
+    cases
+        .into_iter()
+        .map(|(what, text, status, code)| (what, text.into_bytes(), status, code))
+        .collect()
 }
 
 type Text = (&'static str, String, u16, &'static str);
@@ -186,8 +200,18 @@ fn framing(post: &Post) -> Vec<Text> {
         ("a length with a sign", post.framed(&plus, &post.body), 400, invalid),
         ("a length in hex", post.framed("Content-Length: 0x10\r\n", &post.body), 400, invalid),
         ("no length", post.framed("Content-Length:\r\n", &post.body), 400, invalid),
-        ("gzip, chunked", post.framed("Transfer-Encoding: gzip, chunked\r\n", &chunked), 400, encoding),
-        ("chunked twice", post.framed("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", &chunked), 400, encoding),
+        (
+            "gzip, chunked",
+            post.framed("Transfer-Encoding: gzip, chunked\r\n", &chunked),
+            400,
+            encoding,
+        ),
+        (
+            "chunked twice",
+            post.framed("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", &chunked),
+            400,
+            encoding,
+        ),
         ("identity", post.framed("Transfer-Encoding: identity\r\n", &post.body), 400, encoding),
         ("a bare LF", post.edit("\r\nAuthorization", "\nAuthorization"), 400, "framing_bare_lf"),
         ("a bare LF at the end", post.edit("\r\n\r\n", "\r\n\n"), 400, "framing_bare_lf"),
@@ -198,9 +222,19 @@ fn framing(post: &Post) -> Vec<Text> {
         ("CR in a value", post.and("X-Cr: a\rb"), 400, "framing_control_byte"),
         ("HTTP/0.9", "GET /v1/models\r\n\r\n".to_owned(), 400, "framing_request_line"),
         ("HTTP/1.2", post.edit("HTTP/1.1", "HTTP/1.2"), 400, "framing_version"),
-        ("HTTP/2 in clear words", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400, "framing_version"),
+        (
+            "HTTP/2 in clear words",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+            400,
+            "framing_version",
+        ),
         ("two spaces", post.edit("POST /", "POST  /"), 400, "framing_request_line"),
-        ("101 headers", post.and(vec!["X-Many: 1"; 101].join("\r\n").as_str()), 431, "head_too_many_fields"),
+        (
+            "101 headers",
+            post.and(vec!["X-Many: 1"; 101].join("\r\n").as_str()),
+            431,
+            "head_too_many_fields",
+        ),
         ("33 KiB", post.and(&format!("X-Long: {}", "a".repeat(33 * 1_024))), 431, "head_too_large"),
     ]
 }
@@ -226,9 +260,24 @@ fn targets(post: &Post) -> Vec<Text> {
         ("an encoded query", post.at("/v1/chat/completions?a=%41"), 400, "query_characters"),
         ("a key twice", post.at("/v1/chat/completions?a=1&a=2"), 400, "query_key_repeated"),
         ("*", post.at("*"), 400, "path_not_absolute"),
-        ("absolute, another host", post.at("https://us-va-1.example/v1/chat/completions"), 400, "host_conflicts_with_target"),
-        ("absolute, a user", post.at(&format!("https://a@{ours}/v1/chat/completions")), 400, "host_conflicts_with_target"),
-        ("absolute, ftp", post.at(&format!("ftp://{ours}/v1/chat/completions")), 400, "target_scheme"),
+        (
+            "absolute, another host",
+            post.at("https://us-va-1.example/v1/chat/completions"),
+            400,
+            "host_conflicts_with_target",
+        ),
+        (
+            "absolute, a user",
+            post.at(&format!("https://a@{ours}/v1/chat/completions")),
+            400,
+            "host_conflicts_with_target",
+        ),
+        (
+            "absolute, ftp",
+            post.at(&format!("ftp://{ours}/v1/chat/completions")),
+            400,
+            "target_scheme",
+        ),
     ]
 }
 
@@ -247,15 +296,35 @@ fn heads(post: &Post) -> Vec<Text> {
         ("another port", post.edit(&host, "Host: localhost:1\r\n"), 421, "authority_not_ours"),
         ("two Authorizations", post.and("Authorization: Bearer x"), 400, "header_repeated"),
         ("two Content-Types", post.and("Content-Type: application/json"), 400, "header_repeated"),
-        ("two declarations", post.and("Haetae-Datasets: kr-retail/products@7"), 400, "header_repeated"),
-        ("an unknown declaration", post.and("Haetae-Org: de-bank"), 400, "header_unknown_declaration"),
-        ("an underscore twin", post.and("Haetae_Datasets: kr-retail/products@7"), 400, "header_underscore"),
+        (
+            "two declarations",
+            post.and("Haetae-Datasets: kr-retail/products@7"),
+            400,
+            "header_repeated",
+        ),
+        (
+            "an unknown declaration",
+            post.and("Haetae-Org: de-bank"),
+            400,
+            "header_unknown_declaration",
+        ),
+        (
+            "an underscore twin",
+            post.and("Haetae_Datasets: kr-retail/products@7"),
+            400,
+            "header_underscore",
+        ),
         ("an odd declaration", post.and("Haetae-Purpose: a;b"), 400, "declaration_characters"),
         ("an empty declaration", post.and("Haetae-Purpose:"), 400, "declaration_length"),
         ("websocket", post.and(socket), 400, upgrade),
         ("h2c", post.and(h2c), 400, upgrade),
         ("h2c settings alone", post.and("HTTP2-Settings: AAMAAABk"), 400, upgrade),
-        ("connection takes a header away", post.and("Connection: authorization"), 400, "connection_nominates"),
+        (
+            "connection takes a header away",
+            post.and("Connection: authorization"),
+            400,
+            "connection_nominates",
+        ),
         ("an unknown expectation", post.and("Expect: 200-ok"), 417, "expectation_unknown"),
         ("TRACE", method("TRACE"), 405, refused),
         ("PUT", method("PUT"), 405, refused),
@@ -264,7 +333,15 @@ fn heads(post: &Post) -> Vec<Text> {
         ("OPTIONS", method("OPTIONS"), 405, refused),
         ("post", method("post"), 405, refused),
         ("a method nobody knows", method("QUERY"), 405, refused),
-        ("CONNECT", format!("CONNECT us-va-1.example:443 HTTP/1.1\r\nHost: us-va-1.example:443\r\nAuthorization: {}\r\n\r\n", post.authorization), 405, refused),
+        (
+            "CONNECT",
+            format!(
+                "CONNECT us-va-1.example:443 HTTP/1.1\r\nHost: us-va-1.example:443\r\nAuthorization: {}\r\n\r\n",
+                post.authorization
+            ),
+            405,
+            refused,
+        ),
     ]
 }
 
@@ -275,7 +352,8 @@ fn http2(post: &Post) -> Vec<H2Case> {
     let and = |name: &str, value: &str| post.over_h2(|request| request.header(name, value));
     let method = |method: &str| post.over_h2(|request| request.method(method));
     let other = post.over_h2(|request| request.uri(format!("https://us-va-1.example{CHAT}")));
-    let many = post.over_h2(|request| (0..101).fold(request, |request, _| request.header("x-many", "1")));
+    let many =
+        post.over_h2(|request| (0..101).fold(request, |request, _| request.header("x-many", "1")));
     vec![
         ("//", at("//v1/chat/completions"), 400, "path_empty_segment"),
         ("encoded dots", at("/v1/%2e%2e/v1/chat/completions"), 400, "path_characters"),

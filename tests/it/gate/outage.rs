@@ -20,8 +20,15 @@ async fn a_frozen_postgres_means_503_in_time_and_recovery_without_a_restart() {
         let answer = caller.post(CHAT, &headers, chat().to_string().as_bytes()).await;
         let took = began.elapsed();
         assert_eq!(answer.status, 503, "{}", answer.text());
-        assert!(["audit_unavailable", "overloaded"].contains(&answer.code().as_str()), "{}", answer.text());
-        assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (Some("1"), Some("true")));
+        assert!(
+            ["audit_unavailable", "overloaded"].contains(&answer.code().as_str()),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(
+            (answer.header("retry-after"), answer.header("x-should-retry")),
+            (Some("1"), Some("true"))
+        );
         assert_eq!(answer.header("haetae-decision"), None);
         assert!(took < ANSWER_MAX, "{took:?}");
     }
@@ -45,9 +52,9 @@ async fn a_frozen_postgres_means_503_in_time_and_recovery_without_a_restart() {
         let of = |kind: &'static str| all.iter().filter(move |leaf| leaf["kind"] == kind);
         let allows = of("decision").filter(|leaf| leaf["site"].is_string());
         let ends: Vec<&str> = of("ended").map(|leaf| leaf["decision"].as_str().unwrap()).collect();
-        allows.map(|leaf| leaf["id"].as_str().unwrap()).all(|id| {
-            ends.iter().filter(|ended| **ended == id).count() == 1
-        })
+        allows
+            .map(|leaf| leaf["id"].as_str().unwrap())
+            .all(|id| ends.iter().filter(|ended| **ended == id).count() == 1)
     })
     .await;
     let forwarded = leaves(&pool).await;

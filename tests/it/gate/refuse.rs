@@ -19,12 +19,16 @@ async fn a_refusal_by_rule_says_why_in_the_callers_language_and_proves_itself() 
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let error = &answer.json()["error"];
     assert_eq!((&error["type"], &error["param"]), (&json!("permission_error"), &json!(null)));
-    let (id, message) = (answer.header("haetae-decision").unwrap(), error["message"].as_str().unwrap());
+    let (id, message) =
+        (answer.header("haetae-decision").unwrap(), error["message"].as_str().unwrap());
     for part in [id, "R04", "kr-retail/orders@1", "KR.PIPA"] {
         assert!(message.contains(part), "{part} in {message}");
     }
     let leaf = stage.record_of(&answer).await;
-    assert_eq!((&leaf["outcome"], &leaf["rule"], &leaf["site"]), (&json!("DENY"), &json!("R04"), &json!(null)));
+    assert_eq!(
+        (&leaf["outcome"], &leaf["rule"], &leaf["site"]),
+        (&json!("DENY"), &json!("R04"), &json!(null))
+    );
     assert_eq!(sites.arrivals(body.as_bytes()).await, []);
 
     let korean = [ORDERS, VIRGINIA, ("accept-language", "ko-KR,ko;q=0.9,en;q=0.5")];
@@ -68,7 +72,9 @@ async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
     let sites = stage.sites();
     let token = |mint| format!("Bearer {}", stage.world.token("kr-retailer", mint).unwrap());
     let right = token(Mint::Right(jsonwebtoken::Algorithm::EdDSA));
-    let cut = right[..right.len() - 3].to_owned();
+    let bare = right.strip_prefix("Bearer ").unwrap();
+    let mut cut = right.clone();
+    cut.truncate(right.len() - 3);
     let credentials = [
         None,
         Some(token(Mint::Forged)),
@@ -76,8 +82,8 @@ async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
         Some(token(Mint::WrongAudience)),
         Some(cut),
         Some("Bearer not-a-token".to_owned()),
-        Some(format!("Basic {}", &right[7..])),
-        Some(right[7..].to_owned()),
+        Some(format!("Basic {bare}")),
+        Some(bare.to_owned()),
     ];
     let mut said: Vec<(http::HeaderMap, bytes::Bytes)> = Vec::new();
     for credential in credentials {
@@ -85,7 +91,11 @@ async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
         for (path, _, body) in asks() {
             let body = body.to_string();
             let answer = caller.post(path, &[ORDERS, SEOUL], body.as_bytes()).await;
-            assert_eq!((answer.status, answer.code().as_str()), (401, "unauthenticated"), "{path} {credential:?}");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (401, "unauthenticated"),
+                "{path} {credential:?}"
+            );
             assert_eq!(answer.header("haetae-decision"), None);
             assert_eq!(answer.header("haetae-receipt"), None);
             assert_eq!(sites.arrivals(body.as_bytes()).await, []);
@@ -110,7 +120,12 @@ fn plain(mut answer: Answer) -> (http::HeaderMap, bytes::Bytes) {
 
 /// The answer is this refusal, with a receipt, and a row says the same.
 pub async fn is_row(pool: &PgPool, answer: &Answer, (status, reason): (u16, &str), what: &str) {
-    assert_eq!((answer.status, answer.code()), (status, reason.to_lowercase()), "{what}: {}", answer.text());
+    assert_eq!(
+        (answer.status, answer.code()),
+        (status, reason.to_lowercase()),
+        "{what}: {}",
+        answer.text()
+    );
     assert_eq!(answer.header("x-should-retry"), Some("false"), "{what}");
     let id = answer.header("haetae-decision").unwrap_or_else(|| panic!("{what}: no decision"));
     let id: uuid::Uuid = id.parse().unwrap();

@@ -105,8 +105,20 @@ async fn records(pool: &PgPool) -> BTreeMap<String, Value> {
 }
 
 const RECORDED: [&str; 14] = [
-    "actor_kind", "credential", "datasets", "detail", "facts", "identity", "issuer", "network", "operation", "org",
-    "outcome", "purpose", "request", "site",
+    "actor_kind",
+    "credential",
+    "datasets",
+    "detail",
+    "facts",
+    "identity",
+    "issuer",
+    "network",
+    "operation",
+    "org",
+    "outcome",
+    "purpose",
+    "request",
+    "site",
 ];
 
 const SPOOFED: [(&str, &str); 64] = [

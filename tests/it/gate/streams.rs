@@ -41,7 +41,8 @@ async fn pieces_come_one_by_one_with_the_bytes_of_the_site(stage: &Stage, pool: 
 async fn a_client_that_leaves_takes_the_sites_work_with_it(stage: &Stage, pool: &PgPool) {
     let (_, cut) = streams(stage).await;
     let caller = stage.caller("kr-retailer");
-    let mut response = caller.try_post(CHAT, &[ORDERS, SEOUL], streamed().as_bytes()).await.unwrap();
+    let mut response =
+        caller.try_post(CHAT, &[ORDERS, SEOUL], streamed().as_bytes()).await.unwrap();
     let decision = response.headers()["haetae-decision"].to_str().unwrap().to_owned();
     assert!(response.chunk().await.unwrap().is_some());
     drop((response, caller));
@@ -73,7 +74,8 @@ async fn a_stream_ends_with_the_token_it_was_given_for(stage: &Stage, pool: &PgP
 async fn a_stop_lets_a_stream_finish_and_nobody_new_in(stage: &mut Stage, pool: &PgPool) {
     let (before, _) = streams(stage).await;
     let caller = stage.caller("kr-retailer");
-    let mut response = caller.try_post(CHAT, &[ORDERS, SEOUL], streamed().as_bytes()).await.unwrap();
+    let mut response =
+        caller.try_post(CHAT, &[ORDERS, SEOUL], streamed().as_bytes()).await.unwrap();
     let decision = response.headers()["haetae-decision"].to_str().unwrap().to_owned();
     let mut text = response.chunk().await.unwrap().unwrap().to_vec();
     stage.world.gateway.terminate();
@@ -89,13 +91,18 @@ async fn a_stop_lets_a_stream_finish_and_nobody_new_in(stage: &mut Stage, pool: 
     assert_eq!(streams(stage).await.0, before + 1);
 
     let all = leaves(pool).await;
-    let end = all.iter().find(|leaf| leaf["kind"] == "ended" && leaf["decision"] == *decision).unwrap();
+    let end =
+        all.iter().find(|leaf| leaf["kind"] == "ended" && leaf["decision"] == *decision).unwrap();
     assert_eq!(end["how"], "forwarded");
     let mut last = std::collections::BTreeMap::new();
     for leaf in &all {
         last.insert(leaf["lane"].as_u64(), leaf["kind"].as_str());
     }
-    assert_eq!(last.values().collect::<Vec<_>>(), [&Some("lane_close"); 2], "both lanes are closed");
+    assert_eq!(
+        last.values().collect::<Vec<_>>(),
+        [&Some("lane_close"); 2],
+        "both lanes are closed"
+    );
     let verified = stage.world.program.run(&["log", "verify", "--config", "haetae.toml"]).await;
     assert!(verified.is_ok(), "{verified:?}");
 }
@@ -143,9 +150,9 @@ async fn ended(pool: &PgPool, decision: &str) -> (String, Option<String>, i64) {
     ends.remove(0)
 }
 
-/// Some 17 events make a stream of five seconds.
-const TOKEN_MS: u64 = 300;
+/// Some 17 events make a stream of almost seven seconds.
+const TOKEN_MS: u64 = 400;
 /// The demo's tokens hold for an hour; the gateway's default leeway is half a minute.
 const LEEWAY_S: i64 = 30;
 /// Runs out within such a stream.
-const LEFT_S: i64 = 3;
+const LEFT_S: i64 = 4;

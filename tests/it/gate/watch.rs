@@ -10,15 +10,22 @@ async fn readiness_names_every_part_and_metrics_count_what_happened() {
     let ready = stage.console("/readyz").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()), "{}", ready.text());
     let json = ready.json();
-    let parts: Vec<&str> =
-        json["parts"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
+    let parts: Vec<&str> = json["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| part["name"].as_str().unwrap())
+        .collect();
     let issuer = format!("issuer {}", stage.world.issuer.url);
     let expected = ["audit", "registry", &issuer, "site eu-fra-1", "site kr-seo-1", "site us-va-1"];
     assert_eq!(parts, expected);
 
     let (allow, deny) = (DECIDED[0], DECIDED[1]);
     let before = stage.console("/metrics").await;
-    assert_eq!(before.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(
+        before.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
     assert!(before.text().ends_with("# EOF\n"));
     let caller = stage.caller("kr-retailer");
     for (headers, status) in [([ORDERS, SEOUL], 200), ([ORDERS, VIRGINIA], 403)] {

@@ -26,6 +26,18 @@ async fn a_bad_question_in_a_list_leaves_the_others_judged() {
 }
 
 #[tokio::test]
+async fn the_example_questions_differ_in_one_login_and_in_the_answer() {
+    let text = include_str!("../../../deploy/question-example.json");
+    let answers = decide::decide(&bundle().await, text).unwrap();
+    let answers = serde_json::to_value(&answers).unwrap();
+    assert_eq!((&answers[0]["outcome"], &answers[1]["outcome"]), (&json!("ALLOW"), &json!("DENY")));
+    let reason = &answers[1]["reasons"][0];
+    assert_eq!(reason["rule"], "R04");
+    assert_eq!(reason["cell"]["flow"], "operator_access");
+    assert_eq!(reason["cell"]["to"], "IN");
+}
+
+#[tokio::test]
 async fn one_question_gives_one_object_and_a_broken_file_gives_none() {
     let bundle = bundle().await;
     let answer = decide::decide(&bundle, &seoul().to_string()).unwrap();

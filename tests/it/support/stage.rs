@@ -85,16 +85,17 @@ impl Stage {
         let start = async || {
             let (tell, told) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Runtime::new().unwrap();
-                runtime.block_on(async {
-                    let stage: &'static Self = Box::leak(Box::new(Self::start().await));
-                    assert!(tell.send(stage).is_ok());
-                    std::future::pending::<()>().await;
-                });
+                tokio::runtime::Runtime::new().unwrap().block_on(Self::stay(tell));
             });
             told.await.expect("the shared system starts")
         };
         SHARED.get_or_init(start).await
+    }
+
+    async fn stay(tell: tokio::sync::oneshot::Sender<&'static Self>) {
+        let stage: &'static Self = Box::leak(Box::new(Self::start().await));
+        assert!(tell.send(stage).is_ok());
+        std::future::pending::<()>().await;
     }
 
     /// A service of an organisation, with a right token.
@@ -107,6 +108,14 @@ impl Stage {
     pub fn with_authorization(&self, authorization: Option<String>) -> Caller {
         let http = reqwest::Client::builder().tls_certs_only([self.pem("root.pem")]);
         Caller { http: http.build().unwrap(), base: self.world.url(""), authorization }
+    }
+
+    /// A caller who shows its organisation's certificate and no token.
+    pub fn certified(&self, org: &str) -> Caller {
+        let http = reqwest::Client::builder()
+            .tls_certs_only([self.pem("root.pem")])
+            .identity(self.identity(&format!("svc-{org}")));
+        Caller { http: http.build().unwrap(), base: self.world.url(""), authorization: None }
     }
 
     /// The same caller over HTTP/1.1.
@@ -203,7 +212,10 @@ impl Stage {
         let value: Value = serde_json::from_slice(&leaf).unwrap();
         let receipt = answer.receipt();
         receipt.verify(&Hash::leaf(&leaf), &self.trust(value["lane"].as_u64().unwrap())).unwrap();
-        assert_eq!((value["id"].as_str(), value["index"].as_u64()), (Some(id), Some(receipt.index)));
+        assert_eq!(
+            (value["id"].as_str(), value["index"].as_u64()),
+            (Some(id), Some(receipt.index))
+        );
         value
     }
 
@@ -356,7 +368,10 @@ pub async fn leaves(pool: &PgPool) -> Vec<Value> {
     let select = "select leaves from log_batch order by lane, first_index";
     let batches: Vec<Vec<u8>> = sqlx::query_scalar(select).fetch_all(pool).await.unwrap();
     let read = |leaf: Result<&[u8], _>| serde_json::from_slice(leaf.unwrap()).unwrap();
-    batches.iter().flat_map(|batch| tlog::bundle::leaves(batch).map(read).collect::<Vec<_>>()).collect()
+    batches
+        .iter()
+        .flat_map(|batch| tlog::bundle::leaves(batch).map(read).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Waits for what must come by itself.
