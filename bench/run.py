@@ -366,7 +366,8 @@ def report(options, targets, found):
              f"`{' '.join(['bench/run.py', *sys.argv[1:]])}`: {options.rounds} interleaved rounds of {options.seconds} s; medians. "
              "Load, backend, proxies and Postgres share the machine. CPU of Haetae and of the do-it-yourself includes "
              "Postgres'. `by CPU` is the ratio of all CPU time a request takes, load and backend included: what the ratio of "
-             "requests would be if nothing but the bench ran and all cores were busy; it holds on a machine that others use.",
+             "requests would be if nothing but the bench ran and all cores were busy. Others on the machine disturb it less "
+             "than the rates, but they do.",
              "", f"Load average at the end: {os.getloadavg()[0]:.1f} (the bench alone makes about 4).", ""]
     lines += table(found["results"], targets, options.connections)
     lines += ["", *added(found["results"], found["commits"])]

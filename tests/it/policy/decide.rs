@@ -28,7 +28,7 @@ async fn a_bad_question_in_a_list_leaves_the_others_judged() {
 #[tokio::test]
 async fn the_example_questions_differ_in_one_login_and_in_the_answer() {
     let text = include_str!("../../../deploy/question-example.json");
-    let answers = decide::decide(&bundle().await, text).unwrap();
+    let answers = decide::decide(bundle().await, text).unwrap();
     let answers = serde_json::to_value(&answers).unwrap();
     assert_eq!((&answers[0]["outcome"], &answers[1]["outcome"]), (&json!("ALLOW"), &json!("DENY")));
     let reason = &answers[1]["reasons"][0];
