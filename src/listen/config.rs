@@ -35,6 +35,13 @@ pub struct Tls {
 }
 
 impl Config {
+    /// Nobody reaches it but from this machine, or with a certificate of the configured CAs.
+    #[must_use]
+    pub fn is_for_known_peers(&self) -> bool {
+        let required = |tls: &Tls| tls.client_certificates == ClientCertificates::Required;
+        self.address.ip().is_loopback() || self.tls.as_ref().is_some_and(required)
+    }
+
     /// The files it names, for whoever knows from which directory relative ones are meant.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.tls.iter_mut().flat_map(|tls| {

@@ -15,7 +15,7 @@ async fn a_bad_question_in_a_list_leaves_the_others_judged() {
     term["id"] = json!("term");
     term["components"][0]["categories"] = json!(["pd:Helth"]);
     let list = json!([typo, seoul(), term]).to_string();
-    let answers = decide::decide(&bundle, &list).unwrap();
+    let answers = decide::decide(bundle, &list).unwrap();
     assert!(answers.any_decided());
     let answers = serde_json::to_value(&answers).unwrap();
     assert_eq!(answers[0]["id"], "typo");
@@ -40,11 +40,11 @@ async fn the_example_questions_differ_in_one_login_and_in_the_answer() {
 #[tokio::test]
 async fn one_question_gives_one_object_and_a_broken_file_gives_none() {
     let bundle = bundle().await;
-    let answer = decide::decide(&bundle, &seoul().to_string()).unwrap();
+    let answer = decide::decide(bundle, &seoul().to_string()).unwrap();
     assert_eq!(serde_json::to_value(&answer).unwrap()["id"], "seoul, everything stays");
-    assert!(decide::decide(&bundle, "{\"at\": ").is_err());
+    assert!(decide::decide(bundle, "{\"at\": ").is_err());
     let twice = r#"{"id": "x", "at": "2026-11-20", "at": "2026-11-21"}"#;
-    let answer = decide::decide(&bundle, twice).unwrap();
+    let answer = decide::decide(bundle, twice).unwrap();
     assert!(!answer.any_decided());
     assert!(
         serde_json::to_value(&answer).unwrap()["error"]
@@ -68,7 +68,7 @@ async fn the_schemas_fit_what_is_read_and_written() {
     refused["site"]["location"] = json!("US-VA");
     refused["site"]["telemetry"] = json!(["KR", "US"]);
     for asked in [seoul(), refused] {
-        let answer = decide::decide(&bundle, &asked.to_string()).unwrap();
+        let answer = decide::decide(bundle, &asked.to_string()).unwrap();
         let answer = serde_json::to_value(&answer).unwrap();
         assert_eq!(misfit(&schema, &schema, &answer, "decision"), None);
     }
