@@ -92,7 +92,7 @@ pub struct Batch {
     before: u64,
     after: Frontier,
     levels: Vec<Level>,
-    /// For each level the hash of the rightmost node, complete or not; the last one is the root.
+    /// For each level the hash of the rightmost node, complete or not; the last one is the root. Empty without leaves.
     rightmost: Vec<Hash>,
 }
 
@@ -148,7 +148,7 @@ impl Batch {
 
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.rightmost.last().copied().unwrap_or(Hash::EMPTY)
+        self.rightmost.last().copied().unwrap_or_else(|| self.after.root())
     }
 
     #[must_use]
@@ -187,7 +187,10 @@ impl Batch {
     fn right_edge(&self) -> Vec<Hash> {
         let mut edge = Vec::new();
         let Some(mut index) = self.after.size.checked_sub(1) else { return edge };
-        let mut last = self.subtree(0, index).unwrap_or(Hash::EMPTY);
+        // Without leaves there is nothing to prove, and the last leaf of the old tree is not at hand.
+        let Some(mut last) = self.subtree(0, index).filter(|_| self.leaves() > 0) else {
+            return edge;
+        };
         edge.push(last);
         for level in 0.. {
             if index == 0 {

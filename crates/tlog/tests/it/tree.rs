@@ -151,6 +151,11 @@ fn nothing_is_proved_about_no_leaves() {
     assert_eq!(verify_consistency((4, &root), (3, &root), &[]), Err(ProofError::OutOfRange));
     assert_eq!(verify_consistency((2, &root), (3, &root), &[]), Err(ProofError::Length));
     assert_eq!(verify_inclusion(&root, 0, 0, &root, &[]), Err(ProofError::OutOfRange));
+    for size in 0..40 {
+        let mut frontier = Frontier::new();
+        leaves(size).iter().for_each(|leaf| frontier.append(*leaf));
+        assert_eq!(frontier.append_batch(&[]).root(), frontier.root(), "{size}");
+    }
     let empty = Frontier::new().append_batch(&[]);
     assert_eq!((empty.root(), empty.proof(0), empty.size()), (Hash::EMPTY, None, 0));
 }
