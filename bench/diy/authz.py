@@ -21,9 +21,12 @@ pool = None
 async def start():
     global pool
     pool = await asyncpg.create_pool(os.environ["DIY_DATABASE"], min_size=4, max_size=16)
-    await pool.execute(
-        "CREATE TABLE IF NOT EXISTS decision (at timestamptz NOT NULL DEFAULT now(), sub text, org text, allowed bool)"
-    )
+    try:
+        await pool.execute(
+            "CREATE TABLE IF NOT EXISTS decision (at timestamptz NOT NULL DEFAULT now(), sub text, org text, allowed bool)"
+        )
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+        pass  # another worker made it at the same moment
 
 
 @app.get("/authz")
