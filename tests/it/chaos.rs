@@ -118,7 +118,7 @@ fn rounds() -> Option<usize> {
 
 /// Kills when nothing else is said, and the time they may take on a slow machine.
 const USUAL: usize = 50;
-const USUAL_MAX: Duration = Duration::from_secs(240);
+const USUAL_MAX: Duration = Duration::from_mins(4);
 const FEWEST: usize = 10;
 /// Longer than a commit, a projection and a publication of checkpoints have between them.
 const LOAD_US_MAX: u64 = 300_000;
