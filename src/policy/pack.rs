@@ -13,7 +13,6 @@ use verdict::stamp::Stamp;
 
 use super::cases::{self, Case, line_of};
 use super::fault::Faults;
-use super::rulebook::FLOWS;
 use super::sheet::{self, Section, SheetRow, listed};
 use super::vocabulary::{Words, toml};
 
@@ -272,7 +271,7 @@ fn check_place(
             "write a regime of vocabulary.toml, or `*`",
         );
     }
-    let flows = FLOWS.map(Flow::name);
+    let flows = Flow::ALL.map(Flow::name);
     if flow != "*" && !flows.contains(&flow) {
         let mend = format!("write `*` or {}", listed(flows.into_iter()));
         faults.unknown(line, "flow", flow, flows.into_iter(), mend);

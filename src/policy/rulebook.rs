@@ -83,7 +83,7 @@ impl Engines {
 /// Every (profile, regime, flow) that a cell can have.
 fn keys(book: &Book) -> impl Iterator<Item = (Profile, String, Flow)> {
     let regimes = book.regimes.iter().map(|regime| regime.id.as_str()).chain([NO_REGIME]);
-    let pairs = regimes.flat_map(|regime| FLOWS.map(|flow| (regime, flow)));
+    let pairs = regimes.flat_map(|regime| Flow::ALL.map(|flow| (regime, flow)));
     pairs.flat_map(|(regime, flow)| {
         [Profile::Statutory, Profile::Sovereign].map(|profile| (profile, regime.to_owned(), flow))
     })
@@ -161,18 +161,6 @@ pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }
-
-/// Every flow, in the order of its declaration.
-pub(crate) const FLOWS: [Flow; 8] = [
-    Flow::Compute,
-    Flow::Copy,
-    Flow::Telemetry,
-    Flow::ControlPlane,
-    Flow::OperatorAccess,
-    Flow::SubProcessor,
-    Flow::Result,
-    Flow::Onward,
-];
 
 /// The regime of a component that is under none.
 pub(crate) const NO_REGIME: &str = "-";

@@ -4,9 +4,9 @@ use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec:
 
 use crate::{
     atom::{Area, Atom, PartyTest, Qualifier, Test},
+    decision::Flow,
     place,
     rule::{Book, Kind, Mode, Out, Row, Vocabulary},
-    rulebook::FLOWS,
 };
 
 pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
@@ -66,7 +66,7 @@ fn check_columns(book: &Book, row: &Row) -> Result<(), String> {
     if row.regime != "*" && regime.is_none() {
         return Err(format!("regime `{}` is not known", row.regime));
     }
-    if row.flow != "*" && !FLOWS.iter().any(|flow| flow.name() == row.flow) {
+    if row.flow != "*" && !Flow::ALL.iter().any(|flow| flow.name() == row.flow) {
         return Err(format!("flow `{}` is not known", row.flow));
     }
     if row.profiles.is_empty() {

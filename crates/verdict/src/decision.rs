@@ -85,6 +85,18 @@ pub enum Flow {
 }
 
 impl Flow {
+    /// Every flow, in the order of its declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Compute,
+        Self::Copy,
+        Self::Telemetry,
+        Self::ControlPlane,
+        Self::OperatorAccess,
+        Self::SubProcessor,
+        Self::Result,
+        Self::Onward,
+    ];
+
     /// As written in rows and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -173,13 +173,13 @@ impl Rulebook {
     /// Puts a row into every slice that its columns name.
     fn file(&mut self, row: &Row, id: RowId, literals: &[Literal]) {
         let known = self.book.regimes.iter().map(|regime| regime.id.as_str()).chain([NO_REGIME]);
-        let flows = FLOWS.into_iter().filter(|flow| row.flow == "*" || row.flow == flow.name());
+        let flows = Flow::ALL.into_iter().filter(|flow| row.flow == "*" || row.flow == flow.name());
         let places: BTreeSet<usize> = flows
             .flat_map(|flow| row.profiles.iter().map(move |profile| place_of(*profile, flow)))
             .collect();
         for regime in known.filter(|regime| row.regime == "*" || row.regime == *regime) {
             let slices = self.slices.entry(regime.to_owned()).or_default();
-            slices.resize(slices.len().max(2 * FLOWS.len()), Slice::default());
+            slices.resize(slices.len().max(2 * Flow::ALL.len()), Slice::default());
             for (_, slice) in slices.iter_mut().enumerate().filter(|(at, _)| places.contains(at)) {
                 slice.rows.push(id);
                 slice.symbols.extend(literals.iter().map(|literal| literal.symbol));
@@ -254,19 +254,8 @@ impl core::error::Error for RulebookError {}
 
 /// Where a regime keeps the slice of a profile and a flow.
 const fn place_of(profile: Profile, flow: Flow) -> usize {
-    profile as usize * FLOWS.len() + flow as usize
+    profile as usize * Flow::ALL.len() + flow as usize
 }
 
 /// The regime column of a component without a regime.
 pub(crate) const NO_REGIME: &str = "-";
-
-pub(crate) const FLOWS: [Flow; 8] = [
-    Flow::Compute,
-    Flow::Copy,
-    Flow::Telemetry,
-    Flow::ControlPlane,
-    Flow::OperatorAccess,
-    Flow::SubProcessor,
-    Flow::Result,
-    Flow::Onward,
-];

@@ -24,7 +24,7 @@ async fn casbin_and_the_pure_matcher_agree_over_the_table() {
     let mut done = BTreeSet::new();
     let profiles = [Profile::Statutory, Profile::Sovereign];
     let slices = regimes.flat_map(|regime| {
-        FLOWS.into_iter().flat_map(move |flow| profiles.map(|it| (regime.clone(), flow, it)))
+        Flow::ALL.into_iter().flat_map(move |flow| profiles.map(|it| (regime.clone(), flow, it)))
     });
     for (number, (regime, flow, profile)) in slices.enumerate() {
         for &row in rules.rows(profile, &regime, flow) {
@@ -80,14 +80,3 @@ const CELLS_OF_A_ROW: usize = 40;
 const FALSE: usize = 0;
 const TRUE: usize = 1;
 const UNKNOWN: usize = 2;
-
-const FLOWS: [Flow; 8] = [
-    Flow::Compute,
-    Flow::Copy,
-    Flow::Telemetry,
-    Flow::ControlPlane,
-    Flow::OperatorAccess,
-    Flow::SubProcessor,
-    Flow::Result,
-    Flow::Onward,
-];
