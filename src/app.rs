@@ -24,6 +24,7 @@ use crate::gate::{Gate, Rooms};
 use crate::listen::{Listener, Peer, Stop};
 use crate::policy::Policy;
 use crate::registry::{Registry, Snapshot};
+use crate::reserve::Reserve;
 use crate::telemetry::Metrics;
 use crate::{forward, listen};
 
@@ -133,6 +134,7 @@ async fn build(
         .await
         .context("the registry cannot be read: has `haetae migrate` run?")?;
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
+    let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
     // Which bundle this process judges with, from here on.
@@ -145,6 +147,7 @@ async fn build(
         policy: Arc::new(policy),
         audit: Arc::new(audit),
         forward,
+        reserve: Arc::new(reserve),
         clock: clock.clone(),
     })
 }

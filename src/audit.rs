@@ -10,11 +10,13 @@
 mod batch;
 mod chance;
 mod closing;
+mod commit;
 mod config;
 mod export;
 mod health;
 mod instant;
 mod json;
+mod keeps;
 mod key;
 mod lane;
 mod leaf;
@@ -40,6 +42,7 @@ use verdict::decision::Outcome;
 pub use config::{AuditError, Config};
 pub use export::{Exported, Range, checkpoints, export};
 pub use health::{Health, LaneHealth};
+pub use keeps::{Held, Keeps};
 pub use key::Key;
 pub use prove::{Proven, prove};
 pub use recorder::Audit;
@@ -91,6 +94,7 @@ pub struct Draft {
     pub valid_until: Option<i64>,
     /// The decision this one retries elsewhere.
     pub retries: Option<String>,
+    pub keeps: Keeps,
 }
 
 /// Where an allowed request goes: the identity is part of the record and of the guard's check.
@@ -225,6 +229,9 @@ pub enum RecordError {
     /// The facts moved before the commit: judge again on a newer snapshot (the gate does, a few times).
     #[error("the facts changed before the commit: version {now} is in force")]
     FactsMoved { now: i64 },
+    /// What the decision would have used up was given to another meanwhile: reserve and judge again.
+    #[error("the reservation of the decision is no longer there")]
+    Unreserved,
     #[error("the record is larger than a leaf may be")]
     TooLarge,
     /// A digest of the draft is not hex: a fault of ours.

@@ -13,6 +13,7 @@ mod prepare;
 mod route;
 pub mod strict;
 mod trace;
+mod uses;
 
 use std::io;
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
-use crate::audit::{Audit, Permit, RecordError, Recorded, Stranger};
+use crate::audit::{Audit, Keeps, Permit, RecordError, Recorded, Stranger};
 use crate::caller::{Caller, Callers, Connection};
 use crate::clock::Clock;
 use crate::forward::{self, Forward};
 use crate::policy::Policy;
 use crate::registry::Registry;
+use crate::reserve::Reserve;
 use verdict::decision::Why;
 use verdict::reason::Reason;
 
@@ -38,6 +40,7 @@ use limits::Limits;
 use metrics::Metrics;
 use prepare::{Prepared, Preparer};
 use trace::Trace;
+use uses::Ready;
 
 /// The policy enforcement point: owns the order of one request and nothing else.
 pub struct Gate {
@@ -45,6 +48,7 @@ pub struct Gate {
     pub(crate) audit: Arc<Audit>,
     pub(crate) forward: Arc<Forward>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) reserve: Arc<Reserve>,
     pub(crate) clock: Clock,
     preparer: Preparer,
     limits: Limits,
@@ -59,6 +63,7 @@ pub struct Rooms {
     pub policy: Arc<Policy>,
     pub audit: Arc<Audit>,
     pub forward: Arc<Forward>,
+    pub reserve: Arc<Reserve>,
     pub clock: Clock,
 }
 
@@ -89,6 +94,7 @@ impl Gate {
             audit: rooms.audit,
             forward: rooms.forward,
             registry: rooms.registry,
+            reserve: rooms.reserve,
             clock: rooms.clock,
             authorities,
         }
@@ -172,13 +178,17 @@ impl Gate {
         body: Bytes,
     ) -> Response<Body> {
         for _ in 0..JUDGE_AGAIN_MAX {
-            let prepared = self.preparer.prepare(&known.caller, claims, self.clock.unix_s());
-            let target = match self.choose(&prepared, known) {
-                Ok(target) => target,
+            let ready = match self.ready(known, claims).await {
+                Ok(ready) => ready,
                 Err(down) => return self.answer_unavailable(known, down),
             };
-            let draft = draft::build(known, Some(claims), &prepared, target);
-            match self.audit.record(draft).await {
+            let keeps = ready.keeps(known, claims);
+            let Ready { prepared, target, reserved } = ready;
+            let draft = draft::build(known, Some(claims), &prepared, target, keeps);
+            let recorded = self.audit.record(draft).await;
+            // Confirmed by the commit if there was one: else it is given back now.
+            drop(reserved);
+            match recorded {
                 Ok(Recorded::Permit(permit)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
                     return self.send(head, known, &prepared, permit, claims.stream, body).await;
@@ -189,6 +199,7 @@ impl Gate {
                     return answer::refusal(known, &prepared, &proof, None);
                 }
                 Err(RecordError::FactsMoved { now }) => self.facts(now).await,
+                Err(RecordError::Unreserved) => {}
                 Err(error) => return self.answer_unavailable(known, error.into()),
             }
         }
@@ -200,7 +211,7 @@ impl Gate {
         let now = self.clock.unix_s();
         let mut prepared = self.preparer.not_understood(&known.caller, why, now);
         for _ in 0..JUDGE_AGAIN_MAX {
-            let draft = draft::build(known, None, &prepared, None);
+            let draft = draft::build(known, None, &prepared, None, Keeps::default());
             match self.audit.record(draft).await {
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());

@@ -17,5 +17,6 @@ pub mod listen; // bind, TLS, limits: a connection with its peer certificate
 pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod registry; // what is true: Ask -> Facts
+pub mod reserve; // what is used up: reserved for one decision before it is recorded
 pub mod telemetry; // log, traces, metrics
 pub mod workload; // what is asked: bytes -> Claims

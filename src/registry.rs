@@ -27,6 +27,7 @@ mod watch;
 mod words;
 
 pub use entity::{Dataset, Evidence, Organisation, Service, SiteEntry};
+pub use resolve::SENT;
 pub use snapshot::Snapshot;
 pub use watch::{Health, Registry};
 

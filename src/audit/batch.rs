@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     AuditError, Proof, RecordError, Text,
     chance::Pool,
+    keeps::HeldRow,
     leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
     private::{Private, Salts},
     queue::{Items, Noted, Request},
@@ -70,6 +71,10 @@ pub(super) struct Batch {
     pub tiles: Vec<(tile::Id, Vec<Hash>)>,
     pub texts: Vec<(&'static str, Arc<Text>)>,
     pub privates: Vec<Private>,
+    /// Decisions whose reservations this commit confirms.
+    pub reserved: Vec<Uuid>,
+    /// Decisions that are held from this commit on.
+    pub held: Vec<HeldRow>,
     /// The fact version that must be in force at the commit; none when there is no decision.
     pub expected: Option<i64>,
     /// The lane after this batch.
@@ -152,6 +157,8 @@ struct UnderWay<'m> {
     texts: Vec<(&'static str, Arc<Text>)>,
     text_bytes: usize,
     privates: Vec<Private>,
+    reserved: Vec<Uuid>,
+    held: Vec<HeldRow>,
 }
 
 impl<'m> UnderWay<'m> {
@@ -168,6 +175,8 @@ impl<'m> UnderWay<'m> {
             texts: Vec::new(),
             text_bytes: 0,
             privates: Vec::new(),
+            reserved: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -210,7 +219,8 @@ impl<'m> UnderWay<'m> {
 
     fn decision(&mut self, request: Request, version: i64) -> Result<(), AuditError> {
         let draft = &request.decision.draft;
-        let stamp = self.stamp()?;
+        let mut stamp = self.stamp()?;
+        stamp.id = draft.keeps.reserved.unwrap_or(stamp.id);
         let outlived = draft.valid_until.is_some_and(|until| until <= stamp.at_ns.div_euclid(NS));
         if draft.fact_version != version || outlived {
             refuse(request, RecordError::FactsMoved { now: version });
@@ -227,6 +237,10 @@ impl<'m> UnderWay<'m> {
             return Ok(());
         }
         let draft = &request.decision.draft;
+        self.reserved.extend(draft.keeps.reserved);
+        if let Some(held) = &draft.keeps.held {
+            self.held.push(HeldRow::of(draft, held, &stamp)?);
+        }
         let named = [("facts", &draft.facts), ("detail", &draft.detail), ("bundle", &draft.bundle)];
         for (kind, text) in named {
             if self.memory.is_new(text) {
@@ -313,6 +327,8 @@ impl<'m> UnderWay<'m> {
             tiles,
             texts: self.texts,
             privates: self.privates,
+            reserved: self.reserved,
+            held: self.held,
             tip: self.tip,
         })
     }
@@ -332,6 +348,18 @@ impl Batch {
         let now = version.unwrap_or_default();
         for request in moved {
             refuse(request, RecordError::FactsMoved { now });
+        }
+        Items { notices, decisions: stay }.without_lane()
+    }
+
+    /// Takes an unwritten batch apart. Decisions whose reservation is not among those left are refused.
+    pub fn unreserved(self, left: &[Uuid]) -> Items {
+        let Self { notices, decisions, .. } = self;
+        let (stay, fallen): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|request| {
+            request.decision.draft.keeps.reserved.is_none_or(|id| left.contains(&id))
+        });
+        for request in fallen {
+            refuse(request, RecordError::Unreserved);
         }
         Items { notices, decisions: stay }.without_lane()
     }
@@ -432,6 +460,7 @@ mod tests {
             fact_version: 0,
             valid_until: None,
             retries: None,
+            keeps: crate::audit::Keeps::default(),
         };
         let mut waiting = Vec::new();
         let mut request = || {

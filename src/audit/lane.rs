@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Ended, How, RecordError,
     batch::{self, Batch, Facts, Memory, Tip},
+    commit::{self, Commit},
     leaf::Notice,
     queue::{Delivery, Items, Next, Request},
     recorder::Shared,
-    store::{self, Claim, Commit},
+    store::{self, Claim},
 };
 
 /// A lane that this process works on, held or not. Owned by its task.
@@ -282,7 +283,7 @@ impl Lane {
             self.shared.queue.put_back(rest);
             let Some(batch) = batch else { return Ok(()) };
             let began = Instant::now();
-            let written = store::commit(&mut held.connection, &batch);
+            let written = commit::store::commit(&mut held.connection, &batch);
             // If we stop here, the outcome is in the database alone: the next claim of this lane finds it, and ALLOWs
             // in it are closed as `unknown_crash`.
             let outcome = timeout(self.shared.config.commit_deadline(), written).await;
@@ -300,6 +301,10 @@ impl Lane {
                     self.memory.forget();
                     held.in_force = version;
                     items = batch.unwritten(Some(version));
+                }
+                Ok(Ok(Commit::Unreserved { left })) => {
+                    self.memory.forget();
+                    items = batch.unreserved(&left);
                 }
                 Ok(Ok(Commit::Fenced)) => {
                     self.shared.queue.put_back(batch.unwritten(None));

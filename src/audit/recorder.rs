@@ -7,6 +7,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Duration, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 use verdict::decision::Outcome;
 
 use super::{
@@ -139,6 +140,16 @@ impl Audit {
             Ok(Ok(Err(cause))) => Err(cause),
             Ok(Ok(Ok(delivery))) => grant(delivery, going),
         }
+    }
+
+    /// An id for a decision that must have one before it is recorded.
+    ///
+    /// # Errors
+    /// `Unavailable` when the operating system gives no random bytes.
+    pub fn new_id(&self) -> Result<Uuid, RecordError> {
+        let millis = u64::try_from(self.0.clock.unix_ns() / 1_000_000).unwrap_or(0);
+        let chance = chance::bytes::<10>().map_err(|_| RecordError::Unavailable)?;
+        Ok(uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid())
     }
 
     /// Whether new requests should be shed before their body is read.

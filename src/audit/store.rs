@@ -1,7 +1,6 @@
-//! The lane's own connection: claim, commit, look up. Nothing else writes to the log.
+//! The lane's own connection: claim, look up, ping. What it writes, `commit` says.
 //!
-//! *Invariant:* a commit is one statement in one round trip; sqlx returns from it only at `ReadyForQuery`, after the
-//! implicit transaction is durable.
+//! *Invariant:* whoever claims a lane raises its epoch, so that nobody with an older one can write into it.
 
 use std::sync::Arc;
 
@@ -32,16 +31,6 @@ pub(super) struct Claim {
     pub root: Hash,
     /// Size of the largest checkpoint ever published.
     pub published: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Commit {
-    /// Durable, and the fact version at that moment.
-    Done { version: i64 },
-    /// Nothing was written: this version is in force.
-    Moved { version: i64 },
-    /// Nothing was written: somebody else holds the lane.
-    Fenced,
 }
 
 /// A session with the settings that the log needs.
@@ -122,51 +111,6 @@ pub(super) async fn claim(
             version: row.try_get("version")?,
             behind: false,
         },
-    })
-}
-
-/// Writes a batch if the lane is still ours and its facts are still in force.
-pub(super) async fn commit(
-    connection: &mut PgConnection,
-    batch: &Batch,
-) -> Result<Commit, sqlx::Error> {
-    let lean = batch.texts.is_empty() && batch.tiles.is_empty() && batch.privates.is_empty();
-    let tip = &batch.tip;
-    let query = sqlx::query(if lean { COMMIT } else { COMMIT_FULL })
-        .bind(i32::from(tip.lane))
-        .bind(big(tip.epoch))
-        .bind(big(batch.tree.first_index()))
-        .bind(big(batch.tree.size()))
-        .bind(tip.frontier.to_bytes())
-        .bind(batch.tree.root().0.to_vec())
-        .bind(tip.last_ns)
-        .bind(batch.expected)
-        .bind(i32::try_from(batch.records()).unwrap_or(i32::MAX))
-        .bind(batch.leaves.as_slice())
-        .bind(batch.marks.as_slice());
-    let query = if lean {
-        query
-    } else {
-        let (texts, tiles, privates) = (&batch.texts, &batch.tiles, &batch.privates);
-        query
-            .bind(texts.iter().map(|(_, text)| text.digest.to_vec()).collect::<Vec<_>>())
-            .bind(texts.iter().map(|(kind, _)| (*kind).to_owned()).collect::<Vec<_>>())
-            .bind(texts.iter().map(|(_, text)| text.bytes.to_vec()).collect::<Vec<_>>())
-            .bind(tiles.iter().map(|(id, _)| i16::from(id.level)).collect::<Vec<_>>())
-            .bind(tiles.iter().map(|(id, _)| big(id.index)).collect::<Vec<_>>())
-            .bind(tiles.iter().map(|(_, hashes)| Hash::concat(hashes)).collect::<Vec<_>>())
-            .bind(privates.iter().map(|private| private.digest.to_vec()).collect::<Vec<_>>())
-            .bind(privates.iter().map(|private| private.kind.to_owned()).collect::<Vec<_>>())
-            .bind(privates.iter().map(|private| private.org.to_string()).collect::<Vec<_>>())
-            .bind(privates.iter().map(|private| private.salt.to_vec()).collect::<Vec<_>>())
-            .bind(privates.iter().map(|private| private.value.to_string()).collect::<Vec<_>>())
-    };
-    let row = query.fetch_one(connection).await?;
-    let (version, written): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(match (written, batch.expected) {
-        (1, _) => Commit::Done { version },
-        (_, Some(expected)) if expected != version => Commit::Moved { version },
-        _ => Commit::Fenced,
     })
 }
 
@@ -314,43 +258,3 @@ const CLAIM: &str = "
            (select version from fact_head where id = 1) as version,
            coalesce((select max(size) from log_checkpoint where lane = $1), 0) as published
     from claimed";
-
-/// The share lock on the facts comes first: a change of facts waits for us, or we see it.
-macro_rules! commit_sql {
-    ($more:literal) => {
-        concat!(
-            "with fact as materialized (
-                select version from fact_head where id = 1 for share
-            ), head as (
-                update log_head set size = $4, frontier = $5, root = $6, last_ns = $7
-                from fact
-                where lane = $1 and epoch = $2 and size = $3 and ($8::bigint is null or fact.version = $8)
-                returning lane
-            ), batch as (
-                insert into log_batch (lane, first_index, count, epoch, leaves, marks)
-                select $1, $3, $9, $2, $10, $11 from head
-            )",
-            $more,
-            " select (select version from fact), (select count(*) from head)"
-        )
-    };
-}
-
-const COMMIT: &str = commit_sql!("");
-const COMMIT_FULL: &str = commit_sql!(
-    ", texts as (
-        insert into log_text (digest, kind, bytes)
-        select t.digest, t.kind, t.bytes
-        from head, unnest($12::bytea[], $13::text[], $14::bytea[]) as t (digest, kind, bytes)
-        on conflict do nothing
-    ), tiles as (
-        insert into log_tile (lane, level, n, hashes)
-        select $1, t.level, t.n, t.hashes
-        from head, unnest($15::smallint[], $16::bigint[], $17::bytea[]) as t (level, n, hashes)
-    ), privates as (
-        insert into audit_private (digest, kind, org, salt, value)
-        select p.digest, p.kind, p.org, p.salt, p.value
-        from head, unnest($18::bytea[], $19::text[], $20::text[], $21::bytea[], $22::text[])
-            as p (digest, kind, org, salt, value)
-    )"
-);

@@ -16,6 +16,7 @@ use super::prepare::Prepared;
 use crate::audit::{Proof, RecordError};
 use crate::caller::CallerError;
 use crate::forward::{Failure, ForwardError};
+use crate::reserve::ReserveError;
 use crate::workload::{self, Native, NotUnderstood, Protocol, Refusal};
 
 /// Why there is no decision to show: nothing was forwarded and nothing was refused; a retry may help.
@@ -316,6 +317,13 @@ impl Unavailable {
         }
     }
 
+    const fn reservations() -> Self {
+        Self {
+            code: "reservation_unavailable",
+            message: "what this would use up cannot be reserved now: nothing was forwarded, try again",
+        }
+    }
+
     const fn keys() -> Self {
         Self {
             code: "issuer_keys_unavailable",
@@ -328,11 +336,18 @@ impl Unavailable {
     }
 }
 
+impl From<ReserveError> for Unavailable {
+    fn from(error: ReserveError) -> Self {
+        tracing::warn!(%error, "a decision could not reserve what it uses up");
+        Self::reservations()
+    }
+}
+
 impl From<RecordError> for Unavailable {
     fn from(error: RecordError) -> Self {
         match error {
             RecordError::Full => Self::overloaded(),
-            RecordError::FactsMoved { .. } => Self::facts_moving(),
+            RecordError::FactsMoved { .. } | RecordError::Unreserved => Self::facts_moving(),
             RecordError::TooLarge => Self {
                 code: "record_too_large",
                 message: "the decision cannot be recorded: it names too much; declare fewer datasets",

@@ -8,7 +8,7 @@ use verdict::question::ActorKind;
 
 use super::Known;
 use super::prepare::Prepared;
-use crate::audit::{Draft, Ended, How, Target};
+use crate::audit::{Draft, Ended, How, Keeps, Target};
 use crate::caller::CredentialKind;
 use crate::forward::Sent;
 use crate::workload::{Claims, Protocol};
@@ -18,6 +18,7 @@ pub fn build(
     claims: Option<&Claims>,
     prepared: &Prepared,
     target: Option<Target>,
+    keeps: Keeps,
 ) -> Draft {
     let caller = &known.caller;
     let first = prepared.judgement.decision.reasons.first();
@@ -60,6 +61,7 @@ pub fn build(
         fact_version: prepared.version,
         valid_until: prepared.valid_until,
         retries: None,
+        keeps,
     }
 }
 

@@ -8,14 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quick_cache::{Weighter, sync::Cache};
+use verdict::decision::Outcome;
 use verdict::facts::{Facts, Gap, Judgement};
+use verdict::question::{Counter, Site};
 use verdict::reason::Reason;
+use verdict::rule::RuleText;
 use verdict::stamp::Stamp;
+use verdict::volume::{self, Slice};
 
-use crate::audit::Text;
+use crate::audit::{Held, Text};
 use crate::caller::Caller;
 use crate::policy::{Bundle, Policy};
-use crate::registry::{Ask, Registry, Resolved};
+use crate::registry::{Ask, Registry, Resolved, SENT, Snapshot};
+use crate::reserve::{Once, Sought, Uses};
 use crate::workload::{Claims, NotUnderstood, Operation};
 
 /// A judgement with the texts that its record points to.
@@ -36,6 +41,50 @@ pub struct Prepared {
     pub judged_at: i64,
     /// Unix seconds; from then on it must be judged again.
     pub valid_until: Option<i64>,
+    /// It may use something up, so this judgement alone is no answer: see `uses`.
+    pub may_use: bool,
+    /// What a release of it would be for, if it is held. The request is the asker's to fill in.
+    pub held: Option<Arc<Held>>,
+}
+
+/// What is known only while it is locked: what others have used up.
+#[derive(Debug, Default)]
+pub struct More {
+    pub counters: Vec<Counter>,
+    /// Grounds that serve once and did.
+    pub grounds_used: Vec<String>,
+}
+
+/// A judgement on what others have used up, with the facts that say what it would use up itself.
+pub struct Again {
+    pub prepared: Arc<Prepared>,
+    bundle: Arc<Bundle>,
+    facts: Facts,
+}
+
+impl Again {
+    /// What an allow of it at this site uses up.
+    pub fn uses(&self, site: &str) -> Uses {
+        let question = &self.facts.question;
+        let at_s = self.prepared.judged_at;
+        let chosen = self.facts.sites.iter().find(|one| one.id.as_deref() == Some(site));
+        let slices = chosen.map(|site| slices(&self.bundle, &self.facts, site, at_s));
+        let told = self.prepared.judgement.candidates.iter().find(|one| one.site == site);
+        let reasons = told.into_iter().flat_map(|one| &one.decision.reasons);
+        let mut once: Vec<Once> = Vec::new();
+        for why in reasons {
+            let Some(id) = &why.ground else { continue };
+            let by_ground = |one: &verdict::question::Ground| {
+                one.details.single_use && one.id.as_ref() == Some(id)
+            };
+            if question.grounds.iter().any(by_ground) {
+                once.push(Once::Ground(id.clone()));
+            }
+        }
+        once.sort_unstable();
+        once.dedup();
+        Uses { entity: entity(&self.facts), at_s, slices: slices.unwrap_or_default(), once }
+    }
 }
 
 pub struct Preparer {
@@ -96,14 +145,29 @@ impl Preparer {
         {
             return prepared;
         }
-        let mut resolved = snapshot.resolve(&key.ask);
-        let access = bundle.access(&caller.org, &caller.roles, &claims.model, key.operation);
-        if access.is_err() {
-            resolved.facts = refused_access(caller, claims);
-        }
+        let resolved = resolve(&snapshot, &bundle, caller, claims);
         let prepared = Arc::new(self.judge(&bundle, &resolved, now));
         self.memo.insert(key, Arc::clone(&prepared));
         prepared
+    }
+
+    /// What must be locked before this claim can be judged again.
+    pub fn sought(&self, caller: &Caller, claims: &Claims, now: i64) -> Sought {
+        let bundle = self.policy.current();
+        sought(&bundle, &resolve(&self.registry.current(), &bundle, caller, claims).facts, now)
+    }
+
+    /// The judgement of this claim when others have used up so much. Never from the memo, and not kept in it.
+    pub fn again(&self, caller: &Caller, claims: &Claims, now: i64, more: More) -> Again {
+        let bundle = self.policy.current();
+        let mut resolved = resolve(&self.registry.current(), &bundle, caller, claims);
+        let question = &mut resolved.facts.question;
+        question.counters = more.counters;
+        question
+            .grounds
+            .retain(|ground| ground.id.as_ref().is_none_or(|id| !more.grounds_used.contains(id)));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
+        Again { prepared, bundle, facts: resolved.facts }
     }
 
     /// The refusal of a known caller whose request could not be read.
@@ -130,6 +194,8 @@ impl Preparer {
             version: self.registry.current().version(),
             judged_at: prepared.judged_at,
             valid_until: prepared.valid_until,
+            may_use: prepared.may_use,
+            held: prepared.held.clone(),
         })
     }
 
@@ -161,6 +227,8 @@ impl Preparer {
             version: resolved.version,
             judged_at: now,
             valid_until,
+            may_use: !sought(bundle, &resolved.facts, now).is_nothing(),
+            held: held(bundle, &resolved.facts, &judgement).map(Arc::new),
             permitted: judgement.permitted.iter().map(|site| Arc::from(site.as_str())).collect(),
             judgement,
         }
@@ -176,6 +244,71 @@ impl Preparer {
         bundles.insert(Arc::from(bundle.digest()), Arc::clone(&text));
         text
     }
+}
+
+/// The facts of a claim, or that the caller may not make it.
+fn resolve(snapshot: &Snapshot, bundle: &Bundle, caller: &Caller, claims: &Claims) -> Resolved {
+    let mut resolved = snapshot.resolve(&ask(caller, claims));
+    let operation = operation(claims.operation);
+    if bundle.access(&caller.org, &caller.roles, &claims.model, operation).is_err() {
+        resolved.facts = refused_access(caller, claims);
+    }
+    resolved
+}
+
+/// What any candidate site would use up.
+fn sought(bundle: &Bundle, facts: &Facts, now: i64) -> Sought {
+    if !facts.gaps.is_empty() {
+        return Sought::default();
+    }
+    let slices: Vec<Slice> =
+        facts.sites.iter().flat_map(|site| slices(bundle, facts, site, now)).collect();
+    let once = facts.question.grounds.iter().filter(|ground| ground.details.single_use);
+    Sought {
+        entity: entity(facts),
+        countings: volume::countings(bundle.rules(), &slices, now),
+        once: once.filter_map(|ground| ground.id.clone().map(Once::Ground)).collect(),
+    }
+}
+
+/// What the request's own content counts: it has the labels of every dataset and the sum of their people, so the others
+/// would be counted twice.
+fn slices(bundle: &Bundle, facts: &Facts, site: &Site, at: i64) -> Vec<Slice> {
+    let components = &facts.question.components;
+    let sent = components.iter().position(|one| one.dataset.as_deref() == Some(SENT));
+    let mut slices = volume::slices(bundle.rules(), &facts.question, site, at);
+    slices.retain(|slice| sent.is_none_or(|sent| slice.component == sent));
+    slices
+}
+
+/// Whose counters: the legal entity, so that two organisations of one share them.
+fn entity(facts: &Facts) -> Arc<str> {
+    let subject = &facts.question.subject;
+    subject.entity.as_deref().or(subject.org.as_deref()).unwrap_or_default().into()
+}
+
+/// What a release of this judgement would be for.
+fn held(bundle: &Bundle, facts: &Facts, judgement: &Judgement) -> Option<Held> {
+    let decision = &judgement.decision;
+    let same = |site: &&Site| {
+        judgement.candidates.iter().any(|one| {
+            Some(one.site.as_str()) == site.id.as_deref()
+                && one.decision.facts_digest == decision.facts_digest
+        })
+    };
+    let site = facts.sites.iter().find(same).filter(|_| judgement.outcome == Outcome::Hold)?;
+    let holding = decision.reasons.iter().filter(|why| why.code == Reason::HeldByRule);
+    let mut rules: Vec<String> = holding.filter_map(|why| why.rule.clone()).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let persons = rules.iter().filter_map(|id| bundle.rule(id)).map(RuleText::persons).max()?;
+    Some(Held {
+        request: [0; 32],
+        rules,
+        persons,
+        facts: verdict::held_digest(&facts.question, site),
+        bundle: bundle.digest().into(),
+    })
 }
 
 fn ask(caller: &Caller, claims: &Claims) -> Ask {

@@ -54,6 +54,9 @@ struct Entry {
     #[serde(default)]
     until: Option<Stamp>,
     reviewed_on: Stamp,
+    /// How many persons must agree to release what the rule holds.
+    #[serde(default)]
+    persons: Option<u8>,
 }
 
 /// The four files of a pack.
@@ -149,6 +152,7 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Vec<(usize, RuleText)> {
             from: Some(entry.from),
             until: entry.until,
             reviewed_on: Some(entry.reviewed_on),
+            persons: entry.persons,
         };
         rules.push((line, rule));
     }

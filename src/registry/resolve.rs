@@ -347,4 +347,4 @@ fn gap(reason: Reason, what: &str) -> Gap {
 }
 
 /// What the component of the request's own content is called in reasons and cells.
-const SENT: &str = "prompt";
+pub const SENT: &str = "prompt";

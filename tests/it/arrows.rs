@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// (room, what it may import), read from the bottom up: a row may only name rows above it, so no circle can be
 /// written. `audit::Permit` is that item alone; `*::Config` is every room's `Config`; `*` is everything.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("clock", &[]),
     ("telemetry", &[]),
     ("listen", &[]),
@@ -17,9 +17,16 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("workload", &["verdict", "clock"]),
     ("registry", &["verdict", "clock"]),
     ("policy", &["verdict", "clock"]),
+    ("reserve", &["verdict", "clock"]),
     ("audit", &["verdict", "tlog", "clock"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
-    ("gate", &["caller", "workload", "registry", "policy", "audit", "forward", "verdict", "clock"]),
+    (
+        "gate",
+        &[
+            "caller", "workload", "registry", "policy", "reserve", "audit", "forward", "verdict",
+            "clock",
+        ],
+    ),
     ("console", &["registry", "policy", "audit"]),
     ("config", &["*::Config"]),
     ("app", &["*"]),

@@ -5,6 +5,7 @@ mod lab;
 
 mod outage;
 mod pace;
+mod reserved;
 mod rights;
 mod tamper;
 mod writing;

@@ -6,7 +6,9 @@ use crate::{
     atom::{Area, Atom, PartyTest, Qualifier, Test},
     decision::Flow,
     place,
+    question::Window,
     rule::{Book, Kind, Mode, Out, Row, Vocabulary},
+    stamp,
 };
 
 pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
@@ -27,6 +29,7 @@ pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
             problems.push(format!("rule `{}` needs a basis and a text in both languages", rule.id));
         }
     }
+    check_figures(book, problems);
     let rule_exists = |id: &String| book.rules.iter().any(|rule| rule.id == *id);
     let named = book.regimes.iter().filter_map(|regime| regime.requires.as_ref());
     for id in named.chain(&book.missing_rule).filter(|id| !rule_exists(id)) {
@@ -54,6 +57,28 @@ pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
     for row in &book.rows {
         if let Err(problem) = check_columns(book, row) {
             problems.push(format!("row {}/{}: {problem}", row.rule, row.number));
+        }
+    }
+}
+
+/// Persons who release, and years that begin somewhere.
+fn check_figures(book: &Book, problems: &mut Vec<String>) {
+    for rule in &book.rules {
+        let holds = book.rows.iter().any(|row| row.rule == rule.id && row.out == Out::Hold);
+        if rule.persons.is_some() && !holds {
+            problems.push(format!("rule `{}` says `persons` and holds nothing", rule.id));
+        }
+        if rule.persons.is_some_and(|persons| !(1..=PERSONS_MAX).contains(&persons)) {
+            problems.push(format!("rule `{}`: `persons` is from 1 to {PERSONS_MAX}", rule.id));
+        }
+    }
+    for threshold in &book.limits.thresholds {
+        let (id, zone) = (&threshold.id, threshold.zone.as_deref());
+        let by_year = threshold.window == Window::CalendarYear;
+        if by_year != zone.is_some() || zone.is_some_and(|zone| stamp::offset(zone).is_none()) {
+            problems.push(format!(
+                "threshold `{id}`: a `calendar_year`, and nothing else, needs its `zone`, as `+08:00`"
+            ));
         }
     }
 }
@@ -151,3 +176,6 @@ pub(crate) fn knows(list: &[String], term: &str) -> bool {
         None => known == term,
     })
 }
+
+/// More have never to agree, and an organisation could not find them.
+const PERSONS_MAX: u8 = 9;

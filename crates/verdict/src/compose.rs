@@ -13,6 +13,7 @@ use crate::{
     judge::allows,
     question::{Identifiability, Profile},
     reason::Reason,
+    release::released,
     rule::{Kind, Mode, Out, Row, Rulebook},
     rulebook::NO_REGIME,
     symbols::{Abstract, make_abstract},
@@ -56,6 +57,7 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
     whole.missing(view.rulebook, absent.collect());
     whole.contradictions(view);
     let (legs, subject) = (legs(question, view.site), question.subject.party());
+    let released = released(view);
     for (number, component) in question.components.iter().enumerate() {
         let mut regimes: Vec<&str> = component.regimes.iter().map(String::as_str).collect();
         regimes.sort_unstable();
@@ -65,7 +67,15 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
         }
         for regime in regimes {
             for (place, leg) in legs.iter().enumerate() {
-                let scene = Scene { view, subject: &subject, number, component, regime, leg };
+                let scene = Scene {
+                    view,
+                    subject: &subject,
+                    released: &released,
+                    number,
+                    component,
+                    regime,
+                    leg,
+                };
                 let at = cell_ref(&scene);
                 let found = match question.profile {
                     Some(profile) => judge_cell(&scene, &at, profile, matcher),
@@ -77,6 +87,7 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
             }
         }
     }
+    whole.turns = whole.turns.into_iter().chain(released.turns()).min();
     whole.finish(view.rulebook)
 }
 
@@ -132,7 +143,8 @@ fn fill_in(scene: &Scene<'_>, at: &CellRef, cell: &Abstract, matches: &Matches) 
     let rulebook = scene.view.rulebook;
     let mut verdict = CellVerdict::allow();
     for (id, row) in rows(rulebook, &matches.sure, Kind::Restrict) {
-        verdict.add(row.out.into(), matched(scene, cell, at, id, row));
+        let (outcome, why) = matched(scene, cell, at, id, row);
+        verdict.add(outcome, why);
         verdict.obligations.extend(row.obligations.iter().cloned());
     }
     for (id, row) in rows(rulebook, &matches.possible, Kind::Restrict) {
@@ -160,9 +172,21 @@ fn fill_in(scene: &Scene<'_>, at: &CellRef, cell: &Abstract, matches: &Matches) 
     verdict
 }
 
-/// The reason that a matching row gives.
-fn matched(scene: &Scene<'_>, cell: &Abstract, at: &CellRef, id: RowId, row: &Row) -> Why {
+/// What a matching row says and why: a hold that was released is none any more. No other row is ever milder than written.
+fn matched(
+    scene: &Scene<'_>,
+    cell: &Abstract,
+    at: &CellRef,
+    id: RowId,
+    row: &Row,
+) -> (Outcome, Why) {
     let rulebook = scene.view.rulebook;
+    if row.out == Out::Hold
+        && let Some(release) = scene.released.by(&row.rule)
+    {
+        let why = explain::why(rulebook, Reason::Released, Some(&row.rule), Some(at));
+        return (Outcome::Allow, Why { ground: release.id.clone(), ..why });
+    }
     let by_order = rulebook.literals(id).iter().any(|literal| {
         let atom = rulebook.atom(literal.symbol);
         !literal.negated && atom.is_some_and(|atom| matches!(atom.test, Test::Order(_)))
@@ -173,10 +197,8 @@ fn matched(scene: &Scene<'_>, cell: &Abstract, at: &CellRef, id: RowId, row: &Ro
         Out::Hold => Reason::HeldByRule,
         Out::Oblige | Out::Allow => Reason::AllowedByRule,
     };
-    Why {
-        ground: cell.ground(scene, id),
-        ..explain::why(rulebook, code, Some(&row.rule), Some(at))
-    }
+    let why = explain::why(rulebook, code, Some(&row.rule), Some(at));
+    (row.out.into(), Why { ground: cell.ground(scene, id), ..why })
 }
 
 /// No row permits: the rules whose ground is on file but does not carry the cell, then the rule that asks for one.
@@ -280,9 +302,9 @@ impl CellVerdict {
     }
 
     fn permit(&mut self, scene: &Scene<'_>, cell: &Abstract, at: &CellRef, id: RowId, row: &Row) {
-        let why = matched(scene, cell, at, id, row);
+        let (outcome, why) = matched(scene, cell, at, id, row);
         self.obligations.extend(row.obligations.iter().cloned());
-        self.add(row.out.into(), why);
+        self.add(outcome, why);
     }
 }
 
@@ -327,7 +349,8 @@ impl Whole {
                 (&known.code, &known.rule, &known.ground, &known.missing)
                     == (&why.code, &why.rule, &why.ground, &why.missing)
             };
-            let once = matches!(why.code, Reason::AllowedByRule | Reason::MissingFact);
+            let once =
+                matches!(why.code, Reason::AllowedByRule | Reason::MissingFact | Reason::Released);
             if !once || !self.reasons.iter().any(said) {
                 self.reasons.push((outcome, why));
             }
@@ -341,7 +364,15 @@ impl Whole {
         let worst = self.cells.iter().map(|cell| cell.outcome).max();
         let outcome = if self.broken { Outcome::Deny } else { worst.unwrap_or(Outcome::Deny) };
         self.name_missing_rule(rulebook);
-        self.reasons.sort_by_key(|(outcome, _)| Reverse(*outcome));
+        // that it was released is the first thing to know of what is allowed
+        let released = |why: &Why| why.code == Reason::Released;
+        self.reasons.sort_by_key(|(outcome, why)| {
+            (
+                Reverse((*outcome).max(Outcome::AllowWithObligations)),
+                !released(why),
+                Reverse(*outcome),
+            )
+        });
         if outcome >= Outcome::Hold {
             self.reasons.retain(|(outcome, _)| *outcome >= Outcome::Hold);
         }

@@ -12,6 +12,7 @@ use crate::{
         Accelerator, Certificate, Component, Identifiability, Parent, Party, Question, Role, Site,
         TeeVerdict,
     },
+    release::Released,
     rule::{Limits, Mode, Rulebook},
     stamp::Stamp,
 };
@@ -30,6 +31,7 @@ pub(crate) struct View<'a> {
 pub(crate) struct Scene<'a> {
     pub view: View<'a>,
     pub subject: &'a Party,
+    pub released: &'a Released<'a>,
     /// Position in the question, for paths.
     pub number: usize,
     pub component: &'a Component,

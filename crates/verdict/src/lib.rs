@@ -25,18 +25,21 @@ pub mod place;
 pub mod question;
 pub mod read;
 pub mod reason;
+mod release;
 mod remedy;
 pub mod rule;
 mod rulebook;
 pub mod stamp;
 mod symbols;
 mod terms;
+pub mod volume;
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 pub use judge::{decide, decide_with, facts_digest, judge, judge_with};
+pub use release::held_digest;
 pub use rule::Rulebook;
 pub use terms::QuestionError;
 

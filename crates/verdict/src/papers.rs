@@ -219,11 +219,16 @@ impl Scene<'_> {
         Finding::any(thresholds.map(|threshold| self.exceeds(threshold)))
     }
 
+    /// Data of this component adds to the threshold. Whoever's data is sensitive counts whatever its categories.
+    pub(crate) fn is_measured(&self, threshold: &Threshold) -> bool {
+        let mut listed = threshold.categories.iter();
+        threshold.measure == Measure::SensitiveSubjects
+            || listed.any(|term| term == ANY || self.has_category(term))
+    }
+
     fn exceeds(&self, threshold: &Threshold) -> Finding {
         let component = self.component;
-        let listed = threshold.categories.iter();
-        let has_one = listed.clone().any(|term| term == ANY || self.has_category(term));
-        if threshold.measure == Measure::Subjects && !has_one {
+        if !self.is_measured(threshold) {
             return Finding::known(false);
         }
         let counters = self.view.question.counters.iter();
@@ -245,6 +250,7 @@ impl Scene<'_> {
     /// Does a counter add up to this threshold? What it leaves out does not narrow it.
     fn adds_up(&self, counter: &Counter, threshold: &Threshold) -> bool {
         let category = counter.category.as_deref().filter(|term| *term != ANY);
+        let categories = counter.categories.as_slice();
         let listed = |term: &str| {
             threshold.categories.iter().any(|wide| wide == ANY || self.is_a(term, wide))
         };
@@ -252,9 +258,18 @@ impl Scene<'_> {
         let from = self.component.from.as_ref().or(self.component.origins.first());
         counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
             && window.is_none_or(|window| window == threshold.window)
+            && counter.measure.is_none_or(|measure| measure == threshold.measure)
             && category.is_none_or(listed)
+            && (categories.is_empty() || categories.iter().any(|term| listed(term)))
             && meets(counter.from.as_deref(), from.map(String::as_str))
-            && (!threshold.by_place || self.towards(counter.to.as_deref()))
+            && (!threshold.by_place || self.towards_any(counter))
+    }
+
+    fn towards_any(&self, counter: &Counter) -> bool {
+        let places = counter.places.iter();
+        self.towards(counter.to.as_deref())
+            && (counter.places.is_empty()
+                || places.map(Some).any(|to| self.towards(to.map(String::as_str))))
     }
 
     /// What was counted towards this place counts for the flow: it is where the flow ends, or where who receives it has

@@ -113,6 +113,9 @@ pub struct Question {
     pub lists: Vec<List>,
     #[serde(default)]
     pub counters: Vec<Counter>,
+    /// Not written when empty: a question of before says the same bytes as ever.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<Release>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

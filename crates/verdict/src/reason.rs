@@ -39,6 +39,8 @@ reasons! {
     DeniedByRule "DENIED_BY_RULE" "A rule refuses it." "규칙에 따라 거부됩니다."
     /// A person must review it.
     HeldByRule "HELD_BY_RULE" "A rule holds it for review." "규칙에 따라 검토를 위해 보류됩니다."
+    /// It was held, and those who may have let it pass.
+    Released "RELEASED" "It was held for review and then released." "검토를 위해 보류되었다가 승인되어 해제되었습니다."
     /// A transfer regime has no allow for the cell.
     NoGround "NO_GROUND" "Nothing on file permits it." "이를 허용하는 근거가 등록되어 있지 않습니다."
     OrderInForce "ORDER_IN_FORCE" "An order of an authority covers it." "감독기관의 명령이 적용됩니다."

@@ -101,6 +101,19 @@ pub struct RuleText {
     pub until: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed_on: Option<Stamp>,
+    /// How many persons must agree to release what it holds; absent: [`RuleText::persons`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persons: Option<u8>,
+}
+
+impl RuleText {
+    /// How many different persons must agree to release what this rule holds: as it says, else two where it rests on
+    /// law and one where it does not.
+    #[must_use]
+    pub fn persons(&self) -> u8 {
+        let usual = if self.basis.contains(&Basis::Law) { 2 } else { 1 };
+        self.persons.unwrap_or(usual)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -273,9 +286,13 @@ pub struct Threshold {
     /// Only counters towards the flow's own place, or the seat or a parent of who receives, add up; else all of them do.
     #[serde(default)]
     pub by_place: bool,
+    /// Where a calendar year begins: the offset from UTC on 1 January where the law is, as `+08:00`. A year begins on one
+    /// day, so one offset is enough even where clocks change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     Subjects,

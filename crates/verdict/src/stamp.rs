@@ -122,6 +122,19 @@ fn time_seconds(text: &str) -> Option<i64> {
     Some(hour * 3600 + minute * 60 + second - offset_seconds(zone)?)
 }
 
+/// `+08:00` as seconds; `None` when it is no offset.
+#[must_use]
+pub fn offset(zone: &str) -> Option<i64> {
+    offset_seconds(zone).filter(|_| zone.starts_with(['+', '-']))
+}
+
+/// The first Unix second of the year in which `at` lies, where clocks are `offset_s` ahead of UTC.
+#[must_use]
+pub const fn year_began(at: i64, offset_s: i64) -> i64 {
+    let (year, _, _) = civil(at.saturating_add(offset_s).div_euclid(DAY_S));
+    days(year, 1, 1).saturating_mul(DAY_S).saturating_sub(offset_s)
+}
+
 fn offset_seconds(zone: &str) -> Option<i64> {
     let (sign, rest) = match zone {
         "Z" | "z" => return Some(0),

@@ -169,6 +169,8 @@ fn check_notices(book: &Book, question: &Question) -> Checked {
         let path = |key: &str| format!("counters[{number}].{key}");
         one(counter.regime.as_ref(), &path("regime"), regime)?;
         one(counter.category.as_ref(), &path("category"), |term| or_any(term, category))?;
+        each(&counter.categories, &path("categories"), |term| or_any(term, category))?;
+        each(&counter.places, &path("places"), |term| or_any(term, is_place))?;
         one(counter.from.as_ref(), &path("from"), |term| or_any(term, is_place))?;
         one(counter.to.as_ref(), &path("to"), |term| or_any(term, is_place))?;
         if counter.window_days.is_some_and(|days| days != 365) {

@@ -1,10 +1,10 @@
-//! What is on file beside the question's own facts: grounds, orders, lists and counters.
+//! What is on file beside the question's own facts: grounds, orders, lists, counters and releases.
 
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use super::Absent;
-use crate::stamp::Stamp;
+use crate::{rule::Measure, stamp::Stamp};
 
 facts! {
     /// A legal ground on file. Scope lists cover nothing when empty and anything with `*`.
@@ -139,13 +139,36 @@ facts! {
         pub window: Option<Window>,
         pub window_days: Option<u16>,
         pub amount_before: u64,
+        /// All categories of what was counted, where it had several: counted once for a threshold that has any of them.
+        pub categories: Vec<String>,
+        /// All places that it went to, where there were several: counted once towards any of them.
+        pub places: Vec<String>,
+        /// What was counted; absent: it adds up whatever the threshold measures.
+        pub measure: Option<Measure>,
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Window {
     #[serde(rename = "rolling_365d")]
     Rolling365d,
     #[serde(rename = "calendar_year")]
     CalendarYear,
+}
+
+facts! {
+    /// What persons decided of a question that was held: its hold by these rules is lifted, for these facts under this
+    /// bundle and for a time. See `release` for when it counts.
+    pub struct Release {
+        pub id: Option<String>,
+        /// Id of the decision that was held.
+        pub hold: Option<String>,
+        pub rules: Vec<String>,
+        /// [`crate::held_digest`] of the question at the site for which it was given.
+        pub facts: Option<String>,
+        /// Digest of the rulebook that held it.
+        pub bundle: Option<String>,
+        pub valid_from: Option<Stamp>,
+        pub valid_until: Option<Stamp>,
+    }
 }

@@ -29,6 +29,7 @@ pub fn book() -> Book {
             from: None,
             until: None,
             reviewed_on: None,
+            persons: None,
             id,
         }
     };
@@ -297,6 +298,7 @@ fn limits() -> Limits {
         categories: vec![categories.into()],
         over,
         by_place: id == "US.bulk",
+        zone: (window == Window::CalendarYear).then(|| "+08:00".into()),
     };
     let (year, calendar) = (Window::Rolling365d, Window::CalendarYear);
     Limits {

@@ -1,0 +1,17 @@
+//! What a commit of a lane came to. The statement is in `store`.
+
+pub(super) mod store;
+
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// Durable, and the fact version at that moment.
+    Done { version: i64 },
+    /// Nothing was written: this version is in force.
+    Moved { version: i64 },
+    /// Nothing was written: of the reservations that the batch would confirm only these are still there.
+    Unreserved { left: Vec<Uuid> },
+    /// Nothing was written: somebody else holds the lane.
+    Fenced,
+}

@@ -1,0 +1,168 @@
+//! The statement that writes a batch. Nothing else writes to the log.
+//!
+//! *Invariant:* a commit is one statement in one round trip; sqlx returns from it only at `ReadyForQuery`, after the
+//! implicit transaction is durable. What a decision of the batch reserved is confirmed in it, or none of it is written.
+
+use sqlx::{PgConnection, Postgres, Row as _, postgres::PgArguments, query::Query};
+use tlog::Hash;
+use uuid::Uuid;
+
+use super::Commit;
+use crate::audit::{batch::Batch, store::big};
+
+type Bound<'q> = Query<'q, Postgres, PgArguments>;
+
+/// Writes a batch if the lane is still ours, its facts are still in force and its reservations still there.
+pub(in crate::audit) async fn commit(
+    connection: &mut PgConnection,
+    batch: &Batch,
+) -> Result<Commit, sqlx::Error> {
+    let keeps = !batch.reserved.is_empty() || !batch.held.is_empty();
+    let lean = batch.texts.is_empty() && batch.tiles.is_empty() && batch.privates.is_empty();
+    let query = match (keeps, lean) {
+        (true, _) => bind_keeps(bind_more(bind(COMMIT_KEEPS, batch), batch), batch),
+        (false, false) => bind_more(bind(COMMIT_FULL, batch), batch),
+        (false, true) => bind(COMMIT, batch),
+    };
+    let row = query.fetch_one(connection).await?;
+    let (version, written): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if written == 1 {
+        return Ok(Commit::Done { version });
+    }
+    if batch.expected.is_some_and(|expected| expected != version) {
+        return Ok(Commit::Moved { version });
+    }
+    let left: Vec<Uuid> = if keeps { row.try_get(2)? } else { Vec::new() };
+    let whole = left.len() == batch.reserved.len();
+    Ok(if whole { Commit::Fenced } else { Commit::Unreserved { left } })
+}
+
+fn bind<'q>(statement: &'static str, batch: &'q Batch) -> Bound<'q> {
+    let tip = &batch.tip;
+    sqlx::query(statement)
+        .bind(i32::from(tip.lane))
+        .bind(big(tip.epoch))
+        .bind(big(batch.tree.first_index()))
+        .bind(big(batch.tree.size()))
+        .bind(tip.frontier.to_bytes())
+        .bind(batch.tree.root().0.to_vec())
+        .bind(tip.last_ns)
+        .bind(batch.expected)
+        .bind(i32::try_from(batch.records()).unwrap_or(i32::MAX))
+        .bind(batch.leaves.as_slice())
+        .bind(batch.marks.as_slice())
+}
+
+fn bind_more<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
+    let (texts, tiles, privates) = (&batch.texts, &batch.tiles, &batch.privates);
+    query
+        .bind(texts.iter().map(|(_, text)| text.digest.to_vec()).collect::<Vec<_>>())
+        .bind(texts.iter().map(|(kind, _)| (*kind).to_owned()).collect::<Vec<_>>())
+        .bind(texts.iter().map(|(_, text)| text.bytes.to_vec()).collect::<Vec<_>>())
+        .bind(tiles.iter().map(|(id, _)| i16::from(id.level)).collect::<Vec<_>>())
+        .bind(tiles.iter().map(|(id, _)| big(id.index)).collect::<Vec<_>>())
+        .bind(tiles.iter().map(|(_, hashes)| Hash::concat(hashes)).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.digest.to_vec()).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.kind.to_owned()).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.org.to_string()).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.salt.to_vec()).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.value.to_string()).collect::<Vec<_>>())
+}
+
+fn bind_keeps<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
+    let held = &batch.held;
+    query
+        .bind(batch.reserved.as_slice())
+        .bind(held.iter().map(|row| row.id).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.org.to_string()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.service.to_string()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.operation.to_owned()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.at_s).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.salt.to_vec()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.asked.to_vec()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.held.request.to_vec()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.held.rules.join(" ")).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| i16::from(row.held.persons)).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.held.facts.clone()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.held.bundle.to_string()).collect::<Vec<_>>())
+        .bind(held.iter().map(|row| row.detail.to_vec()).collect::<Vec<_>>())
+}
+
+/// The share lock on the facts comes first: a change of facts waits for us, or we see it. `$taken` locks reservations,
+/// `$guard` asks for all of them, `$more` is written besides, `$left` is told.
+macro_rules! commit_sql {
+    ($taken:literal, $guard:literal, $more:expr, $left:literal) => {
+        concat!(
+            "with fact as materialized (
+                select version from fact_head where id = 1 for share
+            )",
+            $taken,
+            ", head as (
+                update log_head set size = $4, frontier = $5, root = $6, last_ns = $7
+                from fact
+                where lane = $1 and epoch = $2 and size = $3 and ($8::bigint is null or fact.version = $8)",
+            $guard,
+            " returning lane
+            ), batch as (
+                insert into log_batch (lane, first_index, count, epoch, leaves, marks)
+                select $1, $3, $9, $2, $10, $11 from head
+            )",
+            $more,
+            " select (select version from fact), (select count(*) from head)",
+            $left
+        )
+    };
+}
+
+macro_rules! full_sql {
+    () => {
+        ", texts as (
+            insert into log_text (digest, kind, bytes)
+            select t.digest, t.kind, t.bytes
+            from head, unnest($12::bytea[], $13::text[], $14::bytea[]) as t (digest, kind, bytes)
+            on conflict do nothing
+        ), tiles as (
+            insert into log_tile (lane, level, n, hashes)
+            select $1, t.level, t.n, t.hashes
+            from head, unnest($15::smallint[], $16::bigint[], $17::bytea[]) as t (level, n, hashes)
+        ), privates as (
+            insert into audit_private (digest, kind, org, salt, value)
+            select p.digest, p.kind, p.org, p.salt, p.value
+            from head, unnest($18::bytea[], $19::text[], $20::text[], $21::bytea[], $22::text[])
+                as p (digest, kind, org, salt, value)
+        )"
+    };
+}
+
+macro_rules! keeps_sql {
+    () => {
+        concat!(
+            full_sql!(),
+            ", confirmed as (
+                update reservation set state = 'confirmed' from head where decision = any ($23::uuid[])
+            ), holds as (
+                insert into hold (id, org, service, operation, at_s, asked_salt, asked, request, rules, persons,
+                                  facts, bundle, detail)
+                select h.id, h.org, h.service, h.operation, h.at_s, h.asked_salt, h.asked, h.request,
+                       string_to_array(h.rules, ' '), h.persons, h.facts, h.bundle, h.detail
+                from head, unnest($24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::bytea[],
+                                  $30::bytea[], $31::bytea[], $32::text[], $33::smallint[], $34::text[], $35::text[],
+                                  $36::bytea[])
+                    as h (id, org, service, operation, at_s, asked_salt, asked, request, rules, persons, facts,
+                          bundle, detail)
+            )"
+        )
+    };
+}
+
+const COMMIT: &str = commit_sql!("", "", "", "");
+const COMMIT_FULL: &str = commit_sql!("", "", full_sql!(), "");
+/// Whoever sweeps or releases a reservation at the same time waits for us or makes us fail: its row is locked first.
+const COMMIT_KEEPS: &str = commit_sql!(
+    ", taken as materialized (
+        select decision from reservation where decision = any ($23::uuid[]) and state = 'reserved' for update
+    )",
+    " and (select count(*) from taken) = cardinality($23::uuid[])",
+    keeps_sql!(),
+    ", (select coalesce(array_agg(decision), '{}') from taken)"
+);

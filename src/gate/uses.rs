@@ -1,0 +1,84 @@
+//! Steps 5 to 7 where a decision may use something up: what it would take is locked, then it is judged on what others have
+//! taken, and its own share is reserved only if it allows. Everybody else passes by.
+
+use std::sync::Arc;
+
+use super::answer::Unavailable;
+use super::prepare::{More, Prepared};
+use super::{Gate, Known};
+use crate::audit::{Held, Keeps, Target};
+use crate::reserve::{Once, Reserved};
+use crate::workload::Claims;
+
+/// A decision that may be recorded: what it uses up is reserved.
+pub(super) struct Ready {
+    pub prepared: Arc<Prepared>,
+    pub target: Option<Target>,
+    /// Dropped after the record was committed, or without it: then it is released.
+    pub reserved: Option<Reserved>,
+}
+
+impl Gate {
+    pub(super) async fn ready(&self, known: &Known, claims: &Claims) -> Result<Ready, Unavailable> {
+        let now = self.clock.unix_s();
+        let prepared = self.preparer.prepare(&known.caller, claims, now);
+        if !prepared.may_use {
+            let target = self.choose(&prepared, known)?;
+            return Ok(Ready { prepared, target, reserved: None });
+        }
+        self.reserved(known, claims, now).await
+    }
+
+    /// Judged while what it may use up is locked.
+    async fn reserved(
+        &self,
+        known: &Known,
+        claims: &Claims,
+        now: i64,
+    ) -> Result<Ready, Unavailable> {
+        let sought = self.preparer.sought(&known.caller, claims, now);
+        let desk = self.reserve.open(&sought).await?;
+        let used_up = sought.once.iter().filter(|once| !desk.is_free(once));
+        let more = More {
+            counters: desk.counters().to_vec(),
+            grounds_used: used_up
+                .filter_map(|once| match once {
+                    Once::Ground(id) => Some(id.clone()),
+                    Once::Release(_) => None,
+                })
+                .collect(),
+        };
+        let again = self.preparer.again(&known.caller, claims, now, more);
+        let target = self.choose(&again.prepared, known)?;
+        let uses = target.as_ref().map(|target| again.uses(&target.site)).unwrap_or_default();
+        let reserved = if uses.is_nothing() {
+            None
+        } else {
+            Some(desk.take(self.audit.new_id()?, &uses).await?)
+        };
+        Ok(Ready { prepared: again.prepared, target, reserved })
+    }
+}
+
+impl Ready {
+    /// What the commit of its record does besides.
+    pub(super) fn keeps(&self, known: &Known, claims: &Claims) -> Keeps {
+        let held =
+            self.prepared.held.as_ref().map(|held| {
+                Arc::new(Held { request: request(known, claims), ..Held::clone(held) })
+            });
+        Keeps { reserved: self.reserved.as_ref().map(Reserved::id), held }
+    }
+}
+
+/// SHA-256 over what makes another request the same one: who it is for, what is asked of which service, with which data
+/// for which purpose, and the very bytes. Not who sends it, nor when; what is true of all this is in the facts.
+pub(super) fn request(known: &Known, claims: &Claims) -> [u8; 32] {
+    let onward: Vec<_> = claims.onward.iter().map(|one| (&one.what, &one.host)).collect();
+    let same = serde_json::json!({
+        "org": known.caller.org, "operation": claims.name, "service": claims.model,
+        "datasets": claims.datasets, "purpose": claims.purpose, "no_data": claims.no_data, "site": claims.site,
+        "onward": onward, "body": known.body_digest,
+    });
+    super::sha256(same.to_string().as_bytes())
+}
