@@ -4,7 +4,7 @@
 //! what was written.
 //!
 //! Reading order: [`leaf`] (a record as bytes), [`queue`] (what waits), [`batch`] (what waits becomes a commit), [`lane`]
-//! (claim, commit, release), [`recorder`] (what the gate calls); [`projection`] and [`closing`] follow the log,
+//! (claim, commit, release), [`recorder`] (what the gate calls); [`outbox`] brings the acts of people; [`projection`] and [`closing`] follow the log,
 //! [`verify`] and [`export`] read it.
 
 mod batch;
@@ -22,6 +22,7 @@ mod lane;
 mod leaf;
 mod metrics;
 mod opens;
+mod outbox;
 mod private;
 mod projection;
 mod prove;
@@ -44,6 +45,7 @@ pub use export::{Exported, Range, checkpoints, export};
 pub use health::{Health, LaneHealth};
 pub use keeps::{Held, Keeps};
 pub use key::Key;
+pub use outbox::{Act, ActKind};
 pub use prove::{Proven, prove};
 pub use recorder::Audit;
 pub use verify::{Finding, Report, verify, verify_with};

@@ -75,6 +75,8 @@ pub(super) struct Batch {
     pub reserved: Vec<Uuid>,
     /// Decisions that are held from this commit on.
     pub held: Vec<HeldRow>,
+    /// Acts that are told by this commit.
+    pub told: Vec<Uuid>,
     /// The fact version that must be in force at the commit; none when there is no decision.
     pub expected: Option<i64>,
     /// The lane after this batch.
@@ -129,8 +131,7 @@ pub(super) fn build(
     for noted in items.notices {
         if under_way.is_full() {
             rest.notices.push(noted);
-        } else {
-            under_way.notice(&noted.notice)?;
+        } else if under_way.told(&noted.notice)? {
             under_way.notices.push(noted);
         }
     }
@@ -159,6 +160,7 @@ struct UnderWay<'m> {
     privates: Vec<Private>,
     reserved: Vec<Uuid>,
     held: Vec<HeldRow>,
+    told: Vec<Uuid>,
 }
 
 impl<'m> UnderWay<'m> {
@@ -177,6 +179,7 @@ impl<'m> UnderWay<'m> {
             privates: Vec::new(),
             reserved: Vec::new(),
             held: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -207,6 +210,26 @@ impl<'m> UnderWay<'m> {
         self.notice(&Notice::FactChange { version, previous, actor, digest })?;
         self.tip.version = version;
         Ok(())
+    }
+
+    /// False for an act that is in this batch already.
+    fn told(&mut self, notice: &Notice) -> Result<bool, AuditError> {
+        let Notice::Act(act) = notice else { return self.notice(notice).map(|()| true) };
+        if self.told.contains(&act.event) {
+            return Ok(false);
+        }
+        let org =
+            act.body.get("org").and_then(serde_json::Value::as_str).unwrap_or_default().into();
+        let (salts, fresh) = (&mut self.memory.salts, &mut self.privates);
+        let people = act.people.iter().map(|who| salts.digest("person", &org, who, fresh));
+        let people = people.collect::<Result<Vec<_>, _>>()?;
+        let stamp = self.stamp()?;
+        let start = self.begin();
+        leaf::act(&mut self.leaves, &stamp, act, &people)?;
+        // At most 16 KiB of body and 16 people: it fits.
+        self.end(start, &stamp, tlog::bundle::LEAF_MAX);
+        self.told.push(act.event);
+        Ok(true)
     }
 
     fn notice(&mut self, notice: &Notice) -> Result<(), AuditError> {
@@ -329,6 +352,7 @@ impl<'m> UnderWay<'m> {
             privates: self.privates,
             reserved: self.reserved,
             held: self.held,
+            told: self.told,
             tip: self.tip,
         })
     }
@@ -352,9 +376,14 @@ impl Batch {
         Items { notices, decisions: stay }.without_lane()
     }
 
-    /// Takes an unwritten batch apart. Decisions whose reservation is not among those left are refused.
-    pub fn unreserved(self, left: &[Uuid]) -> Items {
-        let Self { notices, decisions, .. } = self;
+    /// Takes an unwritten batch apart. Decisions whose reservation is not among those left are refused, and acts that are
+    /// not `untold` are dropped: another lane has written them.
+    pub fn unkept(self, left: &[Uuid], untold: &[Uuid]) -> Items {
+        let Self { mut notices, decisions, .. } = self;
+        notices.retain(|noted| match &noted.notice {
+            Notice::Act(act) => untold.contains(&act.event),
+            _ => true,
+        });
         let (stay, fallen): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|request| {
             request.decision.draft.keeps.reserved.is_none_or(|id| left.contains(&id))
         });

@@ -10,8 +10,9 @@ pub(super) enum Commit {
     Done { version: i64 },
     /// Nothing was written: this version is in force.
     Moved { version: i64 },
-    /// Nothing was written: of the reservations that the batch would confirm only these are still there.
-    Unreserved { left: Vec<Uuid> },
+    /// Nothing was written: of the reservations that the batch would confirm, and of the acts that it would tell, only
+    /// these are still there to be.
+    Unkept { reserved: Vec<Uuid>, untold: Vec<Uuid> },
     /// Nothing was written: somebody else holds the lane.
     Fenced,
 }

@@ -302,9 +302,9 @@ impl Lane {
                     held.in_force = version;
                     items = batch.unwritten(Some(version));
                 }
-                Ok(Ok(Commit::Unreserved { left })) => {
+                Ok(Ok(Commit::Unkept { reserved, untold })) => {
                     self.memory.forget();
-                    items = batch.unreserved(&left);
+                    items = batch.unkept(&reserved, &untold);
                 }
                 Ok(Ok(Commit::Fenced)) => {
                     self.shared.queue.put_back(batch.unwritten(None));

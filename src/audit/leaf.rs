@@ -2,10 +2,11 @@
 //!
 //! *Invariant:* no payload, no token, no personal value: people and certificates come in as salted digests only.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
 use super::{
-    Draft, Ended, Stranger, Target, instant,
+    Act, AuditError, Draft, Ended, Stranger, Target, instant,
     json::{self, Object},
 };
 
@@ -38,16 +39,49 @@ pub(super) struct Who {
 /// A record that is not a decision.
 #[derive(Debug, Clone)]
 pub(super) enum Notice {
-    Started { decision: std::sync::Arc<str>, identity: std::sync::Arc<str> },
+    Started {
+        decision: std::sync::Arc<str>,
+        identity: std::sync::Arc<str>,
+    },
     Ended(Ended),
-    Unauthenticated { minute: i64, rows: Vec<(Stranger, u64)>, more: u64 },
-    LaneOpen { origin: String, key: String, version: i64, root: [u8; 32] },
-    LaneClose { why: &'static str },
-    FactChange { version: i64, previous: i64, actor: Option<[u8; 32]>, digest: Option<[u8; 32]> },
-    PolicyChange { bundle: [u8; 32], previous: Option<[u8; 32]> },
-    Clock { seen_ns: i64, behind_ns: u64 },
-    Alarm { what: &'static str, about: String, decision: Option<std::sync::Arc<str>> },
-    Heartbeat { heads: Vec<Head> },
+    Unauthenticated {
+        minute: i64,
+        rows: Vec<(Stranger, u64)>,
+        more: u64,
+    },
+    LaneOpen {
+        origin: String,
+        key: String,
+        version: i64,
+        root: [u8; 32],
+    },
+    LaneClose {
+        why: &'static str,
+    },
+    FactChange {
+        version: i64,
+        previous: i64,
+        actor: Option<[u8; 32]>,
+        digest: Option<[u8; 32]>,
+    },
+    PolicyChange {
+        bundle: [u8; 32],
+        previous: Option<[u8; 32]>,
+    },
+    Clock {
+        seen_ns: i64,
+        behind_ns: u64,
+    },
+    Alarm {
+        what: &'static str,
+        about: String,
+        decision: Option<std::sync::Arc<str>>,
+    },
+    Heartbeat {
+        heads: Vec<Head>,
+    },
+    /// Of people: written by [`act`].
+    Act(std::sync::Arc<Act>),
 }
 
 /// A lane's committed state as another lane's heartbeat keeps it.
@@ -131,6 +165,38 @@ pub(super) fn notice(out: &mut Vec<u8>, stamp: &Stamp, notice: &Notice) {
     write(out, &fields);
 }
 
+/// Writes the leaf of an act at the end of the buffer. `people` are digests, in the order of the act's.
+pub(super) fn act(
+    out: &mut Vec<u8>,
+    stamp: &Stamp,
+    act: &Act,
+    people: &[[u8; 32]],
+) -> Result<(), AuditError> {
+    let people: Vec<_> = people.iter().map(|digest| STANDARD.encode(digest)).collect();
+    let mut leaf = serde_json::Map::new();
+    leaf.extend(act.keys().into_iter().map(|(key, value)| (key.to_owned(), value.clone())));
+    if !people.is_empty() {
+        leaf.insert("people".to_owned(), people.into());
+    }
+    let own = [
+        ("at", instant::text(stamp.at_ns).into()),
+        ("epoch", stamp.epoch.into()),
+        ("event", act.event.to_string().into()),
+        ("id", stamp.id.to_string().into()),
+        ("index", stamp.index.into()),
+        ("kind", act.kind.name().into()),
+        ("lane", stamp.lane.into()),
+        ("nonce", STANDARD.encode(stamp.nonce).into()),
+        ("v", VERSION.into()),
+    ];
+    // The last word: whatever the body says, these are ours.
+    leaf.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    let bytes =
+        verdict::canonical(&leaf).map_err(|cause| AuditError::Content(cause.to_string()))?;
+    out.extend_from_slice(&bytes);
+    Ok(())
+}
+
 /// The keys of one kind.
 fn kind<'a>(
     fields: &mut Vec<(&'static str, Field<'a>)>,
@@ -197,6 +263,8 @@ fn kind<'a>(
         Notice::Heartbeat { heads } => {
             fields.extend([("kind", Field::Text("heartbeat")), ("heads", Field::Heads(heads))]);
         }
+        // Its keys are not known beforehand.
+        Notice::Act(act) => fields.push(("kind", Field::Text(act.kind.name()))),
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Metrics {
     refused: Counter,
     pub dropped: Counter,
     lag: Gauge<i64, AtomicI64>,
+    outbox: Gauge<i64, AtomicI64>,
     waiting: Gauge<i64, AtomicI64>,
     lanes: Gauge<i64, AtomicI64>,
     last_commit_us: AtomicU64,
@@ -39,6 +40,7 @@ impl Metrics {
             refused: Counter::default(),
             dropped: Counter::default(),
             lag: Gauge::default(),
+            outbox: Gauge::default(),
             waiting: Gauge::default(),
             lanes: Gauge::default(),
             last_commit_us: AtomicU64::new(0),
@@ -55,6 +57,7 @@ impl Metrics {
         registry.register("refused", "Decisions that were not recorded", self.refused.clone());
         registry.register("dropped", "Notices that found no room", self.dropped.clone());
         registry.register("projection_lag_records", "Records not yet projected", self.lag.clone());
+        registry.register("outbox_waiting", "Acts waiting to be recorded", self.outbox.clone());
         registry.register("waiting", "Records waiting for a commit", self.waiting.clone());
         registry.register("lanes_held", "Lanes held by this process", self.lanes.clone());
     }
@@ -76,6 +79,10 @@ impl Metrics {
     pub fn look(&self, waiting: usize, lanes: usize) {
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+    }
+
+    pub fn outbox(&self, acts: usize) {
+        self.outbox.set(i64::try_from(acts).unwrap_or(i64::MAX));
     }
 
     pub fn lag(&self, records: u64) {

@@ -17,7 +17,7 @@ use super::{
     lane::Lane,
     leaf::{Decision, Notice},
     metrics::Metrics,
-    projection, publish,
+    outbox, projection, publish,
     queue::{Delivery, Queue, Request},
     store::Identity,
     strangers::Strangers,
@@ -97,6 +97,7 @@ impl Audit {
         tracker.spawn(publish::run(Arc::clone(&shared)));
         tracker.spawn(publish::watch(Arc::clone(&shared)));
         tracker.spawn(projection::run(Arc::clone(&shared)));
+        tracker.spawn(outbox::run(Arc::clone(&shared)));
         Ok(Self(shared))
     }
 

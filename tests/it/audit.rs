@@ -3,6 +3,7 @@
 
 mod lab;
 
+mod acts;
 mod outage;
 mod pace;
 mod reserved;

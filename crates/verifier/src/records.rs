@@ -299,7 +299,7 @@ impl Shelf<'_> {
 }
 
 /// Kinds of version 1, the reserved ones included.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 24] = [
     "decision",
     "started",
     "ended",
@@ -314,6 +314,8 @@ const KINDS: [&str; 22] = [
     "hold_resolved",
     "order",
     "override",
+    "access_change",
+    "obligation_closed",
     "read",
     "export",
     "review",

@@ -1,7 +1,8 @@
 //! The statement that writes a batch. Nothing else writes to the log.
 //!
 //! *Invariant:* a commit is one statement in one round trip; sqlx returns from it only at `ReadyForQuery`, after the
-//! implicit transaction is durable. What a decision of the batch reserved is confirmed in it, or none of it is written.
+//! implicit transaction is durable. What a decision of the batch reserved is confirmed in it, and the acts that it tells are
+//! marked in it, or none of it is written.
 
 use sqlx::{PgConnection, Postgres, Row as _, postgres::PgArguments, query::Query};
 use tlog::Hash;
@@ -17,7 +18,7 @@ pub(in crate::audit) async fn commit(
     connection: &mut PgConnection,
     batch: &Batch,
 ) -> Result<Commit, sqlx::Error> {
-    let keeps = !batch.reserved.is_empty() || !batch.held.is_empty();
+    let keeps = [batch.reserved.len(), batch.held.len(), batch.told.len()] != [0; 3];
     let lean = batch.texts.is_empty() && batch.tiles.is_empty() && batch.privates.is_empty();
     let query = match (keeps, lean) {
         (true, _) => bind_keeps(bind_more(bind(COMMIT_KEEPS, batch), batch), batch),
@@ -32,9 +33,12 @@ pub(in crate::audit) async fn commit(
     if batch.expected.is_some_and(|expected| expected != version) {
         return Ok(Commit::Moved { version });
     }
-    let left: Vec<Uuid> = if keeps { row.try_get(2)? } else { Vec::new() };
-    let whole = left.len() == batch.reserved.len();
-    Ok(if whole { Commit::Fenced } else { Commit::Unreserved { left } })
+    if !keeps {
+        return Ok(Commit::Fenced);
+    }
+    let (reserved, untold): (Vec<Uuid>, Vec<Uuid>) = (row.try_get(2)?, row.try_get(3)?);
+    let whole = reserved.len() == batch.reserved.len() && untold.len() == batch.told.len();
+    Ok(if whole { Commit::Fenced } else { Commit::Unkept { reserved, untold } })
 }
 
 fn bind<'q>(statement: &'static str, batch: &'q Batch) -> Bound<'q> {
@@ -86,10 +90,11 @@ fn bind_keeps<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
         .bind(held.iter().map(|row| row.held.facts.clone()).collect::<Vec<_>>())
         .bind(held.iter().map(|row| row.held.bundle.to_string()).collect::<Vec<_>>())
         .bind(held.iter().map(|row| row.detail.to_vec()).collect::<Vec<_>>())
+        .bind(batch.told.as_slice())
 }
 
-/// The share lock on the facts comes first: a change of facts waits for us, or we see it. `$taken` locks reservations,
-/// `$guard` asks for all of them, `$more` is written besides, `$left` is told.
+/// The share lock on the facts comes first: a change of facts waits for us, or we see it. `$taken` locks reservations
+/// and acts, `$guard` asks for all of them, `$more` is written besides, `$left` is told.
 macro_rules! commit_sql {
     ($taken:literal, $guard:literal, $more:expr, $left:literal) => {
         concat!(
@@ -150,6 +155,9 @@ macro_rules! keeps_sql {
                                   $36::bytea[])
                     as h (id, org, service, operation, at_s, asked_salt, asked, request, rules, persons, facts,
                           bundle, detail)
+            ), told as (
+                update log_outbox set written = true, lane = $1, people = '{}'
+                from head where event = any ($37::uuid[])
             )"
         )
     };
@@ -161,8 +169,12 @@ const COMMIT_FULL: &str = commit_sql!("", "", full_sql!(), "");
 const COMMIT_KEEPS: &str = commit_sql!(
     ", taken as materialized (
         select decision from reservation where decision = any ($23::uuid[]) and state = 'reserved' for update
+    ), untold as materialized (
+        select event from log_outbox where event = any ($37::uuid[]) and not written for update
     )",
-    " and (select count(*) from taken) = cardinality($23::uuid[])",
+    " and (select count(*) from taken) = cardinality($23::uuid[])
+      and (select count(*) from untold) = cardinality($37::uuid[])",
     keeps_sql!(),
-    ", (select coalesce(array_agg(decision), '{}') from taken)"
+    ", (select coalesce(array_agg(decision), '{}') from taken),
+     (select coalesce(array_agg(event), '{}') from untold)"
 );
