@@ -100,7 +100,7 @@ async fn each_act_is_recorded_once_whoever_writes_it() {
             .unwrap();
     }
     wait_for(&fresh.pool, 200).await;
-    second.allow().await;
+    let _ = second.allow().await;
     let mut numbers: Vec<u64> =
         told(&fresh.pool).await.iter().map(|leaf| leaf["number"].as_u64().unwrap()).collect();
     numbers.sort_unstable();
