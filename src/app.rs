@@ -21,6 +21,7 @@ use crate::console::{self, Part};
 use crate::forward::Forward;
 use crate::gate::strict::Authorities;
 use crate::gate::{Gate, Rooms};
+use crate::hold::Holds;
 use crate::listen::{Listener, Peer, Stop};
 use crate::policy::Policy;
 use crate::registry::{Registry, Snapshot};
@@ -135,6 +136,7 @@ async fn build(
         .context("the registry cannot be read: has `haetae migrate` run?")?;
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
+    let holds = Holds::new(pool.clone());
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
     // Which bundle this process judges with, from here on.
@@ -148,6 +150,7 @@ async fn build(
         audit: Arc::new(audit),
         forward,
         reserve: Arc::new(reserve),
+        holds,
         clock: clock.clone(),
     })
 }

@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod draft;
 mod limits;
+mod manage;
 mod metrics;
 mod prepare;
 mod route;
@@ -27,12 +28,14 @@ use crate::audit::{Audit, Keeps, Permit, RecordError, Recorded, Stranger};
 use crate::caller::{Caller, Callers, Connection};
 use crate::clock::Clock;
 use crate::forward::{self, Forward};
+use crate::hold::Holds;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::reserve::Reserve;
 use verdict::decision::Why;
 use verdict::reason::Reason;
 
+use crate::workload::haetae::Errand;
 use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
 
 pub use limits::Config;
@@ -49,6 +52,7 @@ pub struct Gate {
     pub(crate) forward: Arc<Forward>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) reserve: Arc<Reserve>,
+    pub(crate) holds: Holds,
     pub(crate) clock: Clock,
     preparer: Preparer,
     limits: Limits,
@@ -64,6 +68,7 @@ pub struct Rooms {
     pub audit: Arc<Audit>,
     pub forward: Arc<Forward>,
     pub reserve: Arc<Reserve>,
+    pub holds: Holds,
     pub clock: Clock,
 }
 
@@ -95,6 +100,7 @@ impl Gate {
             forward: rooms.forward,
             registry: rooms.registry,
             reserve: rooms.reserve,
+            holds: rooms.holds,
             clock: rooms.clock,
             authorities,
         }
@@ -130,6 +136,13 @@ impl Gate {
             Err(refused) => return self.answer_stranger(connection, &refused),
         };
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
+        match workload::route(&head.method, head.uri.path(), head.uri.query()) {
+            Ok(route) => known.route = Some(route),
+            Err(why) => return self.refuse(&known, &why).await,
+        }
+        if known.errand().is_some() {
+            return self.manage(&head, body, &mut known).await;
+        }
         let (claims, body) = match self.understand(&head, body, &mut known).await {
             Ok(understood) => understood,
             // No room is not a refusal: nothing was read, so there is nothing to record.
@@ -148,7 +161,7 @@ impl Gate {
         admitted.slot.release_with(response)
     }
 
-    /// Steps 4: route and body become claims. Fills in what `known` learns on the way.
+    /// Step 4: route and body become claims. Fills in what `known` learns on the way.
     async fn understand<B>(
         &self,
         head: &Parts,
@@ -158,14 +171,28 @@ impl Gate {
     where
         B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
     {
-        let route = workload::route(&head.method, head.uri.path(), head.uri.query())?;
-        known.route = Some(route.clone());
+        let body = self.take(head, body, known).await?;
+        let route = known.route.as_ref().ok_or_else(no_route)?;
+        let claims = workload::read(route, &head.headers, &body)?;
+        Ok((claims, body))
+    }
+
+    /// The whole body, within its route's limit.
+    async fn take<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        known: &mut Known,
+    ) -> Result<Bytes, NotUnderstood>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
+    {
+        let bytes_max = known.route.as_ref().map_or(0, |route| route.body_max_bytes);
         let room = (&self.limits, &known.caller.org);
-        let body = body::read(body, &head.headers, route.body_max_bytes, room).await?;
+        let body = body::read(body, &head.headers, bytes_max, room).await?;
         known.body_digest = hex::encode(sha256(&body));
         known.body_bytes = body.len() as u64;
-        let claims = workload::read(&route, &head.headers, &body)?;
-        Ok((claims, body))
+        Ok(body)
     }
 
     /// Steps 5 to 9: facts, decision, record, then forward or refuse. Judged again when the facts moved before the
@@ -318,12 +345,23 @@ impl Known {
         }
     }
 
+    /// What is to be done, if this is of the gateway's own protocol.
+    fn errand(&self) -> Option<&Errand> {
+        self.route.as_ref()?.errand.as_ref()
+    }
+
     const fn protocol(&self) -> Protocol {
         match &self.route {
             Some(route) => route.protocol,
             None => Protocol::OpenAi,
         }
     }
+}
+
+/// A request without a route was refused before.
+fn no_route() -> NotUnderstood {
+    let message = "no such route".to_owned();
+    NotUnderstood { status: 404, reason: Reason::RouteUnknown, message, param: None }
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

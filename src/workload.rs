@@ -8,6 +8,7 @@ use bytes::Bytes;
 use verdict::{question::Workload, reason::Reason};
 
 mod declare;
+pub mod haetae;
 pub mod json;
 pub mod openai;
 
@@ -15,6 +16,8 @@ pub mod openai;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     OpenAi,
+    /// The gateway's own: nothing of it is forwarded.
+    Haetae,
 }
 
 /// What a route does, for access control and for which kind of decision it needs.
@@ -23,6 +26,8 @@ pub enum Operation {
     Submit,
     /// Answered by the gate from what the caller may use: nothing is forwarded.
     Metadata,
+    /// An errand of the gateway's own protocol.
+    Admin,
 }
 
 /// The matched route, known before the body is read.
@@ -38,6 +43,8 @@ pub struct Route {
     pub model: Option<Arc<str>>,
     /// Bytes; 0 means no body is allowed.
     pub body_max_bytes: usize,
+    /// What is to be done, of the gateway's own protocol.
+    pub errand: Option<haetae::Errand>,
 }
 
 /// What the caller says. Only ids and wishes: class, origin and jurisdiction are the registry's to say.
@@ -123,7 +130,7 @@ pub fn route(
     path: &str,
     query: Option<&str>,
 ) -> Result<Route, NotUnderstood> {
-    openai::route(method, path, query)
+    haetae::route(method, path, query).unwrap_or_else(|| openai::route(method, path, query))
 }
 
 /// Reads what a request claims, from its headers and its whole body.
@@ -137,6 +144,11 @@ pub fn read(
 ) -> Result<Claims, NotUnderstood> {
     match route.protocol {
         Protocol::OpenAi => openai::read(route, head, body),
+        Protocol::Haetae => Err(NotUnderstood::new(
+            404,
+            Reason::RouteUnknown,
+            "this route has nothing that could be forwarded",
+        )),
     }
 }
 
@@ -144,7 +156,7 @@ pub fn read(
 #[must_use]
 pub fn refuse(protocol: Protocol, refusal: &Refusal<'_>) -> Native {
     match protocol {
-        Protocol::OpenAi => openai::refuse(refusal),
+        Protocol::OpenAi | Protocol::Haetae => openai::refuse(refusal),
     }
 }
 
@@ -152,7 +164,7 @@ pub fn refuse(protocol: Protocol, refusal: &Refusal<'_>) -> Native {
 #[must_use]
 pub fn stream_error(protocol: Protocol, refusal: &Refusal<'_>) -> Bytes {
     match protocol {
-        Protocol::OpenAi => openai::stream_error(refusal),
+        Protocol::OpenAi | Protocol::Haetae => openai::stream_error(refusal),
     }
 }
 

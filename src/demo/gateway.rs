@@ -55,7 +55,7 @@ algorithms = ["EdDSA", "ES256", "RS256"]
 jwks_url = {jwks}
 jwks_ca = {root}
 organisation = {{ claim = {{ claim = "org", values = {{ {values} }} }} }}
-roles = {{ claim = "roles", values = {{ user = "user" }} }}
+roles = {{ claim = "roles", values = {{ user = "user", reviewer = "reviewer", admin = "admin" }} }}
 {certificates}
 [policy]
 dir = {policies}

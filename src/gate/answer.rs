@@ -277,6 +277,12 @@ fn render(native: Native) -> Response<Body> {
     response
 }
 
+/// What the gateway's own protocol answers.
+pub(super) fn managed<T: serde::Serialize>(value: &T) -> Response<Body> {
+    // What is answered has string keys only, so it can always be written.
+    json(StatusCode::OK, &serde_json::to_value(value).unwrap_or_default())
+}
+
 fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;
@@ -314,6 +320,13 @@ impl Unavailable {
         Self {
             code: "overloaded",
             message: "the gateway is at its limit: nothing was read, try again",
+        }
+    }
+
+    pub(super) const fn store() -> Self {
+        Self {
+            code: "store_unavailable",
+            message: "the database does not answer now: nothing was done, try again",
         }
     }
 

@@ -41,6 +41,7 @@ pub fn build(
         network: known.network.clone(),
         protocol: match known.protocol() {
             Protocol::OpenAi => "openai",
+            Protocol::Haetae => "haetae",
         },
         operation: known.route.as_ref().map_or("unknown", |route| route.name),
         service: claims.map_or_else(|| Arc::from(""), |claims| Arc::clone(&claims.model)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quick_cache::{Weighter, sync::Cache};
-use verdict::decision::Outcome;
+use verdict::decision::{Outcome, Why};
 use verdict::facts::{Facts, Gap, Judgement};
 use verdict::question::{Counter, Site};
 use verdict::reason::Reason;
@@ -214,6 +214,16 @@ impl Preparer {
         bundle.access(&caller.org, &caller.roles, service, operation(Operation::Metadata)).is_ok()
     }
 
+    /// May this caller do `admin` on a service of the gateway's own, in its organisation?
+    ///
+    /// # Errors
+    /// Why not.
+    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
+    pub fn may_manage(&self, caller: &Caller, service: &str) -> Result<(), Why> {
+        let bundle = self.policy.current();
+        bundle.access(&caller.org, &caller.roles, service, operation(Operation::Admin))
+    }
+
     fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
         let facts = text(&resolved.facts);
         let judgement = bundle.judge_known(facts.digest, &resolved.facts, now);
@@ -364,6 +374,7 @@ const fn operation(operation: Operation) -> &'static str {
     match operation {
         Operation::Submit => "submit",
         Operation::Metadata => "metadata",
+        Operation::Admin => "admin",
     }
 }
 

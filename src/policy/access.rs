@@ -140,7 +140,7 @@ impl Access {
         asked.retain(|role| known(role));
         asked.sort_unstable();
         asked.dedup();
-        let service = if known(service) { service } else { "-" };
+        let service = if known(service) || is_own(service) { service } else { "-" };
         let operation = if OPERATIONS.contains(&operation) { operation } else { "-" };
         let ask = (org.to_owned(), asked, service.to_owned(), operation.to_owned());
         let leave = self.memo.get(&ask).unwrap_or_else(|| {
@@ -164,7 +164,9 @@ impl Access {
         for role in if roles.is_empty() { &anyone[..] } else { roles } {
             let request =
                 vec![role.clone(), format!("org:{org}"), service.clone(), operation.clone()];
-            let Ok(rows) = engine.matching(request) else { return Leave::Broken };
+            let Ok(mut rows) = engine.matching(request) else { return Leave::Broken };
+            // `*` means the organisation's services, never the gateway's own: a right to manage is given by name
+            rows.retain(|row| !is_own(service) || row.get(4).is_some_and(|named| named != "*"));
             let denying = rows.iter().find(|row| row.get(1).is_some_and(|out| out == "deny"));
             if let Some(row) = denying {
                 return Leave::Refused(row.first().cloned().unwrap_or_default());
@@ -173,6 +175,11 @@ impl Access {
         }
         if granted { Leave::Granted } else { Leave::NotGranted }
     }
+}
+
+/// A service of the gateway's own, on which `admin` is what can be done.
+fn is_own(service: &str) -> bool {
+    OWN.contains(&service)
 }
 
 fn read_row(row: &SheetRow, name: &str, grants: &mut Grants, faults: &mut Faults<'_>) {
@@ -300,6 +307,9 @@ fn refusal(code: Reason, rule: Option<String>) -> Why {
 /// What the gateway lets a caller do; `workload` reads one of them from each route.
 pub(crate) const OPERATIONS: [&str; 6] =
     ["submit", "upload", "read_derived", "cancel", "metadata", "admin"];
+/// What an organisation manages itself.
+pub(crate) const OWN: [&str; 5] =
+    ["haetae:holds", "haetae:access", "haetae:policy", "haetae:obligations", "haetae:webhooks"];
 const OUTS: [&str; 2] = ["allow", "deny"];
 const SECTIONS: &[Section] = &[
     Section { name: "p", columns: &["id", "out", "role", "org", "service", "operation"] },

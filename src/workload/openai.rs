@@ -28,7 +28,7 @@ pub fn read(route: &Route, head: &HeaderMap, bytes: &Bytes) -> Result<Claims, No
         return Err(too_large(route));
     }
     let read = match route.operation {
-        Operation::Metadata => body::Read::default(),
+        Operation::Metadata | Operation::Admin => body::Read::default(),
         Operation::Submit => {
             media::check(head)?;
             body::read(route, bytes)?

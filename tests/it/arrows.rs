@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// (room, what it may import), read from the bottom up: a row may only name rows above it, so no circle can be
 /// written. `audit::Permit` is that item alone; `*::Config` is every room's `Config`; `*` is everything.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("clock", &[]),
     ("telemetry", &[]),
     ("listen", &[]),
@@ -18,13 +18,14 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("registry", &["verdict", "clock"]),
     ("policy", &["verdict", "clock"]),
     ("reserve", &["verdict", "clock"]),
+    ("hold", &["verdict", "clock"]),
     ("audit", &["verdict", "tlog", "clock"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
     (
         "gate",
         &[
-            "caller", "workload", "registry", "policy", "reserve", "audit", "forward", "verdict",
-            "clock",
+            "caller", "workload", "registry", "policy", "reserve", "hold", "audit", "forward",
+            "verdict", "clock",
         ],
     ),
     ("console", &["registry", "policy", "audit"]),

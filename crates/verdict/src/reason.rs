@@ -78,6 +78,12 @@ reasons! {
     DeclarationConflict "DECLARATION_CONFLICT" "Two declarations contradict each other." "신고 내용이 서로 모순됩니다."
     /// The protocol knows it, this gateway does not carry it (e.g. stored responses).
     OperationUnsupported "OPERATION_UNSUPPORTED" "The operation is not carried here." "지원하지 않는 작업입니다."
+    // --- what an organisation manages itself
+    /// Or it is another organisation's: the two are not told apart.
+    NotFound "NOT_FOUND" "Nothing of this organisation has this id." "이 조직에 해당 식별자의 항목이 없습니다."
+    NotOpen "NOT_OPEN" "It is closed already, or its time is over." "이미 종결되었거나 기한이 지났습니다."
+    /// Who asked may not let it pass, and nobody has two votes.
+    SamePerson "SAME_PERSON" "This person asked for it or has voted already." "요청한 본인이거나 이미 의견을 낸 사람입니다."
     // --- the gateway
     EngineDisagreement "ENGINE_DISAGREEMENT" "Two policy engines did not agree." "두 정책 엔진의 판단이 일치하지 않았습니다."
     EngineError "ENGINE_ERROR" "The policy could not be evaluated." "정책을 평가할 수 없었습니다."

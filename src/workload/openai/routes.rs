@@ -30,6 +30,7 @@ pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
         upstream_path: template.path,
         model,
         body_max_bytes: template.body_max_bytes,
+        errand: None,
     })
 }
 

@@ -62,6 +62,8 @@ async fn the_floor_refuses_what_an_organisation_grants() {
     };
     assert_eq!(ask("m", "upload"), Ok(()));
     assert_eq!(ask("m", "admin"), Err((Reason::AccessDenied, Some("F01".into()))));
+    // `*` is every service of the organisation and none of the gateway's own
+    assert_eq!(ask("haetae:holds", "admin"), Err((Reason::AccessDenied, None)));
     assert_eq!(ask("secret-model", "submit"), Err((Reason::AccessDenied, Some("K02".into()))));
     assert_eq!(ask("m", "submit"), Ok(()));
     let nobody = bundle.access("kr-bank", &[], "m", "submit").unwrap_err();

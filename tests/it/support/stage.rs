@@ -13,7 +13,7 @@ use bytes::Bytes;
 use haetae::audit::Key;
 use haetae::clock::Clock;
 use haetae::demo::gateway::ORIGIN;
-use haetae::demo::issuer::Mint;
+use haetae::demo::issuer::{Bearer, Mint};
 use haetae::demo::site::{Report, Seen};
 use haetae::demo::world::{Plot, World};
 use http::HeaderMap;
@@ -101,6 +101,14 @@ impl Stage {
     /// A service of an organisation, with a right token.
     pub fn caller(&self, org: &str) -> Caller {
         let token = self.world.token(org, Mint::Right(Algorithm::EdDSA)).unwrap();
+        self.with_authorization(Some(format!("Bearer {token}")))
+    }
+
+    /// A person of an organisation in these roles, with a right token.
+    pub fn person(&self, org: &str, name: &str, roles: &[&str]) -> Caller {
+        let bearer = Bearer { org, subject: name, roles };
+        let (mint, now) = (Mint::Right(Algorithm::EdDSA), Clock::system().unix_s());
+        let token = self.world.issuer.mint(mint, bearer, now).unwrap();
         self.with_authorization(Some(format!("Bearer {token}")))
     }
 

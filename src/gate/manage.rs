@@ -1,0 +1,133 @@
+//! What an organisation manages itself: an errand of the gateway's own protocol, from the right to it to its answer.
+//!
+//! *Invariant:* an errand is done only for who may do `admin` on its service in the caller's own organisation, and only on
+//! what is that organisation's. Whatever is refused is recorded as every refusal is; nothing is forwarded.
+
+use std::io;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Response, StatusCode, request::Parts};
+use serde_json::json;
+use uuid::Uuid;
+use verdict::reason::Reason;
+
+use super::answer::Unavailable;
+use super::{Gate, Known, answer, no_route};
+use crate::hold::{self, Filter, Wanted};
+use crate::workload::NotUnderstood;
+use crate::workload::haetae::{Does, Errand, document};
+
+/// Why an errand was not done.
+pub(super) enum NotDone {
+    Refused(NotUnderstood),
+    Unavailable(Unavailable),
+}
+
+impl Gate {
+    /// Does an errand, or says why not.
+    pub(super) async fn manage<B>(&self, head: &Parts, body: B, known: &mut Known) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
+    {
+        match self.errand(head, body, known).await {
+            Ok(answer) => answer,
+            Err(NotDone::Refused(why)) if why.reason == Reason::Overloaded => {
+                self.answer_unavailable(known, Unavailable::overloaded())
+            }
+            Err(NotDone::Refused(why)) => self.refuse(known, &why).await,
+            Err(NotDone::Unavailable(why)) => self.answer_unavailable(known, why),
+        }
+    }
+
+    async fn errand<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        known: &mut Known,
+    ) -> Result<Response<Body>, NotDone>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send + Unpin,
+    {
+        let errand = known.errand().ok_or_else(no_route)?.clone();
+        // Before the body: who may not do it is told nothing about what was sent.
+        self.may(known, &errand)?;
+        let _body = self.take(head, body, known).await?;
+        match errand.does {
+            Does::Describe => Ok(answer::managed(&document(env!("CARGO_PKG_VERSION")))),
+            Does::ListHolds => self.list_holds(known, &errand).await,
+            Does::ShowHold => self.show_hold(known, &errand).await,
+        }
+    }
+
+    fn may(&self, known: &Known, errand: &Errand) -> Result<(), NotUnderstood> {
+        let Some(service) = errand.service else { return Ok(()) };
+        self.preparer.may_manage(&known.caller, service).map_err(|why| {
+            let text = if known.korean { why.text.ko } else { why.text.en };
+            let row = why.rule.map(|row| format!(" [row {row}]")).unwrap_or_default();
+            let message = format!("{text} (`admin` on `{service}`){row}");
+            refused(StatusCode::FORBIDDEN, why.code, message)
+        })
+    }
+
+    async fn list_holds(&self, known: &Known, errand: &Errand) -> Result<Response<Body>, NotDone> {
+        let state = errand.asked("state").map(|name| {
+            Wanted::named(name)
+                .ok_or_else(|| parameter("`state` is `open`, `released` or `refused`"))
+        });
+        let before = errand.asked("before").map(|id| {
+            id.parse()
+                .map_err(|_| parameter("`before` is the `next` of a page: send it as it was given"))
+        });
+        let filter = Filter {
+            org: Some(known.caller.org.to_string()),
+            state: state.transpose()?,
+            before: before.transpose()?,
+        };
+        let holds = self.holds.list(&filter, self.clock.unix_s()).await?;
+        let full = i64::try_from(holds.len()).is_ok_and(|count| count == hold::store::PAGE);
+        let next = holds.last().filter(|_| full).map(|hold| hold.id);
+        let mut page = json!({ "holds": holds });
+        if let (Some(next), Some(page)) = (next, page.as_object_mut()) {
+            page.insert("next".into(), next.to_string().into());
+        }
+        Ok(answer::managed(&page))
+    }
+
+    async fn show_hold(&self, known: &Known, errand: &Errand) -> Result<Response<Body>, NotDone> {
+        let id = hold_id(errand)?;
+        let hold = self.holds.show(&known.caller.org, id, self.clock.unix_s()).await?;
+        Ok(answer::managed(&hold.ok_or_else(no_hold)?))
+    }
+}
+
+fn hold_id(errand: &Errand) -> Result<Uuid, NotUnderstood> {
+    errand.id.as_deref().and_then(|id| id.parse().ok()).ok_or_else(no_hold)
+}
+
+/// One answer whether there is none or it is another organisation's.
+fn no_hold() -> NotUnderstood {
+    let message = "no such hold of this organisation: `GET /v1/holds` lists those there are";
+    refused(StatusCode::NOT_FOUND, Reason::NotFound, message.into())
+}
+
+fn parameter(message: &str) -> NotUnderstood {
+    refused(StatusCode::BAD_REQUEST, Reason::PathInvalid, message.into())
+}
+
+const fn refused(status: StatusCode, reason: Reason, message: String) -> NotUnderstood {
+    NotUnderstood { status: status.as_u16(), reason, message, param: None }
+}
+
+impl From<NotUnderstood> for NotDone {
+    fn from(why: NotUnderstood) -> Self {
+        Self::Refused(why)
+    }
+}
+
+impl From<sqlx::Error> for NotDone {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!(%error, "an errand could not be done");
+        Self::Unavailable(Unavailable::store())
+    }
+}

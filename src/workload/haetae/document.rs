@@ -1,0 +1,122 @@
+//! The `OpenAPI` 3.1 document of the gateway's own protocol, made from the table of routes.
+
+use serde_json::{Map, Value, json};
+
+use super::routes::{ROUTES, Row};
+
+/// The document. `build` is the version of the program.
+#[must_use]
+pub fn document(build: &str) -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for row in ROUTES {
+        let path = paths.entry(row.path).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(row.method.to_ascii_lowercase(), operation(row));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Haetae: what an organisation manages itself",
+            "version": build,
+            "description": ABOUT,
+        },
+        "servers": [{ "url": "/" }],
+        "security": [{ "token": [] }, { "certificate": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "certificate": { "type": "mutualTLS" },
+            },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn operation(row: &Row) -> Value {
+    let mut responses = Map::new();
+    responses.insert("200".into(), content("Done.", row.gives));
+    for (status, about) in REFUSALS {
+        responses.insert((*status).into(), content(about, "Error"));
+    }
+    let mut operation = json!({
+        "operationId": row.name, "summary": row.about, "responses": responses, "parameters": parameters(row),
+    });
+    if let Some(object) = operation.as_object_mut() {
+        if let Some(service) = row.service {
+            let right = format!("Needs the operation `admin` on the service `{service}`.");
+            object.insert("description".into(), right.into());
+        }
+        if let Some(body) = row.asks {
+            let media = json!({ "application/json": { "schema": reference(body) } });
+            object.insert("requestBody".into(), json!({ "required": true, "content": media }));
+        }
+    }
+    operation
+}
+
+fn parameters(row: &Row) -> Vec<Value> {
+    let text = json!({ "type": "string" });
+    let id = row
+        .path
+        .contains("{id}")
+        .then(|| json!({ "name": "id", "in": "path", "required": true, "schema": text }));
+    let query = row.query.iter().map(|name| json!({ "name": name, "in": "query", "schema": text }));
+    id.into_iter().chain(query).collect()
+}
+
+fn content(about: &str, schema: &str) -> Value {
+    json!({ "description": about, "content": { "application/json": { "schema": reference(schema) } } })
+}
+
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+/// Objects have these keys and no others.
+fn object(required: &[&str], properties: &Value) -> Value {
+    json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+fn list(of: &Value) -> Value {
+    json!({ "type": "array", "items": of })
+}
+
+fn schemas() -> Value {
+    let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    let error = object(
+        &["message", "type", "param", "code"],
+        &json!({ "message": text, "type": text, "param": { "type": ["string", "null"] }, "code": text }),
+    );
+    json!({
+        "Document": { "type": "object" },
+        "Error": object(&["error"], &json!({ "error": error })),
+        "Holds": object(&["holds"], &json!({ "holds": list(&reference("Hold")), "next": text })),
+        "Hold": object(
+            &["id", "state", "service", "operation", "at", "rules", "persons", "bundle", "facts", "votes"],
+            &json!({
+                "id": text,
+                "state": { "type": "string", "enum": ["open", "released", "used", "expired", "refused"] },
+                "service": text, "operation": text, "at": number, "rules": list(&text), "persons": number,
+                "bundle": text, "facts": text, "until": number, "votes": list(&reference("Vote")),
+            }),
+        ),
+        "Vote": object(
+            &["choice", "at", "reason"],
+            &json!({ "choice": { "type": "string", "enum": ["release", "refuse"] }, "at": number, "reason": text }),
+        ),
+    })
+}
+
+const ABOUT: &str = "Every request shows a token or a client certificate. What is refused to somebody known is a record of \
+    the log, and its answer carries the record's id (`haetae-decision`) and proof (`haetae-receipt`). Instants are Unix seconds.";
+
+const REFUSALS: &[(&str, &str)] = &[
+    ("400", "The request is not understood."),
+    ("401", "The caller is not known."),
+    ("403", "The caller may not do this."),
+    ("404", "There is no such thing, or it is another organisation's."),
+    ("409", "It cannot be done any more, or not by this person."),
+    ("503", "Not now: nothing was done, try again."),
+];

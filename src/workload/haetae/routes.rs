@@ -1,0 +1,192 @@
+//! The closed list of routes of the gateway's own protocol. A path is compared as it stands, segment by segment.
+
+use std::sync::Arc;
+
+use hyper::http::Method;
+use verdict::reason::Reason;
+
+use super::{Does, Errand};
+use crate::workload::{NotUnderstood, Operation, Protocol, Route, declare};
+
+/// One route: how it is asked for, who may, and what the document says of it.
+#[derive(Debug)]
+pub struct Row {
+    pub method: &'static str,
+    /// With at most one `{id}`, as a whole segment.
+    pub path: &'static str,
+    /// As in the record and in the document.
+    pub name: &'static str,
+    pub service: Option<&'static str>,
+    pub does: Does,
+    /// Query parameters that may be given.
+    pub query: &'static [&'static str],
+    /// Bytes; 0 means no body is allowed.
+    pub body_max_bytes: usize,
+    /// Schema of the body, where there is one.
+    pub asks: Option<&'static str>,
+    /// Schema of the answer.
+    pub gives: &'static str,
+    /// One sentence for who reads the document.
+    pub about: &'static str,
+}
+
+/// Finds the route; `None` when the path is none of ours.
+///
+/// # Errors
+/// 405 for another method, 400 for a query parameter that the route does not have.
+#[must_use]
+pub fn route(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+) -> Option<Result<Route, NotUnderstood>> {
+    let at_path: Vec<(&Row, Option<Arc<str>>)> =
+        ROUTES.iter().filter_map(|row| Some((row, values(row.path, path)?.pop()))).collect();
+    let methods: Vec<&str> = at_path.iter().map(|(row, _)| row.method).collect();
+    if methods.is_empty() {
+        return None;
+    }
+    let Some((row, id)) = at_path.into_iter().find(|(row, _)| row.method == method.as_str()) else {
+        let message = format!("this path is asked with {} only", methods.join(" or "));
+        return Some(Err(NotUnderstood::new(405, Reason::MethodRefused, message)));
+    };
+    Some(parameters(row, query).map(|query| Route {
+        protocol: Protocol::Haetae,
+        operation: Operation::Admin,
+        name: row.name,
+        upstream_path: row.path,
+        model: row.service.map(Arc::from),
+        body_max_bytes: row.body_max_bytes,
+        errand: Some(Errand { does: row.does, service: row.service, id, query }),
+    }))
+}
+
+/// What stands for each `{id}`, if the path is this template's.
+fn values(template: &str, path: &str) -> Option<Vec<Arc<str>>> {
+    let mut values = Vec::new();
+    let (mut expected, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return Some(values),
+            (Some("{id}"), Some(segment)) if declare::is_name(segment, ID_BYTES, ID_MAX) => {
+                values.push(Arc::from(segment));
+            }
+            (Some(expected), Some(segment)) if expected == segment => {}
+            _ => return None,
+        }
+    }
+}
+
+type Parameters = Vec<(Arc<str>, Arc<str>)>;
+
+/// The strict layer has seen to it that each key is there once and every byte is plain.
+fn parameters(row: &Row, query: Option<&str>) -> Result<Parameters, NotUnderstood> {
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    pairs
+        .map(|pair| {
+            let known = pair.split_once('=').filter(|(key, _)| row.query.contains(key));
+            known.map(|(key, value)| (Arc::from(key), Arc::from(value))).ok_or_else(|| {
+                let message = if row.query.is_empty() {
+                    "this route takes no query parameter".to_owned()
+                } else {
+                    format!("this route takes the query parameters `{}`", row.query.join("`, `"))
+                };
+                NotUnderstood::new(400, Reason::PathInvalid, message)
+            })
+        })
+        .collect()
+}
+
+/// Every route of the gateway's own protocol, in the order of the document.
+pub const ROUTES: &[Row] = &[
+    Row {
+        method: "GET",
+        path: "/v1/openapi.json",
+        name: "openapi",
+        service: None,
+        does: Does::Describe,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Document",
+        about: "This document.",
+    },
+    Row {
+        method: "GET",
+        path: "/v1/holds",
+        name: "holds.list",
+        service: Some(HOLDS),
+        does: Does::ListHolds,
+        query: &["state", "before"],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Holds",
+        about: "The organisation's questions that a rule held for review, newest first, 50 a page. `state` narrows it to \
+                `open`, `released` or `refused`; `before` is the `next` of the page before.",
+    },
+    Row {
+        method: "GET",
+        path: "/v1/holds/{id}",
+        name: "holds.show",
+        service: Some(HOLDS),
+        does: Does::ShowHold,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Hold",
+        about: "One hold with the votes on it.",
+    },
+];
+
+const HOLDS: &str = "haetae:holds";
+
+/// Bytes of an id in a path: a UUID has 36, ids of registry entries up to 128.
+const ID_MAX: usize = 128;
+const ID_BYTES: &[u8] = b"._:@+-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(method: &Method, path: &str, query: Option<&str>) -> Option<Result<Route, u16>> {
+        route(method, path, query).map(|found| found.map_err(|why| why.status))
+    }
+
+    #[test]
+    fn a_path_is_a_row_or_nothing() {
+        let errand = |route: Route| route.errand.unwrap();
+        let shown = errand(find(&Method::GET, "/v1/holds/0198-a", None).unwrap().unwrap());
+        assert_eq!((shown.does, shown.id.as_deref()), (Does::ShowHold, Some("0198-a")));
+        let listed = find(&Method::GET, "/v1/holds", Some("state=open")).unwrap().unwrap();
+        assert_eq!(errand(listed).asked("state"), Some("open"));
+        assert_eq!(find(&Method::GET, "/v1/holds", Some("org=kr-bank")), Some(Err(400)));
+        assert_eq!(find(&Method::GET, "/v1/holds", Some("state")), Some(Err(400)));
+        assert_eq!(find(&Method::POST, "/v1/holds", None), Some(Err(405)));
+        for path in
+            ["/v1/holds/", "/v1/holds/a/b", "/v1/holds/..", "/v1/hold", "/V1/holds", "/v1/models"]
+        {
+            assert_eq!(find(&Method::GET, path, None), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn rows_are_well_formed() {
+        for row in ROUTES {
+            assert!(
+                row.path.starts_with("/v1/") && row.path.matches('{').count() <= 1,
+                "{}",
+                row.path
+            );
+            assert_eq!(row.asks.is_some(), row.body_max_bytes > 0, "{}", row.name);
+            assert!(
+                row.service.is_none_or(|service| service.starts_with("haetae:")),
+                "{}",
+                row.name
+            );
+            let same = |other: &&Row| {
+                (other.method, other.path) == (row.method, row.path) || other.name == row.name
+            };
+            assert_eq!(ROUTES.iter().filter(same).count(), 1, "{}", row.name);
+        }
+    }
+}
