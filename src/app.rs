@@ -65,6 +65,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let authorities = Authorities::new(&config.authorities)?;
     let gate = Arc::new(Gate::new(&config.gate, rooms, authorities));
     metrics.with(|all| gate.register(all));
+    inner.spawn(inner_stop.clone().run_until_cancelled_owned(Arc::clone(&gate).watch()));
 
     let console = console_sources(&config, view, metrics).await?;
     let console = serve_console(&config, &wire, console, &edge, &stop).await?;

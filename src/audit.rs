@@ -96,6 +96,8 @@ pub struct Draft {
     pub valid_until: Option<i64>,
     /// The decision this one retries elsewhere.
     pub retries: Option<String>,
+    /// The allowed decision that this one judged again, and refuses, while its answer was under way.
+    pub judges_again: Option<Arc<str>>,
     pub keeps: Keeps,
 }
 
@@ -252,6 +254,20 @@ pub struct Ended {
     pub duration_ms: u64,
     /// A reason when it was cut short.
     pub why: Option<&'static str>,
+    /// The judgement that took the allow back, when it was cut for that.
+    pub withdrawn: Option<Arc<Withdrawn>>,
+}
+
+/// An allow that was judged again while its answer was under way, and refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Id of the record of that judgement; none when it could not be recorded, which saved no answer from the cut.
+    pub by: Option<Arc<str>>,
+    /// The fact version that was judged.
+    pub fact_version: i64,
+    /// Its first reason, and the rule.
+    pub reason: verdict::reason::Reason,
+    pub rule: Option<Arc<str>>,
 }
 
 impl Ended {
@@ -262,8 +278,16 @@ impl Ended {
     }
 
     const fn without_traffic(id: Arc<str>, how: How, why: &'static str) -> Self {
-        let (status, why) = (None, Some(why));
-        Self { id, how, status, bytes_out: 0, bytes_back: 0, duration_ms: 0, why }
+        Self {
+            id,
+            how,
+            status: None,
+            bytes_out: 0,
+            bytes_back: 0,
+            duration_ms: 0,
+            why: Some(why),
+            withdrawn: None,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod balance;
 mod body;
 mod breaker;
 mod config;
+mod cutter;
 mod ending;
 mod failure;
 mod headers;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use body::{Body, Cut};
 pub use config::{Config, ConfigError};
+pub use cutter::Cutter;
 pub use failure::{Failure, ForwardError};
 
 use ending::Ending;
@@ -78,6 +80,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// True when the caller asked for a stream: it has no size cap, and another wait for its first byte.
     pub stream: bool,
+    /// Kept by whoever may have to cut it.
+    pub cutter: Cutter,
 }
 
 /// A site as `/readyz` shows it.
@@ -159,6 +163,7 @@ impl Forward {
             headers: headers::to_site(&request.headers, target, permit.proof()),
             body: request.body,
             stream: request.stream,
+            cutter: request.cutter,
         };
         attempt::attempt(site, &self.sites.config, call, on_start, ending).await
     }

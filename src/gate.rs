@@ -14,11 +14,12 @@ mod prepare;
 mod route;
 pub mod strict;
 mod trace;
+mod underway;
 mod uses;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -43,6 +44,7 @@ use limits::Limits;
 use metrics::Metrics;
 use prepare::{Prepared, Preparer};
 use trace::Trace;
+use underway::{Given, Open, UnderWay};
 use uses::Ready;
 
 /// The policy enforcement point: owns the order of one request and nothing else.
@@ -55,6 +57,7 @@ pub struct Gate {
     pub(crate) holds: Holds,
     pub(crate) clock: Clock,
     preparer: Preparer,
+    underway: Arc<UnderWay>,
     limits: Limits,
     metrics: Metrics,
     authorities: strict::Authorities,
@@ -93,6 +96,7 @@ impl Gate {
                 Arc::clone(&rooms.registry),
                 config.memo_entries_max,
             ),
+            underway: Arc::default(),
             limits: Limits::new(config),
             metrics: Metrics::default(),
             callers: rooms.callers,
@@ -157,7 +161,7 @@ impl Gate {
                 Err(why) => self.refuse(&known, &why).await,
             };
         }
-        let response = self.decide(&head, &known, &claims, body).await;
+        let response = self.decide(&head, &Arc::new(known), &Arc::new(claims), body).await;
         admitted.slot.release_with(response)
     }
 
@@ -200,8 +204,8 @@ impl Gate {
     async fn decide(
         &self,
         head: &Parts,
-        known: &Known,
-        claims: &Claims,
+        known: &Arc<Known>,
+        claims: &Arc<Claims>,
         body: Bytes,
     ) -> Response<Body> {
         for _ in 0..JUDGE_AGAIN_MAX {
@@ -210,7 +214,7 @@ impl Gate {
                 Err(down) => return self.answer_unavailable(known, down),
             };
             let keeps = ready.keeps(known, claims);
-            let Ready { prepared, target, reserved } = ready;
+            let Ready { prepared, target, reserved, more } = ready;
             let draft = draft::build(known, Some(claims), &prepared, target, keeps);
             let recorded = self.audit.record(draft).await;
             // Confirmed by the commit if there was one: else it is given back now.
@@ -218,7 +222,10 @@ impl Gate {
             match recorded {
                 Ok(Recorded::Permit(permit)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
-                    return self.send(head, known, &prepared, permit, claims.stream, body).await;
+                    let (known, claims) = (Arc::clone(known), Arc::clone(claims));
+                    let site = Arc::clone(&permit.target().site);
+                    let given = Given { known, claims, site, more };
+                    return self.send(head, given, &prepared, permit, body).await;
                 }
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
@@ -263,27 +270,32 @@ impl Gate {
     async fn send(
         &self,
         head: &Parts,
-        known: &Known,
+        given: Given,
         prepared: &Prepared,
         permit: Permit,
-        stream: bool,
         body: Bytes,
     ) -> Response<Body> {
         let proof = permit.proof().clone();
+        let (known, stream) = (Arc::clone(&given.known), given.claims.stream);
+        let open = self.underway.open(&proof.id, given, prepared);
         let request = forward::Outgoing {
             headers: known.trace.inject(strict::upstream_headers(&head.headers)),
             body,
             stream,
+            cutter: open.cutter.clone(),
         };
-        let (started, ended) = self.hooks(&proof.id);
+        let (started, ended) = self.hooks(&open);
         match self.forward.send(permit, request, started, ended).await {
             Ok(mut response) => {
-                self.bound(known, stream, response.body_mut());
+                if stream {
+                    response.body_mut().when_cut(move |failure| open.last_event(failure));
+                }
                 answer::allowed(response.map(Body::new), prepared, &proof)
             }
             Err(error) => {
                 self.metrics.site_failed(error.code());
-                answer::site_failed(known, error, prepared, &proof)
+                let message = open.message(error.failure);
+                answer::site_failed(&known, error, &message, prepared, &proof)
             }
         }
     }
@@ -297,19 +309,6 @@ impl Gate {
         }
     }
 
-    /// No answer outlives the identity it was given for; a stream that is cut says why in its last event.
-    fn bound(&self, known: &Known, stream: bool, body: &mut forward::Body) {
-        let left_s = known.caller.expires_at.saturating_sub(self.clock.unix_s());
-        if left_s < ANSWER_S_MAX {
-            let left = Duration::from_secs(u64::try_from(left_s).unwrap_or(0));
-            body.cut_at(tokio::time::Instant::now() + left);
-        }
-        if stream {
-            let protocol = known.protocol();
-            body.when_cut(move |failure| answer::last_event(protocol, failure));
-        }
-    }
-
     /// Waits, a little, for the facts that a record can be committed on.
     async fn facts(&self, version: i64) {
         self.preparer.wait_for(version, self.clock.unix_s()).await;
@@ -320,13 +319,17 @@ impl Gate {
         answer::unavailable(known.protocol(), why)
     }
 
-    fn hooks(&self, id: &Arc<str>) -> (forward::OnStart, forward::OnEnd) {
+    fn hooks(&self, open: &Arc<Open>) -> (forward::OnStart, forward::OnEnd) {
         let sent = Instant::now();
-        let (audit, started_id) = (Arc::clone(&self.audit), Arc::clone(id));
-        let on_start = Box::new(move |identity: Arc<str>| audit.started(&started_id, &identity));
-        let (audit, ended_id) = (Arc::clone(&self.audit), Arc::clone(id));
-        let on_end =
-            Box::new(move |end: forward::Sent| audit.ended(draft::ended(ended_id, &end, sent)));
+        let (audit, id) = (Arc::clone(&self.audit), Arc::clone(&open.id));
+        let on_start = Box::new(move |identity: Arc<str>| audit.started(&id, &identity));
+        let (audit, underway) = (Arc::clone(&self.audit), Arc::clone(&self.underway));
+        let open = Arc::clone(open);
+        let on_end = Box::new(move |end: forward::Sent| {
+            underway.close(&open.id);
+            let id = Arc::clone(&open.id);
+            audit.ended(draft::ended(id, &end, sent, open.withdrawn()));
+        });
         (on_start, on_end)
     }
 }
@@ -368,9 +371,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()
 }
-
-/// An identity that holds longer than this needs no timer: no answer takes a day.
-const ANSWER_S_MAX: i64 = 86_400;
 
 /// Facts change by hand or by an authority's order: three in one commit's time is already an incident.
 const JUDGE_AGAIN_MAX: usize = 4;

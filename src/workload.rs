@@ -160,11 +160,11 @@ pub fn refuse(protocol: Protocol, refusal: &Refusal<'_>) -> Native {
     }
 }
 
-/// The last event of a stream that is cut, in the protocol's own shape.
+/// The last event of a stream that is cut, in the protocol's own shape, with the id of the decision that allowed it.
 #[must_use]
-pub fn stream_error(protocol: Protocol, refusal: &Refusal<'_>) -> Bytes {
+pub fn stream_error(protocol: Protocol, refusal: &Refusal<'_>, decision: &str) -> Bytes {
     match protocol {
-        Protocol::OpenAi | Protocol::Haetae => openai::stream_error(refusal),
+        Protocol::OpenAi | Protocol::Haetae => openai::stream_error(refusal, decision),
     }
 }
 

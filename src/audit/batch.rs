@@ -489,6 +489,7 @@ mod tests {
             fact_version: 0,
             valid_until: None,
             retries: None,
+            judges_again: None,
             keeps: crate::audit::Keeps::default(),
         };
         let mut waiting = Vec::new();

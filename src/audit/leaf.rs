@@ -118,6 +118,7 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
     leaf.number("index", stamp.index);
     leaf.text_if("issuer", draft.issuer.as_deref());
     leaf.signed("judged", draft.judged_at);
+    leaf.text_if("judges_again", draft.judges_again.as_deref());
     leaf.text("kind", "decision");
     leaf.number("lane", stamp.lane.into());
     leaf.text("network", &draft.network);
@@ -279,6 +280,14 @@ fn ended<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, end: &'a Ended) {
     ]);
     fields.extend(end.status.map(|status| ("status", Field::Number(status.into()))));
     fields.extend(end.why.map(|why| ("why", Field::Text(why))));
+    if let Some(withdrawn) = &end.withdrawn {
+        fields.extend([
+            ("fact_version", Field::signed(withdrawn.fact_version)),
+            ("reason", Field::Text(withdrawn.reason.code())),
+        ]);
+        fields.extend(withdrawn.by.as_deref().map(|id| ("cut_by", Field::Text(id))));
+        fields.extend(withdrawn.rule.as_deref().map(|rule| ("rule", Field::Text(rule))));
+    }
 }
 
 /// A value of a record that is not a decision.

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Body, Config, Failure, ForwardError, OnStart,
+    Body, Config, Cutter, Failure, ForwardError, OnStart,
+    cutter::Open,
     ending::Ending,
     headers,
     link::{Link, NoAnswer},
-    site::SiteState,
+    site::{Endpoint, SiteState},
 };
 
 /// The request, complete.
@@ -30,6 +31,7 @@ pub struct Call {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub stream: bool,
+    pub cutter: Cutter,
 }
 
 /// True when the body is the one whose digest the permit holds: the last look before it leaves. 0.5 us for each KiB.
@@ -48,23 +50,28 @@ pub async fn attempt(
 ) -> Result<Response<Body>, ForwardError> {
     let Ok(endpoint) = &site.endpoint else { return Err(ending.fail(Failure::SiteInvalid)) };
     ending.at(Arc::clone(&site));
-    let link = match site.pool.take() {
-        Some(link) => Ok(link),
-        None => Link::open(endpoint, config).await,
-    };
-    let mut link = match link {
+    let mut link = match connected(&site, endpoint, config, &call.cutter).await {
         Ok(link) => link,
         Err(failure) => return Err(ending.fail(failure)),
     };
+    if let Some(why) = call.cutter.why() {
+        return Err(ending.fail(why));
+    }
     on_start(Arc::clone(&link.identity));
 
     let (stream, bytes_out) = (call.stream, call.body.len() as u64);
+    let cutter = call.cutter.clone();
     let Some(request) = request(call) else { return Err(ending.fail(Failure::SiteInvalid)) };
     // If we stop here, or anywhere below, the site may have the request: the record says so.
     ending.sent.reached = true;
     ending.sent.bytes_out = bytes_out;
     let sent_at = Instant::now();
-    let response = match timeout(config.first_byte(stream), link.exchange(request)).await {
+    let answered = tokio::select! {
+        biased;
+        why = cutter.wait() => return Err(ending.fail(why)),
+        answered = timeout(config.first_byte(stream), link.exchange(request)) => answered,
+    };
+    let response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(NoAnswer { reached: true })) => return Err(ending.fail(Failure::Closed)),
         Ok(Err(NoAnswer { reached: false })) => {
@@ -82,10 +89,28 @@ pub async fn attempt(
     }
     let (head, incoming) = response.into_parts();
     let limits = (bytes_max, Duration::from_millis(config.idle_ms));
-    let mut response = Response::new(Body::new(incoming, link, site, ending, limits));
+    let mut response =
+        Response::new(Body::new(incoming, Open { link, ending }, cutter, site, limits));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers::to_caller(&head.headers);
     Ok(response)
+}
+
+/// An idle connection, or a new one.
+async fn connected(
+    site: &SiteState,
+    endpoint: &Endpoint,
+    config: &Config,
+    cutter: &Cutter,
+) -> Result<Box<Link>, Failure> {
+    if let Some(link) = site.pool.take() {
+        return Ok(link);
+    }
+    tokio::select! {
+        biased;
+        why = cutter.wait() => Err(why),
+        link = Link::open(endpoint, config) => link,
+    }
 }
 
 fn request(call: Call) -> Option<Request<Full<Bytes>>> {

@@ -15,20 +15,22 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Failure, ending::Ending, link::Link, site::SiteState};
+use super::{
+    Cutter, Failure,
+    cutter::{Open, State},
+    site::SiteState,
+};
 
 /// The body of a response. Dropping it before its end closes the connection to the site.
 pub struct Body {
     incoming: Incoming,
-    /// Gone once the site closed it.
-    link: Option<Box<Link>>,
-    /// Gone once the end is told: then there is nothing more to give.
-    ending: Option<Ending>,
+    /// Has the connection to the site and the end that is to be told.
+    cutter: Cutter,
+    /// There is nothing more to give.
+    over: bool,
     site: Arc<SiteState>,
     bytes_max: u64,
     idle_max: Duration,
-    /// When the authority of the request ends.
-    until: Option<Instant>,
     /// Since when nothing has come; none while pieces come.
     silent_since: Option<Instant>,
     /// Armed late and moved only when it fires: pieces do not touch it.
@@ -46,19 +48,19 @@ pub struct Cut(pub Failure);
 impl Body {
     pub(super) fn new(
         incoming: Incoming,
-        link: Box<Link>,
+        open: Open,
+        cutter: Cutter,
         site: Arc<SiteState>,
-        ending: Ending,
         (bytes_max, idle_max): (u64, Duration),
     ) -> Self {
+        cutter.hand_over(open);
         let mut body = Self {
             incoming,
-            link: Some(link),
-            ending: Some(ending),
+            cutter,
+            over: false,
             site,
             bytes_max,
             idle_max,
-            until: None,
             silent_since: None,
             timer: None,
             last_words: None,
@@ -72,36 +74,33 @@ impl Body {
         self.last_words = Some(Box::new(say));
     }
 
-    /// Cuts the answer at this instant, with [`Failure::AuthorityEnded`]: when a token or certificate expires.
-    pub fn cut_at(&mut self, until: Instant) {
-        self.until = Some(until);
-    }
-
-    /// The next piece from the site: what hyper has already decoded, else what the connection now brings.
-    fn poll_site(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let ready = Pin::new(&mut self.incoming).poll_frame(context);
-        if ready.is_ready() {
-            return ready;
+    /// The next piece, or why there is none any more.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        let cutter = self.cutter.clone();
+        let mut state = cutter.lock();
+        loop {
+            let State { cut, open, .. } = &mut *state;
+            if let Some(why) = *cut {
+                return Poll::Ready(Err(why));
+            }
+            let Some(open) = open else { return Poll::Ready(Ok(None)) };
+            let frame = match poll_site(&mut self.incoming, open, context) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Failure::Broken)),
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {
+                    state.wakes(context.waker());
+                    drop(state);
+                    return self.poll_silence(context).map(Err);
+                }
+            };
+            // Trailers are on no allow-list.
+            let Ok(data) = frame.into_data() else { continue };
+            // usize is at most 64 bits wide.
+            open.ending.sent.bytes_back += data.len() as u64;
+            let too_much = open.ending.sent.bytes_back > self.bytes_max;
+            return Poll::Ready(if too_much { Err(Failure::TooLarge) } else { Ok(Some(data)) });
         }
-        if let Some(link) = &mut self.link {
-            link.drive(context);
-        }
-        Pin::new(&mut self.incoming).poll_frame(context)
-    }
-
-    fn piece(&mut self, data: Bytes) -> Option<Result<Frame<Bytes>, Cut>> {
-        self.silent_since = None;
-        let Some(ending) = &mut self.ending else { return None };
-        // usize is at most 64 bits wide.
-        ending.sent.bytes_back += data.len() as u64;
-        if ending.sent.bytes_back > self.bytes_max {
-            return self.cut(Failure::TooLarge);
-        }
-        self.finish_if_at_end();
-        Some(Ok(Frame::data(data)))
     }
 
     /// A caller that has the announced length does not ask again: the end is told with the last piece.
@@ -112,45 +111,51 @@ impl Body {
     }
 
     fn finish(&mut self) {
-        if let Some(link) = self.link.take() {
+        self.over = true;
+        let open = self.cutter.lock().open.take();
+        if let Some(Open { link, ending }) = open {
             self.site.pool.put(link);
-        }
-        if let Some(ending) = self.ending.take() {
             ending.whole();
         }
     }
 
     /// Ends here: the connection is closed, which stops the site's work.
-    fn cut(&mut self, failure: Failure) -> Option<Result<Frame<Bytes>, Cut>> {
-        self.link = None;
-        self.ending.take()?.fail(failure);
-        Some(match self.last_words.take() {
+    fn cut(&mut self, failure: Failure) -> Result<Frame<Bytes>, Cut> {
+        self.over = true;
+        self.cutter.cut(failure);
+        match self.last_words.take() {
             Some(say) => Ok(Frame::data(say(failure))),
             None => Err(Cut(failure)),
-        })
+        }
     }
 
     /// Nothing has come: has it been too long?
-    fn poll_silence(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
         let since = *self.silent_since.get_or_insert_with(Instant::now);
-        let idle = since + self.idle_max;
-        let due = self.until.map_or(idle, |until| until.min(idle));
-        let failure = if due == idle { Failure::IdleTimeout } else { Failure::AuthorityEnded };
+        let due = since + self.idle_max;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.deadline() > due {
-            timer.as_mut().reset(due);
-        }
         while timer.as_mut().poll(context).is_ready() {
             if timer.deadline() >= due {
-                return Poll::Ready(self.cut(failure));
+                return Poll::Ready(Failure::IdleTimeout);
             }
             timer.as_mut().reset(due);
         }
         Poll::Pending
     }
+}
+
+/// What hyper has already decoded, else what the connection now brings.
+fn poll_site(
+    incoming: &mut Incoming,
+    open: &mut Open,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let ready = Pin::new(&mut *incoming).poll_frame(context);
+    if ready.is_ready() {
+        return ready;
+    }
+    open.link.drive(context);
+    Pin::new(incoming).poll_frame(context)
 }
 
 impl http_body::Body for Body {
@@ -162,35 +167,36 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        if this.ending.is_none() {
+        if this.over {
             return Poll::Ready(None);
         }
-        // Also while pieces come: a caller that reads slowly never lets the timer of a silence run.
-        if this.until.is_some_and(|until| Instant::now() >= until) {
-            return Poll::Ready(this.cut(Failure::AuthorityEnded));
-        }
-        loop {
-            let frame = match this.poll_site(context) {
-                Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(this.cut(Failure::Broken)),
-                Poll::Ready(None) => {
-                    this.finish();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => return this.poll_silence(context),
-            };
-            // Trailers are on no allow-list.
-            if let Ok(data) = frame.into_data() {
-                return Poll::Ready(this.piece(data));
+        Poll::Ready(match std::task::ready!(this.poll_open(context)) {
+            Ok(Some(data)) => {
+                this.silent_since = None;
+                this.finish_if_at_end();
+                Some(Ok(Frame::data(data)))
             }
-        }
+            Ok(None) => {
+                this.finish();
+                None
+            }
+            Err(failure) => Some(this.cut(failure)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ending.is_none()
+        self.over
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.ending.is_some() { self.incoming.size_hint() } else { SizeHint::with_exact(0) }
+        if self.over { SizeHint::with_exact(0) } else { self.incoming.size_hint() }
+    }
+}
+
+/// The caller has gone: the connection is closed, which stops the site's work.
+impl Drop for Body {
+    fn drop(&mut self) {
+        let open = self.cutter.lock().open.take();
+        drop(open);
     }
 }

@@ -29,8 +29,12 @@ pub enum Failure {
     Protocol,
     #[error("the site's answer is larger than is accepted")]
     TooLarge,
+    /// The token or certificate ended.
     #[error("the authority of the request ended")]
     AuthorityEnded,
+    /// Judged again on what is now true, it is refused.
+    #[error("what was allowed when the answer began no longer is")]
+    NoLongerAllowed,
 }
 
 /// No response: why, and whether anything may have reached the site.
@@ -71,7 +75,7 @@ impl Failure {
             | Self::Unreachable
             | Self::ConnectTimeout => 503,
             Self::FirstByteTimeout | Self::IdleTimeout => 504,
-            Self::AuthorityEnded => 403,
+            Self::AuthorityEnded | Self::NoLongerAllowed => 403,
             Self::Identity
             | Self::Closed
             | Self::Broken
@@ -99,6 +103,7 @@ impl Failure {
             Self::Protocol => "site_protocol",
             Self::TooLarge => "response_too_large",
             Self::AuthorityEnded => "authority_ended",
+            Self::NoLongerAllowed => "no_longer_allowed",
         }
     }
 
@@ -123,7 +128,8 @@ impl Failure {
             | Self::Refused
             | Self::Protocol
             | Self::TooLarge
-            | Self::AuthorityEnded => false,
+            | Self::AuthorityEnded
+            | Self::NoLongerAllowed => false,
         }
     }
 }

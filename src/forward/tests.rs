@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use self::stage::{Authority, Stage, Step, answer};
 use super::{
-    Body, Config, Cut, Failure, ForwardError, Sent, Site,
+    Body, Config, Cut, Cutter, Failure, ForwardError, Sent, Site,
     attempt::{Call, attempt},
     balance,
     ending::Ending,
@@ -58,11 +58,15 @@ impl Gateway {
     }
 
     async fn ask(&self, id: &str, stream: bool) -> Result<Response<Body>, ForwardError> {
+        self.ask_with(id, call(stream)).await
+    }
+
+    async fn ask_with(&self, id: &str, call: Call) -> Result<Response<Body>, ForwardError> {
         let (started, ended) = (Arc::clone(&self.started), Arc::clone(&self.ended));
         let ending = Ending::new(Box::new(move |sent| ended.lock().unwrap().push(sent)));
         let on_start = Box::new(move |id: Arc<str>| started.lock().unwrap().push(id.to_string()));
         let site = self.sites.find(id).unwrap();
-        attempt(site, &self.sites.config, call(stream), on_start, ending).await
+        attempt(site, &self.sites.config, call, on_start, ending).await
     }
 
     /// Asks and reads the answer to its end.
@@ -93,7 +97,8 @@ fn call(stream: bool) -> Call {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("localhost"));
     let body = Bytes::from_static(b"{\"model\":\"m\"}");
-    Call { method: "POST", path: "/v1/chat/completions", headers, body, stream }
+    let (path, cutter) = ("/v1/chat/completions", Cutter::default());
+    Call { method: "POST", path, headers, body, stream, cutter }
 }
 
 const BODY_BYTES: u64 = 13;

@@ -45,7 +45,7 @@ pub(super) fn refusal(
 ) -> Response<Body> {
     let first = prepared.judgement.decision.reasons.first();
     let (status, code) = status_and_code(prepared, first, why);
-    let message = explain(known, prepared, proof, why);
+    let message = explain(known, prepared, &proof.id, why);
     let native = workload::refuse(
         known.protocol(),
         &Refusal { status, code: &code, message: &message, param: why.and_then(|why| why.param) },
@@ -59,13 +59,13 @@ pub(super) fn refusal(
 pub(super) fn site_failed(
     known: &Known,
     error: ForwardError,
+    message: &str,
     prepared: &Prepared,
     proof: &Proof,
 ) -> Response<Body> {
-    let message = format!("{error} (decision {})", proof.id);
     let native = workload::refuse(
         known.protocol(),
-        &Refusal { status: error.status(), code: error.code(), message: &message, param: None },
+        &Refusal { status: error.status(), code: error.code(), message, param: None },
     );
     let mut response = render(native);
     stamp(response.headers_mut(), Some(prepared), Some(proof));
@@ -76,12 +76,14 @@ pub(super) fn site_failed(
 }
 
 /// The last event of a stream that is cut short.
-pub(super) fn last_event(protocol: Protocol, failure: Failure) -> Bytes {
-    let message = failure.to_string();
-    workload::stream_error(
-        protocol,
-        &Refusal { status: failure.status(), code: failure.code(), message: &message, param: None },
-    )
+pub(super) fn last_event(
+    protocol: Protocol,
+    failure: Failure,
+    message: &str,
+    decision: &str,
+) -> Bytes {
+    let (status, code) = (failure.status(), failure.code());
+    workload::stream_error(protocol, &Refusal { status, code, message, param: None }, decision)
 }
 
 /// 503 without a record: the one answer that is neither allow nor refusal.
@@ -207,10 +209,10 @@ fn status_and_code(
 }
 
 /// Reason, rule, citation, cell, decision id and the smallest sufficient change, in one paragraph.
-fn explain(
+pub(super) fn explain(
     known: &Known,
     prepared: &Prepared,
-    proof: &Proof,
+    decision_id: &str,
     why: Option<&NotUnderstood>,
 ) -> String {
     let pick = |text: &Text| if known.korean { text.ko.clone() } else { text.en.clone() };
@@ -227,7 +229,7 @@ fn explain(
         let lead = if known.korean { " 통과하려면: " } else { " To make it pass: " };
         let _ = write!(message, "{lead}{}", pick(&remedy.text));
     }
-    let _ = write!(message, " [decision {}]", proof.id);
+    let _ = write!(message, " [decision {decision_id}]");
     message
 }
 

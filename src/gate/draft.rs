@@ -8,9 +8,9 @@ use verdict::question::ActorKind;
 
 use super::Known;
 use super::prepare::Prepared;
-use crate::audit::{Draft, Ended, How, Keeps, Target};
+use crate::audit::{Draft, Ended, How, Keeps, Target, Withdrawn};
 use crate::caller::CredentialKind;
-use crate::forward::Sent;
+use crate::forward::{Failure, Sent};
 use crate::workload::{Claims, Protocol};
 
 pub fn build(
@@ -62,11 +62,18 @@ pub fn build(
         fact_version: prepared.version,
         valid_until: prepared.valid_until,
         retries: None,
+        judges_again: None,
         keeps,
     }
 }
 
-pub fn ended(id: Arc<str>, sent: &Sent, began: Instant) -> Ended {
+pub fn ended(
+    id: Arc<str>,
+    sent: &Sent,
+    began: Instant,
+    withdrawn: Option<Arc<Withdrawn>>,
+) -> Ended {
+    let cut = sent.why == Some(Failure::NoLongerAllowed.code());
     Ended {
         id,
         how: match (sent.reached, sent.whole) {
@@ -79,6 +86,7 @@ pub fn ended(id: Arc<str>, sent: &Sent, began: Instant) -> Ended {
         bytes_back: sent.bytes_back,
         duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         why: sent.why,
+        withdrawn: withdrawn.filter(|_| cut),
     }
 }
 

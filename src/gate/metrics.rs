@@ -14,6 +14,8 @@ pub struct Metrics {
     turned_away: Family<Why, Counter>,
     unavailable: Family<Why, Counter>,
     site_failures: Family<Why, Counter>,
+    cut: Family<Why, Counter>,
+    judged_again: Counter,
     decision_seconds: Histogram,
 }
 
@@ -35,6 +37,8 @@ impl Default for Metrics {
             turned_away: Family::default(),
             unavailable: Family::default(),
             site_failures: Family::default(),
+            cut: Family::default(),
+            judged_again: Counter::default(),
             decision_seconds: Histogram::new(SECONDS),
         }
     }
@@ -62,6 +66,16 @@ impl Metrics {
             "haetae_site_failures",
             "allowed requests that a site did not answer",
             self.site_failures.clone(),
+        );
+        all.register(
+            "haetae_answers_cut",
+            "answers under way that were cut because their authority ended or was taken back",
+            self.cut.clone(),
+        );
+        all.register(
+            "haetae_answers_judged_again",
+            "judgements of answers under way after facts, orders, bundle or dates moved",
+            self.judged_again.clone(),
         );
         all.register(
             "haetae_decision_seconds",
@@ -94,6 +108,14 @@ impl Metrics {
 
     pub fn unavailable(&self, reason: &'static str) {
         self.unavailable.get_or_create(&Why { reason }).inc();
+    }
+
+    pub fn cut(&self, reason: &'static str) {
+        self.cut.get_or_create(&Why { reason }).inc();
+    }
+
+    pub fn judged_again(&self) {
+        self.judged_again.inc();
     }
 
     pub fn site_failed(&self, reason: &'static str) {

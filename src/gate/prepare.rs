@@ -48,7 +48,7 @@ pub struct Prepared {
 }
 
 /// What is known only while it is locked: what others have used up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct More {
     pub counters: Vec<Counter>,
     /// Grounds that serve once and did.

@@ -16,6 +16,8 @@ pub(super) struct Ready {
     pub target: Option<Target>,
     /// Dropped after the record was committed, or without it: then it is released.
     pub reserved: Option<Reserved>,
+    /// What others had used up, where that was looked at.
+    pub more: Option<Arc<More>>,
 }
 
 impl Gate {
@@ -24,7 +26,7 @@ impl Gate {
         let prepared = self.preparer.prepare(&known.caller, claims, now);
         if !prepared.may_use {
             let target = self.choose(&prepared, known)?;
-            return Ok(Ready { prepared, target, reserved: None });
+            return Ok(Ready { prepared, target, reserved: None, more: None });
         }
         self.reserved(known, claims, now).await
     }
@@ -48,7 +50,7 @@ impl Gate {
                 })
                 .collect(),
         };
-        let again = self.preparer.again(&known.caller, claims, now, more);
+        let again = self.preparer.again(&known.caller, claims, now, more.clone());
         let target = self.choose(&again.prepared, known)?;
         let uses = target.as_ref().map(|target| again.uses(&target.site)).unwrap_or_default();
         let reserved = if uses.is_nothing() {
@@ -56,19 +58,22 @@ impl Gate {
         } else {
             Some(desk.take(self.audit.new_id()?, &uses).await?)
         };
-        Ok(Ready { prepared: again.prepared, target, reserved })
+        Ok(Ready { prepared: again.prepared, target, reserved, more: Some(Arc::new(more)) })
     }
 }
 
 impl Ready {
     /// What the commit of its record does besides.
     pub(super) fn keeps(&self, known: &Known, claims: &Claims) -> Keeps {
-        let held =
-            self.prepared.held.as_ref().map(|held| {
-                Arc::new(Held { request: request(known, claims), ..Held::clone(held) })
-            });
+        let held = held(&self.prepared, known, claims);
         Keeps { reserved: self.reserved.as_ref().map(Reserved::id), held }
     }
+}
+
+/// What a release of it would be for, if it is held.
+pub(super) fn held(prepared: &Prepared, known: &Known, claims: &Claims) -> Option<Arc<Held>> {
+    let held = prepared.held.as_ref()?;
+    Some(Arc::new(Held { request: request(known, claims), ..Held::clone(held) }))
 }
 
 /// SHA-256 over what makes another request the same one: who it is for, what is asked of which service, with which data

@@ -10,4 +10,5 @@ mod outage;
 mod refuse;
 mod spoof;
 mod streams;
+mod underway;
 mod watch;

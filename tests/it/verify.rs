@@ -583,6 +583,10 @@ fn what_follows_a_decision_fits_it() {
     lane.push("started", json!({ "decision": id(0, 8) }));
     lane.decision(&home, json!({}));
     lane.push("ended", json!({ "decision": id(9, 9) }));
+    let [cut, other] = [(); 2].map(|()| lane.decision(&home, json!({})));
+    let by = lane.decision(&away, json!({ "judges_again": cut }));
+    lane.push("ended", json!({ "decision": cut, "cut_by": by }));
+    lane.push("ended", json!({ "decision": other, "cut_by": by }));
     lane.checkpoints = vec![lane.leaves.len()];
     let report = check(&Export::of(&[&lane], &texts));
     let follows = |index, contradiction| at(0, index, RecordFault::Follows(contradiction));
@@ -592,6 +596,7 @@ fn what_follows_a_decision_fits_it() {
             follows(2, Contradiction::Refused),
             follows(6, Contradiction::Twice),
             follows(7, Contradiction::Early),
+            follows(14, Contradiction::NotItsCut),
         ]
     );
     assert_eq!(report.counts.without_end, 1);

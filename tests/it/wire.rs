@@ -503,6 +503,6 @@ fn a_cut_stream_ends_with_one_event_that_the_sdks_raise() {
         message: "the site went silent\nat last",
         param: None,
     };
-    let event = stream_error(Protocol::OpenAi, &refusal);
+    let event = stream_error(Protocol::OpenAi, &refusal, "01990000-0000-7000-8000-000000000000");
     assert_eq!(event, include_str!("wire/openai/stream_error.txt"));
 }

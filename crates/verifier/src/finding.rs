@@ -207,6 +207,8 @@ pub enum Contradiction {
     Early,
     /// The decision has one already.
     Twice,
+    /// It says that the answer was cut by a record that is no refusal of that decision judged again.
+    NotItsCut,
 }
 
 impl Finding {

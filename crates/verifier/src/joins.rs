@@ -1,4 +1,7 @@
-//! What records say of each other over all lanes: no id twice, and a `started` or `ended` fits its decision.
+//! What records say of each other over all lanes: no id twice, a `started` or `ended` fits its decision, and an answer was
+//! cut by a judgement of that very decision.
+
+use std::collections::BTreeMap;
 
 use crate::{
     finding::{Contradiction, Finding, Place, RecordFault},
@@ -11,6 +14,16 @@ use crate::{
 pub(crate) struct Joins {
     seen: Vec<Seen>,
     follows: Vec<Follow>,
+    cuts: Vec<Cut>,
+    /// A refusal and the decision that it judged again.
+    again: BTreeMap<Id, Id>,
+}
+
+/// An `ended` that names the refusal for which its answer was cut.
+struct Cut {
+    by: Id,
+    decision: Id,
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,12 +62,19 @@ impl Joins {
             _ => Role::Other,
         };
         self.seen.push(Seen { id, lane, index, at, role });
+        let named = |key| record.text(key).and_then(record::id);
+        if let (Role::Refuse, Some(of)) = (role, named("judges_again")) {
+            self.again.insert(id, of);
+        }
+        if let (Some(by), Some(decision)) = (named("cut_by"), named("decision")) {
+            self.cuts.push(Cut { by, decision, place: place(lane, index, &id) });
+        }
         let ended = match record.kind.as_str() {
             "started" => false,
             "ended" => true,
             _ => return,
         };
-        if let Some(decision) = record.text("decision").and_then(record::id) {
+        if let Some(decision) = named("decision") {
             self.follows.push(Follow { decision, ended, lane, index, at, id });
         }
     }
@@ -84,6 +104,13 @@ impl Joins {
             if let Some(wrong) = wrong {
                 let place = place(follow.lane, follow.index, &follow.id);
                 report.find(Finding::Record(place, RecordFault::Follows(wrong)));
+            }
+        }
+        for cut in &self.cuts {
+            let shown = self.decision(&cut.by).is_some();
+            if shown && self.again.get(&cut.by) != Some(&cut.decision) {
+                let fault = RecordFault::Follows(Contradiction::NotItsCut);
+                report.find(Finding::Record(cut.place.clone(), fault));
             }
         }
         let allows = self.seen.iter().filter(|seen| seen.role == Role::Allow).count() as u64;

@@ -193,20 +193,46 @@ async fn a_cut_stream_has_last_words_when_the_gate_gave_some() {
 }
 
 #[tokio::test]
-async fn a_stream_does_not_outlive_its_authority() {
+async fn an_answer_is_cut_at_once_whether_or_not_anybody_reads_it() {
     let authority = Authority::new();
     let site = stage(&authority, |_| vec![begun("1234"), Step::Hang]).await;
     let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
-    let mut body = gateway.ask("s", true).await.unwrap().into_body();
-    body.cut_at(tokio::time::Instant::now() + Duration::from_millis(50));
+    let call = call(true);
+    let cutter = call.cutter.clone();
+    let mut body = gateway.ask_with("s", call).await.unwrap().into_body();
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "1234");
-    assert_eq!(next(&mut body).await.unwrap().unwrap_err(), Cut(Failure::AuthorityEnded));
-    assert_eq!(gateway.end().why, Some("authority_ended"));
+    // Nobody reads now: the site's work is stopped and the end told all the same.
+    cutter.cut(Failure::NoLongerAllowed);
+    let cut = Sent { bytes_back: 4, ..cut_by(Failure::NoLongerAllowed) };
+    assert_eq!(gateway.end(), cut);
     site.closed(1).await;
+    cutter.cut(Failure::AuthorityEnded);
+    assert_eq!(next(&mut body).await.unwrap().unwrap_err(), Cut(Failure::NoLongerAllowed));
+    assert!(next(&mut body).await.is_none());
+    drop(body);
+    assert_eq!(gateway.end(), cut);
 }
 
 #[tokio::test]
-async fn a_stream_that_is_read_slowly_does_not_outlive_its_authority() {
+async fn a_reader_that_waits_for_the_next_piece_is_woken_by_a_cut() {
+    let authority = Authority::new();
+    let site = stage(&authority, |_| vec![begun("1234"), Step::Hang]).await;
+    let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
+    let call = call(true);
+    let cutter = call.cutter.clone();
+    let mut body = gateway.ask_with("s", call).await.unwrap().into_body();
+    assert_eq!(next(&mut body).await.unwrap().unwrap(), "1234");
+    let cut = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cutter.cut(Failure::AuthorityEnded);
+    };
+    let (read, ()) = tokio::join!(next(&mut body), cut);
+    assert_eq!(read.unwrap().unwrap_err(), Cut(Failure::AuthorityEnded));
+    assert_eq!(gateway.end().why, Some("authority_ended"));
+}
+
+#[tokio::test]
+async fn what_was_sent_and_not_yet_read_is_not_given_after_a_cut() {
     let authority = Authority::new();
     let go = Arc::new(Semaphore::new(0));
     let permits = Arc::clone(&go);
@@ -216,15 +242,53 @@ async fn a_stream_that_is_read_slowly_does_not_outlive_its_authority() {
     })
     .await;
     let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
-    let mut body = gateway.ask("s", true).await.unwrap().into_body();
+    let call = call(true);
+    let cutter = call.cutter.clone();
+    let mut body = gateway.ask_with("s", call).await.unwrap().into_body();
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "1234");
     // The next piece is there, but the caller asks for it too late.
     go.add_permits(1);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    body.cut_at(tokio::time::Instant::now());
+    cutter.cut(Failure::AuthorityEnded);
     assert_eq!(next(&mut body).await.unwrap().unwrap_err(), Cut(Failure::AuthorityEnded));
     assert_eq!(gateway.end(), Sent { bytes_back: 4, ..cut_by(Failure::AuthorityEnded) });
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_begun_is_cut_too_and_one_that_has_ended_is_not() {
+    let authority = Authority::new();
+    let site = stage(&authority, |number| match number {
+        0 => vec![Step::Hang],
+        _ => answer("200 OK", "ok"),
+    })
+    .await;
+    let gateway = Gateway::to(vec![site.site("s", &authority, SPIFFE)]);
+    let waiting = call(false);
+    let cutter = waiting.cutter.clone();
+    let mut asking = Box::pin(gateway.ask_with("s", waiting));
+    while site.requests().is_empty() {
+        tokio::select! { biased; _ = &mut asking => {}, () = tokio::task::yield_now() => {} }
+    }
+    cutter.cut(Failure::NoLongerAllowed);
+    let error = asking.await.err().unwrap();
+    assert_eq!((error.failure, error.reached), (Failure::NoLongerAllowed, true));
+    assert_eq!((error.status(), error.code()), (403, "no_longer_allowed"));
+    assert_eq!(gateway.end(), Sent { status: None, ..cut_by(Failure::NoLongerAllowed) });
     site.closed(1).await;
+
+    gateway.ended.lock().unwrap().clear();
+    let whole = call(false);
+    let late = whole.cutter.clone();
+    let body = gateway.ask_with("s", whole).await.unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
+    late.cut(Failure::NoLongerAllowed);
+    assert_eq!((gateway.end().whole, gateway.end().why), (true, None));
+
+    gateway.ended.lock().unwrap().clear();
+    let before = call(false);
+    before.cutter.cut(Failure::NoLongerAllowed);
+    let error = gateway.ask_with("s", before).await.err().unwrap();
+    assert_eq!(error.failure, Failure::NoLongerAllowed);
 }
 
 #[tokio::test]

@@ -17,15 +17,15 @@ pub fn refuse(refusal: &Refusal<'_>) -> Native {
         status: refusal.status,
         content_type: "application/json",
         headers,
-        body: body(refusal).into(),
+        body: body(refusal, None).into(),
     }
 }
 
-/// The last event of a cut stream. The SDKs raise an error at a `data` line that holds `error`.
+/// The last event of a cut stream. The SDKs raise an error at a `data` line that holds `error`, with whatever is in it.
 #[must_use]
-pub fn stream_error(refusal: &Refusal<'_>) -> Bytes {
+pub fn stream_error(refusal: &Refusal<'_>, decision: &str) -> Bytes {
     let mut event = b"data: ".to_vec();
-    event.extend(body(refusal));
+    event.extend(body(refusal, Some(decision)));
     event.extend(b"\n\n");
     event.into()
 }
@@ -41,14 +41,18 @@ struct Shape<'a> {
     r#type: &'static str,
     param: Option<&'a str>,
     code: &'a str,
+    /// Other answers have it in a header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a str>,
 }
 
-fn body(refusal: &Refusal<'_>) -> Vec<u8> {
+fn body(refusal: &Refusal<'_>, decision: Option<&str>) -> Vec<u8> {
     let error = Shape {
         message: refusal.message,
         r#type: kind(refusal.status),
         param: refusal.param,
         code: refusal.code,
+        decision,
     };
     // Only strings: this cannot fail, and an empty body still carries the status.
     serde_json::to_vec(&Envelope { error }).unwrap_or_default()

@@ -206,6 +206,7 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         fact_version,
         valid_until: None,
         retries: None,
+        judges_again: None,
         keeps: haetae::audit::Keeps::default(),
     }
 }

@@ -56,6 +56,7 @@ async fn every_leaf_is_canonical_and_follows_the_rules() {
         bytes_back: 678,
         duration_ms: 9,
         why: None,
+        withdrawn: None,
     };
     lab.audit.ended(end(How::Forwarded));
     lab.audit.ended(end(How::Partial)); // a second end is nothing

@@ -293,6 +293,10 @@ fn followed(contradiction: Contradiction) -> Text {
             "the decision that it follows has one already",
             "앞선 결정에 같은 종류의 기록이 이미 있습니다"
         ),
+        Contradiction::NotItsCut => say!(
+            "what it says cut the answer is no refusal of its decision judged again",
+            "응답을 끊었다고 적힌 기록이 그 결정을 다시 판단한 거부가 아닙니다"
+        ),
     }
 }
 
