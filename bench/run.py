@@ -30,8 +30,8 @@ STREAM_BODY = '{"model": "llama-3.3-70b", "prompt": "Count to a hundred.", "stre
 STREAM_CONNECTIONS = 16
 # Milliseconds between two events: a model that is faster than any, and one of 200 tokens/s.
 PAUSES = [0, 5]
-(NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT, HAETAE_PORT, CONSOLE_PORT, ISSUER_PORT,
- STREAM_PORT) = range(18443, 18451)
+(NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT, HAETAE_PORT, CONSOLE_PORT, LOG_PORT, ISSUER_PORT,
+ STREAM_PORT) = range(18443, 18452)
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -161,7 +161,7 @@ def start_world(processes, binary):
     """The demo's own world, left running: Postgres with fsync on, PKI, issuer, registry, gateway. Then the Seoul site's
     address becomes that of the bench's backend, by the command that an operator would use."""
     world = WORK / "demo"
-    demo = processes.start("demo", [binary, "demo", "--dir", str(world), "--ports", f"{HAETAE_PORT},{CONSOLE_PORT},{ISSUER_PORT}"],
+    demo = processes.start("demo", [binary, "demo", "--dir", str(world), "--ports", f"{HAETAE_PORT},{CONSOLE_PORT},{LOG_PORT},{ISSUER_PORT}"],
                            cwd=HERE.parent)
     wait_for("the demo", (world / "token").exists)
     site = world / "registry" / "sites" / "kr-seo-1.toml"

@@ -27,12 +27,14 @@ use crate::policy::Policy;
 use crate::registry::{Registry, Snapshot};
 use crate::reserve::Reserve;
 use crate::telemetry::Metrics;
+use crate::tiles::Tiles;
 use crate::{forward, listen};
 
 /// A gateway that serves. Dropping it does not stop it: [`Running::drain`] or [`Running::abort`] does.
 pub struct Running {
     data: SocketAddr,
     console: SocketAddr,
+    tiles: Option<SocketAddr>,
     gate: Arc<Gate>,
     edge: TaskTracker,
     inner: TaskTracker,
@@ -63,14 +65,16 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         policy: Arc::clone(&rooms.policy),
     };
     let authorities = Authorities::new(&config.authorities)?;
+    let callers = Arc::clone(&rooms.callers);
     let gate = Arc::new(Gate::new(&config.gate, rooms, authorities));
     metrics.with(|all| gate.register(all));
     inner.spawn(inner_stop.clone().run_until_cancelled_owned(Arc::clone(&gate).watch()));
 
     let console = console_sources(&config, view, metrics).await?;
     let console = serve_console(&config, &wire, console, &edge, &stop).await?;
+    let tiles = serve_tiles(&config, &wire, callers, &edge, &stop).await?;
     let data = serve_data(&config, &wire, &gate, &edge, &stop).await?;
-    Ok(Running { data, console, gate, edge, inner, stop, inner_stop })
+    Ok(Running { data, console, tiles, gate, edge, inner, stop, inner_stop })
 }
 
 /// Whether a gateway could be built from what lies on this machine: keys and values, the bundle, the log's key.
@@ -80,7 +84,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 pub async fn check(config: &Config) -> anyhow::Result<()> {
     Authorities::new(&config.authorities)?;
     bundle(config, &Clock::system()).await?;
-    Key::read(&config.audit.key_file)?;
+    for path in std::iter::once(&config.audit.key_file).chain(&config.audit.also_sign_with) {
+        Key::read(path)?;
+    }
     Ok(())
 }
 
@@ -93,6 +99,12 @@ impl Running {
     #[must_use]
     pub const fn console_address(&self) -> SocketAddr {
         self.console
+    }
+
+    /// Where the log is served, if it is.
+    #[must_use]
+    pub const fn tiles_address(&self) -> Option<SocketAddr> {
+        self.tiles
     }
 
     /// First step: nothing new is taken, what is under way may end (bounded by the listener's drain limit).
@@ -235,6 +247,33 @@ async fn serve_console(
     };
     tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
     Ok(address)
+}
+
+async fn serve_tiles(
+    config: &Config,
+    wire: &listen::Metrics,
+    callers: Arc<Callers>,
+    tracker: &TaskTracker,
+    stop: &Stop,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(settings) = &config.tiles else { return Ok(None) };
+    let listener = Listener::bind("tiles", &settings.listen, wire).await.context("`tiles`")?;
+    let address = listener.local_addr();
+    // A pool of its own: whoever fetches tiles takes no connection from the console.
+    let pool = config.database.reader_pool().await?;
+    let tiles = Arc::new(Tiles::new(settings, &config.audit.origin, pool, callers));
+    let factory = move |peer: Arc<Peer>| {
+        let connection = Arc::new(Connection::new(peer.remote, peer.certificate.as_ref()));
+        let tiles = Arc::clone(&tiles);
+        service_fn(move |request: http::Request<listen::RequestBody>| {
+            let (tiles, connection) = (Arc::clone(&tiles), Arc::clone(&connection));
+            let (head, _unread) = request.into_parts();
+            let request = http::Request::from_parts(head, ());
+            async move { Ok::<_, Infallible>(tiles.handle(&connection, &request).await) }
+        })
+    };
+    tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
+    Ok(Some(address))
 }
 
 /// What the console may look at.

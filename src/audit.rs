@@ -4,8 +4,8 @@
 //! what was written.
 //!
 //! Reading order: [`leaf`] (a record as bytes), [`queue`] (what waits), [`batch`] (what waits becomes a commit), [`lane`]
-//! (claim, commit, release), [`recorder`] (what the gate calls); [`outbox`] brings the acts of people; [`projection`] and [`closing`] follow the log,
-//! [`verify`] and [`export`] read it.
+//! (claim, commit, release), [`recorder`] (what the gate calls); [`outbox`] brings the acts of people; [`projection`] and
+//! [`closing`] follow the log, [`verify`], [`export`] and [`served`] read it.
 
 mod batch;
 mod chance;
@@ -30,6 +30,7 @@ mod publish;
 mod queue;
 mod recorder;
 mod row;
+mod served;
 mod store;
 mod strangers;
 mod verify;
@@ -48,6 +49,7 @@ pub use key::Key;
 pub use outbox::{Act, ActKind};
 pub use prove::{Proven, prove};
 pub use recorder::Audit;
+pub use served::{checkpoint, resource};
 pub use verify::{Finding, Report, verify, verify_with};
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::{audit, caller, forward, gate, listen, telemetry};
+use crate::{audit, caller, forward, gate, listen, telemetry, tiles};
 
 /// The whole configuration; `haetae.toml` in the project's root explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Config {
     pub identity: caller::Config,
     pub policy: Policy,
     pub audit: audit::Config,
+    /// The log's public listener; absent: tiles are not served.
+    #[serde(default)]
+    pub tiles: Option<tiles::Config>,
     #[serde(default)]
     pub forward: forward::Config,
     #[serde(default)]
@@ -106,6 +109,7 @@ impl Config {
         paths.extend(self.database.password_file.as_mut());
         paths.extend(self.identity.paths_mut());
         paths.extend(self.audit.paths_mut());
+        paths.extend(self.tiles.iter_mut().flat_map(tiles::Config::paths_mut));
         paths.extend(self.forward.paths_mut());
         for path in paths {
             *path = directory.join(&*path);

@@ -37,8 +37,8 @@ pub struct Args {
     /// Where keys, configuration and the database go; emptied at the start of each demo.
     #[arg(long, default_value = "demo-data")]
     dir: PathBuf,
-    /// Ports of the gateway, the console, the issuer, then the sites; one that is taken, 0 or missing: any free one.
-    #[arg(long, value_delimiter = ',', default_values_t = [8443, 8444])]
+    /// Ports of the gateway, the console, the log, the issuer, then the sites; one that is taken, 0 or missing: any free one.
+    #[arg(long, value_delimiter = ',', default_values_t = [8443, 8444, 8445])]
     ports: Vec<u16>,
 }
 
@@ -123,6 +123,7 @@ async fn stay(world: &World) -> Result<()> {
     let places = words::Places {
         gateway_port: world.data.port(),
         console: format!("http://{}", world.console),
+        log: format!("https://127.0.0.1:{}", world.tiles.port()),
         dir: &world.dir,
         database: world.cluster.url(),
         program: &world.program.path,

@@ -20,4 +20,5 @@ pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod registry; // what is true: Ask -> Facts
 pub mod reserve; // what is used up: reserved for one decision before it is recorded
 pub mod telemetry; // log, traces, metrics
+pub mod tiles; // what anybody may fetch of the log: checkpoints, tiles; and entries for its readers
 pub mod workload; // what is asked: bytes -> Claims

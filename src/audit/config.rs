@@ -12,6 +12,8 @@ pub struct Config {
     pub origin: String,
     /// PKCS#8 PEM with the Ed25519 key that signs checkpoints.
     pub key_file: PathBuf,
+    /// Keys that sign beside it while the key changes: the next one before the change, the former one after it.
+    pub also_sign_with: Vec<PathBuf>,
     /// Lanes of the deployment, 1 to 16. May grow, never shrink.
     pub lanes: u16,
     /// Lanes that this process may hold at once: `lanes` for a single process, a share of them for each replica.
@@ -31,6 +33,7 @@ impl Default for Config {
         Self {
             origin: "haetae.example/log".to_owned(),
             key_file: PathBuf::from("log.key"),
+            also_sign_with: Vec::new(),
             lanes: 2,
             lanes_held_max: LANES_MAX,
             queue_max: 8_192,
@@ -44,7 +47,7 @@ impl Default for Config {
 impl Config {
     /// The files it names, for whoever knows from which directory relative ones are meant.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        std::iter::once(&mut self.key_file)
+        std::iter::once(&mut self.key_file).chain(&mut self.also_sign_with)
     }
 
     pub(super) fn check(&self) -> Result<(), AuditError> {
@@ -59,6 +62,9 @@ impl Config {
             return Err(AuditError::Config(
                 "`queue_max`, `record_ms_max` and `commit_ms_max` must not be 0",
             ));
+        }
+        if self.also_sign_with.len() > ALSO_MAX {
+            return Err(AuditError::Config("`also_sign_with` may name one key: old and new"));
         }
         if !role_ok {
             return Err(AuditError::Config("`role` may hold only letters, digits and `_`"));
@@ -98,3 +104,5 @@ pub enum AuditError {
 
 /// A lane is one connection and one head row; measured gains end near 8.
 const LANES_MAX: u16 = 16;
+/// Each key is a line of some 150 bytes in every receipt, which travels in a request header.
+const ALSO_MAX: usize = 1;

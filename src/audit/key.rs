@@ -1,11 +1,18 @@
-//! The log's signing key: one Ed25519 seed for the deployment, one signed-note name for each lane.
+//! The log's signing keys: one secret for the deployment, of which each lane has an Ed25519 key of its own.
+//!
+//! *Invariant:* nothing else of the room signs, and it signs through [`tlog::Signer`] alone: a key module, or another
+//! algorithm, takes the place of [`SigningKey`] in [`Signers`] and nowhere else.
 
 use std::path::Path;
 
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding,
 };
-use tlog::{SigningKey, key::Kind};
+use sha2::{Digest as _, Sha256};
+use tlog::{
+    Checkpoint, Note, Signer, SigningKey, VerifierKey,
+    key::{Kind, SignError},
+};
 
 use super::{AuditError, chance};
 
@@ -41,9 +48,58 @@ impl Key {
         Ok(tlog::Signer::verifier(&signer).to_string())
     }
 
-    pub(super) fn signer(&self, origin: &str, lane: u16) -> Result<SigningKey, AuditError> {
-        SigningKey::from_seed(&lane_origin(origin, lane), Kind::Ed25519, self.0.as_bytes())
+    /// Each lane has a key of its own: a trust file (C2SP tlog-policy) may not list one public key for two logs.
+    fn signer(&self, origin: &str, lane: u16) -> Result<SigningKey, AuditError> {
+        let name = lane_origin(origin, lane);
+        // The secret is 32 uniform bytes, so a hash of it under a name of its own is a key of its own.
+        let seed = Sha256::new()
+            .chain_update(DERIVE)
+            .chain_update(&name)
+            .chain_update([0])
+            .chain_update(self.0.as_bytes());
+        SigningKey::from_seed(&name, Kind::Ed25519, &seed.finalize().into())
             .map_err(|cause| AuditError::Origin { origin: origin.to_owned(), cause })
+    }
+}
+
+/// What signs the checkpoints of one lane: the first key, and while keys change the other one too.
+pub(super) struct Signers {
+    first: Box<dyn Signer>,
+    also: Vec<Box<dyn Signer>>,
+}
+
+impl Signers {
+    pub fn new(keys: &[&Key], origin: &str, lane: u16) -> Result<Self, AuditError> {
+        let (first, also) = keys.split_first().ok_or(AuditError::Config("no signing key"))?;
+        let signer = |key: &Key| -> Result<Box<dyn Signer>, AuditError> {
+            Ok(Box::new(key.signer(origin, lane)?))
+        };
+        let also = also.iter().map(|key| signer(key)).collect::<Result<_, _>>()?;
+        Ok(Self { first: signer(first)?, also })
+    }
+
+    /// The key by which the lane is known.
+    pub fn verifier(&self) -> &VerifierKey {
+        self.first.verifier()
+    }
+
+    /// The name of the lane.
+    pub fn origin(&self) -> &str {
+        self.verifier().name()
+    }
+
+    /// Public keys of the others.
+    pub fn also(&self) -> Vec<String> {
+        self.also.iter().map(|signer| signer.verifier().to_string()).collect()
+    }
+
+    /// The checkpoint with a signature of each key.
+    pub fn sign(&self, checkpoint: &Checkpoint) -> Result<Note, SignError> {
+        let mut note = checkpoint.sign(&*self.first)?;
+        for signer in &self.also {
+            note.add(&**signer)?;
+        }
+        Ok(note)
     }
 }
 
@@ -56,4 +112,51 @@ impl std::fmt::Debug for Key {
 /// `<deployment origin>/<lane>`: the lane's origin and the name of its key.
 pub(super) fn lane_origin(origin: &str, lane: u16) -> String {
     format!("{origin}/{lane}")
+}
+
+/// Sets these keys apart from any other use of the secret.
+const DERIVE: &[u8] = b"haetae lane key v1\0";
+
+#[cfg(test)]
+mod tests {
+    //! Keys of lanes are apart, the same each time, and sign together while they change.
+
+    use super::*;
+
+    fn key(seed: u8) -> Key {
+        Key(ed25519_dalek::SigningKey::from_bytes(&[seed; 32]))
+    }
+
+    #[test]
+    fn a_trust_file_can_list_every_lane() {
+        let key = key(1);
+        let vkeys: Vec<String> =
+            (0..3).map(|lane| key.vkey("gw.example/log", lane).unwrap()).collect();
+        assert_eq!(key.vkey("gw.example/log", 1).unwrap(), vkeys[1]);
+        let logs = vkeys.join("\nlog ");
+        let policy: tlog::Policy = format!("log {logs}\nquorum none\n").parse().unwrap();
+        assert_eq!(policy.logs.len(), 3);
+        assert_ne!(
+            key.vkey("other.example/log", 0).unwrap().split('+').nth(2),
+            vkeys[0].split('+').nth(2)
+        );
+    }
+
+    #[test]
+    fn while_keys_change_a_reader_of_either_trusts_the_checkpoint() {
+        let (old, new) = (key(1), key(2));
+        let checkpoint = Checkpoint::new("gw.example/log/0".into(), 7, tlog::Hash::EMPTY);
+        let signers = Signers::new(&[&new, &old], "gw.example/log", 0).unwrap();
+        let note = signers.sign(&checkpoint).unwrap();
+        assert_eq!(note.signatures().len(), 2);
+        for key in [&old, &new] {
+            let vkey: VerifierKey = key.vkey("gw.example/log", 0).unwrap().parse().unwrap();
+            let note: Note = note.to_string().parse().unwrap();
+            assert_eq!(note.verify([&vkey]).unwrap().len(), 1);
+        }
+        assert_eq!(signers.also(), [old.vkey("gw.example/log", 0).unwrap()]);
+        let after = Signers::new(&[&new], "gw.example/log", 0).unwrap().sign(&checkpoint).unwrap();
+        let vkey: VerifierKey = old.vkey("gw.example/log", 0).unwrap().parse().unwrap();
+        assert!(after.verify([&vkey]).is_err(), "a removed key signs no more");
+    }
 }

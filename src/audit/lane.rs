@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use tlog::{Checkpoint, Hash, Signer as _, SigningKey};
+use tlog::{Checkpoint, Hash};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Ended, How, RecordError,
     batch::{self, Batch, Facts, Memory, Tip},
     commit::{self, Commit},
+    key::Signers,
     leaf::Notice,
     queue::{Delivery, Items, Next, Request},
     recorder::Shared,
@@ -24,7 +25,7 @@ use super::{
 pub(super) struct Lane {
     number: u16,
     shared: Arc<Shared>,
-    signer: SigningKey,
+    signers: Signers,
     memory: Memory,
     /// A batch whose commit got no answer.
     unknown: Option<Batch>,
@@ -55,11 +56,11 @@ enum Left {
 }
 
 impl Lane {
-    pub fn new(number: u16, shared: Arc<Shared>, signer: SigningKey) -> Self {
+    pub fn new(number: u16, shared: Arc<Shared>, signers: Signers) -> Self {
         Self {
             number,
             shared,
-            signer,
+            signers,
             memory: Memory::new(),
             unknown: None,
             high: (0, Hash::EMPTY),
@@ -135,7 +136,8 @@ impl Lane {
         self.check(&claim)?;
         let open = Notice::LaneOpen {
             origin: claim.origin.clone(),
-            key: self.signer.verifier().to_string(),
+            key: self.signers.verifier().to_string(),
+            also: self.signers.also(),
             version: claim.tip.version,
             root: claim.root.0,
         };
@@ -151,7 +153,7 @@ impl Lane {
     async fn connect(&self) -> Result<(PgConnection, bool), sqlx::Error> {
         let shared = &self.shared;
         let mut connection = store::connect(&shared.options, &shared.identity).await?;
-        let origin = self.signer.verifier().name();
+        let origin = self.signers.origin();
         let ours = store::may_claim(&mut connection, self.number, origin, self.last_epoch).await?;
         Ok((connection, ours))
     }
@@ -194,7 +196,7 @@ impl Lane {
                 "the database was rolled back: lane {number} has {size} records, a checkpoint says {published}"
             )));
         }
-        if claim.origin != self.signer.verifier().name() {
+        if claim.origin != self.signers.origin() {
             return Err(Left::Dead(format!(
                 "lane {number} belongs to `{}`: set `origin` to it without the lane number",
                 claim.origin
@@ -339,9 +341,9 @@ impl Lane {
     fn release(&mut self, batch: Batch) {
         let (size, root) = (batch.tree.size(), batch.tree.root());
         self.high = (size, root);
-        let origin = self.signer.verifier().name().to_owned();
+        let origin = self.signers.origin().to_owned();
         // If we stop here, the same checkpoint can be made again: Ed25519 gives the same signature for the same tree.
-        let signed = Checkpoint::new(origin, size, root).sign(&self.signer);
+        let signed = self.signers.sign(&Checkpoint::new(origin, size, root));
         let note = match signed {
             Ok(note) => note.to_string(),
             Err(cause) => {
@@ -349,7 +351,7 @@ impl Lane {
                 return self.withhold(batch);
             }
         };
-        self.shared.board.grew(self.number, size, &note, self.signer.verifier());
+        self.shared.board.grew(self.number, size, &note, self.signers.verifier());
         let (committed, decisions) = batch.committed(note);
         let committed = Arc::new(committed);
         for (place, id, request) in decisions {

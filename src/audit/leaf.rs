@@ -52,6 +52,7 @@ pub(super) enum Notice {
     LaneOpen {
         origin: String,
         key: String,
+        also: Vec<String>,
         version: i64,
         root: [u8; 32],
     },
@@ -220,15 +221,18 @@ fn kind<'a>(
             ]);
             fields.extend((*more > 0).then_some(("more", Field::Number(*more))));
         }
-        Notice::LaneOpen { origin, key, version, root } => fields.extend([
-            ("kind", Field::Text("lane_open")),
-            ("build", Field::Text(BUILD)),
-            ("key", Field::Text(key)),
-            ("origin", Field::Text(origin)),
-            ("root", Field::Bytes(root)),
-            ("size", Field::Number(stamp.index)),
-            ("version", Field::signed(*version)),
-        ]),
+        Notice::LaneOpen { origin, key, also, version, root } => {
+            fields.extend([
+                ("kind", Field::Text("lane_open")),
+                ("build", Field::Text(BUILD)),
+                ("key", Field::Text(key)),
+                ("origin", Field::Text(origin)),
+                ("root", Field::Bytes(root)),
+                ("size", Field::Number(stamp.index)),
+                ("version", Field::signed(*version)),
+            ]);
+            fields.extend((!also.is_empty()).then_some(("also", Field::Texts(also))));
+        }
         Notice::LaneClose { why } => {
             fields.extend([("kind", Field::Text("lane_close")), ("why", Field::Text(why))]);
         }
@@ -296,6 +300,7 @@ enum Field<'a> {
     Text(&'a str),
     Number(u64),
     Bytes(&'a [u8]),
+    Texts(&'a [String]),
     Strangers(&'a [(Stranger, u64)]),
     Heads(&'a [Head]),
 }
@@ -313,6 +318,7 @@ fn write(out: &mut Vec<u8>, fields: &[(&'static str, Field<'_>)]) {
             Field::Text(value) => leaf.text(key, value),
             Field::Number(value) => leaf.number(key, *value),
             Field::Bytes(value) => leaf.bytes(key, value),
+            Field::Texts(all) => leaf.array(key, all.iter(), |out, text| json::text(out, text)),
             Field::Strangers(rows) => leaf.array(key, rows.iter(), stranger),
             Field::Heads(heads) => leaf.array(key, heads.iter(), head),
         }

@@ -86,7 +86,8 @@ async fn node(
     }
 }
 
-async fn leaves(
+/// The leaves `from <= index < to`, as far as they are there.
+pub(super) async fn leaves(
     connection: &mut PgConnection,
     lane: u16,
     from: u64,

@@ -14,6 +14,7 @@ use super::{
     AuditError, Config, Draft, Ended, Health, Key, Permit, RecordError, Recorded, Stranger, Target,
     chance,
     health::Board,
+    key::Signers,
     lane::Lane,
     leaf::{Decision, Notice},
     metrics::Metrics,
@@ -61,13 +62,28 @@ impl Audit {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, AuditError> {
-        Self::start_with_key(config, &Key::read(&config.key_file)?, pool, clock, tracker, stop)
+        let files = std::iter::once(&config.key_file).chain(&config.also_sign_with);
+        let keys = files.map(|path| Key::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<&Key> = keys.iter().collect();
+        Self::start_with_keys(config, &keys, pool, clock, tracker, stop)
     }
 
     /// The same with a key that is already in memory.
     pub fn start_with_key(
         config: &Config,
         key: &Key,
+        pool: PgPool,
+        clock: Clock,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, AuditError> {
+        Self::start_with_keys(config, &[key], pool, clock, tracker, stop)
+    }
+
+    /// The same with several: lanes are known by the first, and all sign.
+    pub fn start_with_keys(
+        config: &Config,
+        keys: &[&Key],
         pool: PgPool,
         clock: Clock,
         tracker: &TaskTracker,
@@ -91,8 +107,8 @@ impl Audit {
             config: config.clone(),
         });
         for lane in 0..config.lanes {
-            let signer = key.signer(&config.origin, lane)?;
-            tracker.spawn(Lane::new(lane, Arc::clone(&shared), signer).run());
+            let signers = Signers::new(keys, &config.origin, lane)?;
+            tracker.spawn(Lane::new(lane, Arc::clone(&shared), signers).run());
         }
         tracker.spawn(publish::run(Arc::clone(&shared)));
         tracker.spawn(publish::watch(Arc::clone(&shared)));

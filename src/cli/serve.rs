@@ -38,7 +38,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let running = app::start(config).await?;
-    tracing::info!(data = %running.data_address(), console = %running.console_address(), "haetae is ready to serve");
+    let (data, console) = (running.data_address(), running.console_address());
+    let tiles = running.tiles_address().map(|address| address.to_string());
+    tracing::info!(%data, %console, tiles, "haetae is ready to serve");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -16,6 +16,7 @@ use super::client::Client;
 pub struct Settings<'a> {
     pub data: SocketAddr,
     pub console: SocketAddr,
+    pub tiles: SocketAddr,
     pub database: &'a str,
     pub pki: &'a Path,
     pub policies: &'a Path,
@@ -54,8 +55,8 @@ audiences = [{audience}]
 algorithms = ["EdDSA", "ES256", "RS256"]
 jwks_url = {jwks}
 jwks_ca = {root}
-organisation = {{ claim = {{ claim = "org", values = {{ {values} }} }} }}
-roles = {{ claim = "roles", values = {{ user = "user", reviewer = "reviewer", admin = "admin" }} }}
+organisation = {{ claim = {{ claim = "org", values = {{ {values}, {SUPERVISOR} = "=" }} }} }}
+roles = {{ claim = "roles", values = {{ user = "user", reviewer = "reviewer", admin = "admin", auditor = "auditor" }} }}
 {certificates}
 [policy]
 dir = {policies}
@@ -64,12 +65,17 @@ dir = {policies}
 origin = "{ORIGIN}"
 key_file = "log.key"
 
+[tiles]
+readers = [{{ organisation = "{SUPERVISOR}", role = "auditor" }}]
+listen = {{ address = "{tiles}", tls = {{ certificate = {server}, key = {server_key}, client_certificates = "optional", client_cas = [{clients}] }} }}
+
 [forward]
 client_certificate = {client}
 client_key = {client_key}
 "#,
             data = self.data,
             console = self.console,
+            tiles = self.tiles,
             server = pki("gateway.pem"),
             server_key = pki("gateway.key"),
             clients = pki("clients.pem"),
@@ -249,6 +255,8 @@ impl Drop for Gateway {
 
 /// Name of the demo's log.
 pub const ORIGIN: &str = "demo.haetae.example/log";
+/// Who may fetch the records of all organisations there.
+pub const SUPERVISOR: &str = "kr-supervisor";
 
 /// The shell becomes the gateway; a small child of its waits for the end of its input, which comes however we end. The
 /// pipe is kept as 3: a shell gives a background job the null device as its input.
@@ -282,6 +290,7 @@ mod tests {
         let settings = Settings {
             data: ([127, 0, 0, 1], 8443).into(),
             console: ([127, 0, 0, 1], 8444).into(),
+            tiles: ([127, 0, 0, 1], 8445).into(),
             database: "postgres://postgres@localhost/haetae?host=/tmp/a \"b\"",
             pki: Path::new("/tmp/demo/pki"),
             policies: Path::new("/tmp/demo/policies"),

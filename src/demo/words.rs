@@ -8,6 +8,8 @@ use super::scenario::CHAT_MODEL;
 pub struct Places<'a> {
     pub gateway_port: u16,
     pub console: String,
+    /// Address of the log's public listener.
+    pub log: String,
     pub dir: &'a Path,
     pub database: String,
     /// This program.
@@ -50,15 +52,18 @@ What was decided and why, what is registered, and whether the log is whole:
 curl {console}/v1/decisions
 {program} registry --config {config} show
 {program} log --config {config} verify
+curl --cacert {root} {log}/log/0/checkpoint
 
 gateway   https://127.0.0.1:{port}   (the token in {token} is good for an hour)
 console   {console}   (/readyz, /metrics, /v1/decisions)
+log       {log}/log/0   (checkpoint, tile/0/000.p/1: C2SP tlog-tiles)
 Postgres  psql '{database}'
 files     {dir}   (haetae.toml, pki/, registry/, gateway.log)
 
 Rules are reference material, unreviewed by counsel. Ctrl-C stops everything.
 "#,
             console = self.console,
+            log = self.log,
             database = self.database,
             program = quoted(self.program),
             dir = quoted(self.dir),
@@ -87,6 +92,7 @@ mod tests {
         let places = Places {
             gateway_port: 8443,
             console: "http://127.0.0.1:8444".to_owned(),
+            log: "https://127.0.0.1:8445".to_owned(),
             dir: Path::new("/tmp/it's mine"),
             database: "postgres:///haetae".to_owned(),
             program: Path::new("target/debug/haetae"),

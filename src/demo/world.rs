@@ -25,6 +25,8 @@ pub struct World {
     pub dir: PathBuf,
     pub data: SocketAddr,
     pub console: SocketAddr,
+    /// Where the log's checkpoints and tiles are.
+    pub tiles: SocketAddr,
     pub issuer: Issuer,
     pub clock: Clock,
     pub gateway: Gateway,
@@ -49,7 +51,7 @@ pub struct Sources {
 /// What to build it from.
 pub struct Plot {
     pub dir: PathBuf,
-    /// Ports of the gateway, the console, the issuer, then the sites; 0 or missing: any that is free.
+    /// Ports of the gateway, the console, the log, the issuer, then the sites; 0 or missing: any that is free.
     pub ports: Vec<u16>,
     /// This program.
     pub program: PathBuf,
@@ -66,7 +68,7 @@ impl World {
         let dir = fresh(&dir)?;
         let pki = Pki::create(&dir.join("pki"), clock.unix_s())?;
         let (mut ports, started) = (ports.into_iter(), Instant::now());
-        let [data, console, issuing] = [(); 3].map(|()| ports.next().unwrap_or(0));
+        let [data, console, tiles, issuing] = [(); 4].map(|()| ports.next().unwrap_or(0));
         let cluster = cluster(&dir, say).await?;
         say(&format!("a private Postgres on a unix socket ({} ms)", started.elapsed().as_millis()));
 
@@ -80,7 +82,7 @@ impl World {
             say(&format!("GPU site {id} in {} at {address} (a stand-in: no GPU here)", plan.place));
         }
 
-        let (data, console) = (free(data)?, free(console)?);
+        let (data, console, tiles) = (free(data)?, free(console)?, free(tiles)?);
         let program = Program { path: program, dir: dir.clone() };
         prepare(&Preparing {
             pki: &pki,
@@ -89,6 +91,7 @@ impl World {
             issuer: &issuer,
             data,
             console,
+            tiles,
             cluster: &cluster,
             program: &program,
         })
@@ -106,6 +109,7 @@ impl World {
             dir,
             data,
             console,
+            tiles,
             issuer,
             clock,
             gateway,
@@ -179,6 +183,7 @@ struct Preparing<'a> {
     issuer: &'a Issuer,
     data: SocketAddr,
     console: SocketAddr,
+    tiles: SocketAddr,
     cluster: &'a Cluster,
     program: &'a Program,
 }
@@ -192,6 +197,7 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     let settings = Settings {
         data: with.data,
         console: with.console,
+        tiles: with.tiles,
         database: &url,
         pki: &dir.join("pki"),
         policies: &with.sources.policies,

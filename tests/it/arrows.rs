@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// (room, what it may import), read from the bottom up: a row may only name rows above it, so no circle can be
 /// written. `audit::Permit` is that item alone; `*::Config` is every room's `Config`; `*` is everything.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("clock", &[]),
     ("telemetry", &[]),
     ("listen", &[]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("reserve", &["verdict", "clock"]),
     ("hold", &["verdict", "clock"]),
     ("audit", &["verdict", "tlog", "clock"]),
+    ("tiles", &["tlog", "caller", "audit", "listen::Config"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
     (
         "gate",

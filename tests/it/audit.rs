@@ -4,6 +4,7 @@
 mod lab;
 
 mod acts;
+mod keys;
 mod outage;
 mod pace;
 mod reserved;

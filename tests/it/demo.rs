@@ -25,7 +25,7 @@ use crate::support::scratch;
 fn the_story_goes_as_expected_from_the_first_line_to_the_verified_log() {
     let dir = scratch("demo");
     let story = Command::new(env!("CARGO_BIN_EXE_haetae"))
-        .args(["demo", "--once", "--ports", "0,0", "--dir"])
+        .args(["demo", "--once", "--ports", "0,0,0", "--dir"])
         .arg(&dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())

@@ -17,5 +17,6 @@ mod listen;
 mod policy;
 mod postgres;
 mod registry;
+mod tiles;
 mod verify;
 mod wire;

@@ -38,16 +38,23 @@ impl Note {
 
     /// Signs a text (which ends with a newline) with an Ed25519 key.
     pub fn sign<S: Signer + ?Sized>(text: String, signer: &S) -> Result<Self, SignError> {
+        if !is_text(&text) {
+            return Err(SignError::Text);
+        }
+        let mut note = Self { text, signatures: Vec::new() };
+        note.add(signer)?;
+        Ok(note)
+    }
+
+    /// Signs the same text with a further Ed25519 key: while keys change, the old and the new one sign for a time.
+    pub fn add<S: Signer + ?Sized>(&mut self, signer: &S) -> Result<(), SignError> {
         let key = signer.verifier();
         if key.kind() != Kind::Ed25519 {
             return Err(SignError::Kind(key.kind()));
         }
-        if !is_text(&text) {
-            return Err(SignError::Text);
-        }
-        let bytes = signer.sign(text.as_bytes())?;
-        let signatures = Vec::from([Signature { name: key.name().into(), id: key.id(), bytes }]);
-        Ok(Self { text, signatures })
+        let bytes = signer.sign(self.text.as_bytes())?;
+        self.signatures.push(Signature { name: key.name().into(), id: key.id(), bytes });
+        Ok(())
     }
 
     /// The signed text with its last newline.

@@ -47,12 +47,24 @@ impl Lab {
     }
 
     async fn build(pool: &PgPool, config: Config, clock: Clock, key: Arc<Key>) -> Self {
+        Self::signed_by(pool, config, clock, vec![key]).await
+    }
+
+    /// With several keys, the first of which is the lab's.
+    pub async fn signed_by(
+        pool: &PgPool,
+        config: Config,
+        clock: Clock,
+        keys: Vec<Arc<Key>>,
+    ) -> Self {
         let config = Config { origin: ORIGIN.to_owned(), ..config };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let pool = pool.clone();
+        let all: Vec<&Key> = keys.iter().map(AsRef::as_ref).collect();
         let audit =
-            Audit::start_with_key(&config, &key, pool.clone(), clock, &tracker, stop.clone())
+            Audit::start_with_keys(&config, &all, pool.clone(), clock, &tracker, stop.clone())
                 .unwrap();
+        let key = Arc::clone(&keys[0]);
         assert!(audit.ready(Duration::from_secs(10)).await, "{:?}", audit.health());
         Self { audit, key, pool, tracker, stop }
     }

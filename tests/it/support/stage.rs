@@ -56,6 +56,8 @@ pub struct Sites {
 pub struct Caller {
     http: reqwest::Client,
     base: String,
+    /// Where the log is served.
+    log: String,
     authorization: Option<String>,
 }
 
@@ -70,7 +72,7 @@ impl Stage {
         let dir = scratch("stage");
         let plot = Plot {
             dir: dir.clone(),
-            ports: vec![port(), port(), 0, 0, 0, 0],
+            ports: vec![port(), port(), port(), 0, 0, 0, 0],
             program: env!("CARGO_BIN_EXE_haetae").into(),
             clock: Clock::system(),
             token_ms,
@@ -115,7 +117,12 @@ impl Stage {
     /// A caller who sends this, or nothing, as `authorization`. Speaks HTTP/2.
     pub fn with_authorization(&self, authorization: Option<String>) -> Caller {
         let http = reqwest::Client::builder().tls_certs_only([self.pem("root.pem")]);
-        Caller { http: http.build().unwrap(), base: self.world.url(""), authorization }
+        Caller {
+            http: http.build().unwrap(),
+            base: self.world.url(""),
+            log: self.log_url(),
+            authorization,
+        }
     }
 
     /// A caller who shows its organisation's certificate and no token.
@@ -123,7 +130,12 @@ impl Stage {
         let http = reqwest::Client::builder()
             .tls_certs_only([self.pem("root.pem")])
             .identity(self.identity(&format!("svc-{org}")));
-        Caller { http: http.build().unwrap(), base: self.world.url(""), authorization: None }
+        Caller {
+            http: http.build().unwrap(),
+            base: self.world.url(""),
+            log: self.log_url(),
+            authorization: None,
+        }
     }
 
     /// The same caller over HTTP/1.1.
@@ -227,6 +239,11 @@ impl Stage {
         value
     }
 
+    /// The address of the log: append `<lane>/checkpoint`.
+    pub fn log_url(&self) -> String {
+        format!("https://127.0.0.1:{}/log", self.world.tiles.port())
+    }
+
     fn pem(&self, name: &str) -> reqwest::Certificate {
         let bytes = std::fs::read(self.world.dir.join("pki").join(name)).unwrap();
         reqwest::Certificate::from_pem(&bytes).unwrap()
@@ -299,6 +316,12 @@ impl Caller {
         let method = method.parse::<http::Method>().unwrap();
         let request = self.http.request(method, format!("{}{path}", self.base));
         Answer::of(self.dress(request, headers).send().await.unwrap()).await
+    }
+
+    /// A GET of the log's public listener, e.g. `0/checkpoint`.
+    pub async fn of_log(&self, path: &str) -> Answer {
+        let request = self.http.get(format!("{}/{path}", self.log));
+        Answer::of(self.dress(request, &[]).send().await.unwrap()).await
     }
 
     fn dress(

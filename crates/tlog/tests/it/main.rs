@@ -18,3 +18,9 @@ use tlog::Hash;
 fn leaves(n: u64) -> Vec<Hash> {
     (0..n).map(|i| Hash::leaf(format!("leaf {i}").as_bytes())).collect()
 }
+
+/// How many cases a property tries: this many, or as many as `HAETAE_PROOF_CASES` says.
+fn cases(usual: u32) -> proptest::test_runner::Config {
+    let wished = std::env::var("HAETAE_PROOF_CASES").ok().and_then(|count| count.parse().ok());
+    proptest::test_runner::Config::with_cases(wished.unwrap_or(usual))
+}

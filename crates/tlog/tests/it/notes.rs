@@ -222,7 +222,7 @@ fn a_key_signs_only_what_its_kind_is_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(crate::cases(128))]
 
     #[test]
     fn a_mutated_note_never_verifies(at in 0_usize..200, byte: u8) {

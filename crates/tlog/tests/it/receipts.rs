@@ -1,5 +1,6 @@
 //! A receipt (C2SP tlog-proof) proves one leaf to a reader with a trust file (C2SP tlog-policy), and nothing else.
 
+use proptest::prelude::*;
 use tlog::{
     Checkpoint, Frontier, Hash, Policy, Receipt, Signer, SigningKey,
     cosignature::cosign,
@@ -180,6 +181,48 @@ fn a_wrong_line_of_a_trust_file_is_named() {
     ] {
         let error = text.parse::<Policy>().unwrap_err();
         assert_eq!((error.line, error.wrong), (line, wrong), "{text:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::cases(64))]
+
+    /// A byte changed, a piece cut out, a line doubled: of a receipt of any leaf of any tree, witnessed too.
+    #[test]
+    fn a_mutated_receipt_never_verifies(
+        (size, index) in (1_u64..400).prop_flat_map(|size| (Just(size), 0..size)),
+        (at, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+        cut in 1_usize..60,
+        touch in 0_usize..3,
+    ) {
+        let (log, witness) = (key("log", Kind::Ed25519, 1), key("w", Kind::Cosignature, 2));
+        let all = leaves(size);
+        let root = tlog::proof::root(&all, size).unwrap();
+        let mut note = Checkpoint::new("log".into(), size, root).sign(&log).unwrap();
+        note.push(cosign(&note, &witness, 1_700_000_000).unwrap());
+        let trust = format!("log {}\nwitness W {}\nquorum W\n", log.verifier(), witness.verifier());
+        let policy: Policy = trust.parse().unwrap();
+        let proof = tlog::proof::inclusion(&all, index, size).unwrap();
+        let text = receipt::write(index, &proof, &note.to_string());
+        let leaf = all[usize::try_from(index).unwrap()];
+        let verifies = |bytes: &[u8]| {
+            let read = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<Receipt>().ok());
+            read.is_some_and(|receipt| receipt.verify(&leaf, &policy).is_ok())
+        };
+        prop_assert!(verifies(text.as_bytes()));
+        let mut other = text.clone().into_bytes();
+        let at = at.index(other.len());
+        match touch {
+            0 => other[at] = byte,
+            1 => drop(other.drain(at..(at + cut).min(text.len()))),
+            _ => {
+                let line = text[..text.len() - 1].lines().nth(at % text.lines().count()).unwrap();
+                let place = text.find(line).unwrap();
+                other.splice(place..place, format!("{line}\n").into_bytes());
+            }
+        }
+        prop_assume!(other != text.as_bytes());
+        prop_assert!(!verifies(&other), "{}", String::from_utf8_lossy(&other));
     }
 }
 

@@ -129,7 +129,7 @@ fn the_edge_hands_out_each_tile_once_and_whole() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(crate::cases(32))]
 
     #[test]
     fn a_tree_by_tiles_is_the_tree_by_leaves(

@@ -163,7 +163,7 @@ fn nothing_is_proved_about_no_leaves() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::cases(64))]
 
     #[test]
     fn a_batchs_proofs_are_the_whole_trees(sizes in prop::collection::vec(0_usize..90, 1..9)) {

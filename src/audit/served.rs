@@ -1,0 +1,173 @@
+//! What others may fetch of the log as files that never change (C2SP tlog-tiles): checkpoints, tiles, entry bundles.
+//!
+//! *Invariant:* every byte follows from committed records alone, so a resource that was given once is given the same for
+//! good; what a full tile holds comes from the tile that was kept, not from one made anew.
+
+use sqlx::{PgConnection, PgPool};
+use tlog::{
+    Hash, bundle,
+    tile::{self, Id, Resource, WIDTH},
+};
+
+use super::{AuditError, prove::leaves, verify::store as log};
+
+mod store;
+
+/// The newest published checkpoint of a lane, a signed note; `None` until there is one.
+pub async fn checkpoint(pool: &PgPool, lane: u16) -> Result<Option<String>, AuditError> {
+    let newest = log::newest_checkpoint(&mut *pool.acquire().await?, lane).await?;
+    Ok(newest.map(|checkpoint| checkpoint.note))
+}
+
+/// A tile or an entry bundle; `None` when the lane does not have it (yet), or no longer publishes it.
+///
+/// # Errors
+/// When the database does not answer, or lacks what it must have.
+pub async fn resource(
+    pool: &PgPool,
+    lane: u16,
+    resource: Resource,
+) -> Result<Option<Vec<u8>>, AuditError> {
+    let mut connection = pool.acquire().await?;
+    let Some(extent) = store::extent(&mut connection, lane).await? else { return Ok(None) };
+    if !extent.has(resource) {
+        return Ok(None);
+    }
+    let bytes = match resource {
+        Resource::Entries { index, width } => {
+            let (from, to) = span(index, width);
+            let leaves = leaves(&mut connection, lane, from, to).await?;
+            whole(lane, width, leaves.len())?;
+            bundle::encode(leaves.iter().map(Vec::as_slice))
+                .map_err(|cause| AuditError::Content(cause.to_string()))?
+        }
+        Resource::Tile { id, width } => {
+            let hashes = if tile::width(id, extent.size) == WIDTH {
+                kept(&mut connection, lane, id).await?
+            } else {
+                edge(&mut connection, lane, id, width).await?
+            };
+            let part = hashes.get(..usize::from(width));
+            Hash::concat(part.ok_or_else(|| lacking(lane, "a hash of a tile"))?)
+        }
+    };
+    Ok(Some(bytes))
+}
+
+/// How far a lane goes, and from where on it is published.
+struct Extent {
+    size: u64,
+    minimum_index: u64,
+}
+
+impl Extent {
+    /// A partial tile is given for every width up to the committed one: each commit makes a checkpoint of its size.
+    fn has(&self, resource: Resource) -> bool {
+        let (id, width) = match resource {
+            Resource::Tile { id, width } => (id, width),
+            Resource::Entries { index, width } => (Id { level: 0, index }, width),
+        };
+        // 256^(level + 1) entries lie below a full tile.
+        let below = u64::from(WIDTH).checked_pow(u32::from(id.level) + 1).unwrap_or(u64::MAX);
+        let end = id.index.saturating_add(1).saturating_mul(below);
+        width <= tile::width(id, self.size) && end > self.minimum_index
+    }
+}
+
+/// A full tile as it was stored when it was filled.
+async fn kept(connection: &mut PgConnection, lane: u16, id: Id) -> Result<Vec<Hash>, AuditError> {
+    let rows =
+        log::tiles_between(connection, lane, id.level.into(), id.index, id.index + 1).await?;
+    let hashes = rows.first().and_then(|bytes| Hash::many(bytes));
+    hashes.ok_or_else(|| lacking(lane, "a full tile"))
+}
+
+/// The tile at the right edge of its level: from the leaves, or from the full tiles below it.
+async fn edge(
+    connection: &mut PgConnection,
+    lane: u16,
+    id: Id,
+    width: u16,
+) -> Result<Vec<Hash>, AuditError> {
+    let (from, to) = span(id.index, width);
+    let hashes: Vec<Hash> = match id.level.checked_sub(1) {
+        None => {
+            leaves(connection, lane, from, to).await?.iter().map(|leaf| Hash::leaf(leaf)).collect()
+        }
+        Some(below) => log::tiles_between(connection, lane, below.into(), from, to)
+            .await?
+            .iter()
+            .filter_map(|bytes| Hash::many(bytes))
+            .map(|hashes| tile::root(&hashes))
+            .collect(),
+    };
+    whole(lane, width, hashes.len())?;
+    Ok(hashes)
+}
+
+/// Places of the level below: leaves, or full tiles.
+fn span(index: u64, width: u16) -> (u64, u64) {
+    let from = index.saturating_mul(u64::from(WIDTH));
+    (from, from.saturating_add(u64::from(width)))
+}
+
+fn whole(lane: u16, wanted: u16, found: usize) -> Result<(), AuditError> {
+    if found == usize::from(wanted) { Ok(()) } else { Err(lacking(lane, "records or tiles")) }
+}
+
+fn lacking(lane: u16, what: &str) -> AuditError {
+    AuditError::Content(format!("lane {lane} lacks {what}: run `haetae log verify`"))
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is there: every width that a checkpoint can ask for, nothing beyond it, nothing below the minimum index.
+
+    use super::*;
+
+    fn has(size: u64, minimum_index: u64, path: &str) -> bool {
+        Extent { size, minimum_index }.has(path.parse().unwrap())
+    }
+
+    #[test]
+    fn the_worked_example_has_its_tiles_and_no_others() {
+        for there in [
+            "tile/0/000",
+            "tile/0/272",
+            "tile/0/273.p/112",
+            "tile/0/273.p/1",
+            "tile/1/000",
+            "tile/1/001.p/17",
+            "tile/2/000.p/1",
+            "tile/entries/273.p/112",
+            "tile/0/000.p/255",
+        ] {
+            assert!(has(70_000, 0, there), "{there}");
+        }
+        for missing in [
+            "tile/0/273",
+            "tile/0/273.p/113",
+            "tile/0/274.p/1",
+            "tile/1/001",
+            "tile/1/001.p/18",
+            "tile/2/000",
+            "tile/2/000.p/2",
+            "tile/3/000.p/1",
+            "tile/63/000.p/1",
+            "tile/entries/273",
+            "tile/0/x018/x446/x744/x073/x709/x551/615",
+        ] {
+            assert!(!has(70_000, 0, missing), "{missing}");
+        }
+        assert!(has(256, 0, "tile/1/000.p/1") && !has(255, 0, "tile/1/000.p/1"));
+        assert!(!has(0, 0, "tile/0/000.p/1"));
+    }
+
+    #[test]
+    fn what_ends_at_or_below_the_minimum_index_is_not_published() {
+        assert!(!has(70_000, 512, "tile/0/001") && !has(70_000, 512, "tile/entries/001"));
+        assert!(has(70_000, 511, "tile/0/001") && has(70_000, 512, "tile/0/002"));
+        assert!(has(70_000, 512, "tile/1/000"), "it holds what is above the minimum too");
+        assert!(!has(70_000, 65_536, "tile/1/000"));
+    }
+}

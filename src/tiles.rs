@@ -1,0 +1,200 @@
+//! What anybody may fetch of the log: the read side of C2SP tlog-tiles over HTTP, a prefix for each lane.
+//!
+//! `<prefix>/checkpoint`, `<prefix>/tile/<L>/<N>[.p/<W>]` for everybody, `<prefix>/tile/entries/<N>[.p/<W>]` for readers
+//! with a grant. A lane's prefix is the path of its origin, so that the origin is the address of the log without a scheme.
+//!
+//! *Invariant:* reads only, with a database login that only reads; no record goes to anybody who is not a reader of the
+//! configuration, since no organisation can grant what belongs to all of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use quick_cache::sync::Cache;
+use sqlx::PgPool;
+use tlog::tile::{Resource, WIDTH};
+
+use crate::audit::{self, AuditError};
+use crate::caller::{Callers, Connection};
+
+mod config;
+
+pub use config::{Config, Reader};
+
+/// The answers of the log's public listener. Share it behind an `Arc`.
+pub struct Tiles {
+    pool: PgPool,
+    callers: Arc<Callers>,
+    readers: Vec<Reader>,
+    /// The path of the deployment's origin: `/log` of `gateway.example.kr/log`.
+    prefix: String,
+    /// Full tiles, which never change.
+    full: Cache<(u16, Resource), Bytes>,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Checkpoint,
+    Resource(Resource),
+}
+
+/// Why there is nothing to give.
+enum Without {
+    /// No such path, lane, tile or checkpoint, at least not yet.
+    NotFound,
+    Method,
+    /// Entries, and nobody we know asks.
+    Unknown,
+    /// Entries, and who asks is no reader.
+    Forbidden,
+    /// The database did not answer, or lacks what it must have.
+    Broken(AuditError),
+}
+
+impl Tiles {
+    /// `origin` is the deployment's; `pool` logs in as a reader.
+    #[must_use]
+    pub fn new(config: &Config, origin: &str, pool: PgPool, callers: Arc<Callers>) -> Self {
+        let prefix = origin.split_once('/').map(|(_, path)| format!("/{path}")).unwrap_or_default();
+        let readers = config.readers.clone();
+        Self { pool, callers, readers, prefix, full: Cache::new(FULL_TILES_MAX) }
+    }
+
+    /// The answer to one request. It has no body.
+    pub async fn handle(
+        &self,
+        connection: &Connection,
+        request: &Request<()>,
+    ) -> Response<Full<Bytes>> {
+        match self.answer(connection, request).await {
+            Ok(response) => response,
+            Err(without) => without.response(),
+        }
+    }
+
+    async fn answer(
+        &self,
+        connection: &Connection,
+        request: &Request<()>,
+    ) -> Result<Response<Full<Bytes>>, Without> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(Without::Method);
+        }
+        let (lane, named) = self.read(request.uri().path()).ok_or(Without::NotFound)?;
+        match named {
+            Named::Checkpoint => {
+                let note = audit::checkpoint(&self.pool, lane).await?.ok_or(Without::NotFound)?;
+                Ok(given(note.into(), TEXT, SHORT))
+            }
+            Named::Resource(resource @ Resource::Entries { .. }) => {
+                self.admit(connection, request.headers()).await?;
+                let bytes = audit::resource(&self.pool, lane, resource).await?;
+                Ok(given(bytes.ok_or(Without::NotFound)?.into(), BYTES, FOR_GOOD_PRIVATE))
+            }
+            Named::Resource(resource) => {
+                let bytes = self.tile(lane, resource).await?;
+                Ok(given(bytes, BYTES, FOR_GOOD))
+            }
+        }
+    }
+
+    async fn tile(&self, lane: u16, resource: Resource) -> Result<Bytes, Without> {
+        if let Some(bytes) = self.full.get(&(lane, resource)) {
+            return Ok(bytes);
+        }
+        let found = audit::resource(&self.pool, lane, resource).await?;
+        let bytes = Bytes::from(found.ok_or(Without::NotFound)?);
+        if matches!(resource, Resource::Tile { width: WIDTH, .. }) {
+            self.full.insert((lane, resource), bytes.clone());
+        }
+        Ok(bytes)
+    }
+
+    /// Entries are records of every organisation: only for whom the configuration names.
+    async fn admit(&self, connection: &Connection, head: &HeaderMap) -> Result<(), Without> {
+        let caller = self.callers.identify(connection, head).await.map_err(|_| Without::Unknown)?;
+        let granted = self.readers.iter().any(|reader| {
+            *reader.organisation == *caller.org
+                && caller.roles.iter().any(|role| **role == *reader.role)
+        });
+        if granted { Ok(()) } else { Err(Without::Forbidden) }
+    }
+
+    /// `/<prefix>/<lane>/<what>`, each in its only spelling.
+    fn read(&self, path: &str) -> Option<(u16, Named)> {
+        let rest = path.strip_prefix(&self.prefix)?.strip_prefix('/')?;
+        let (number, what) = rest.split_once('/')?;
+        let lane: u16 = number.parse().ok().filter(|lane: &u16| lane.to_string() == number)?;
+        let named = match what {
+            "checkpoint" => Named::Checkpoint,
+            tile => Named::Resource(tile.parse().ok()?),
+        };
+        Some((lane, named))
+    }
+}
+
+impl From<AuditError> for Without {
+    fn from(cause: AuditError) -> Self {
+        Self::Broken(cause)
+    }
+}
+
+impl Without {
+    fn response(self) -> Response<Full<Bytes>> {
+        let (status, words) = match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "the log does not have this\n"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n"),
+            Self::Unknown => (
+                StatusCode::UNAUTHORIZED,
+                "entries are given to known readers: show a token or a client certificate\n",
+            ),
+            Self::Forbidden => {
+                (StatusCode::FORBIDDEN, "entries are given only to readers of the log\n")
+            }
+            Self::Broken(AuditError::Content(cause)) => {
+                tracing::error!(cause, "a part of the log cannot be served");
+                (StatusCode::INTERNAL_SERVER_ERROR, "the log lacks what it should have\n")
+            }
+            Self::Broken(cause) => {
+                tracing::warn!(%cause, "a part of the log cannot be served");
+                (StatusCode::SERVICE_UNAVAILABLE, "the log cannot be read at present\n")
+            }
+        };
+        let mut response = given(Bytes::from_static(words.as_bytes()), TEXT, NEVER);
+        *response.status_mut() = status;
+        let further = match status {
+            StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD")),
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = further {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+fn given(bytes: Bytes, kind: &'static str, keep: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+/// Checkpoints are published once a second.
+const SHORT: &str = "public, max-age=1";
+/// A year, and never asked for again: the bytes cannot change.
+const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+/// Only in the reader's own cache: another who asks must be a reader too.
+const FOR_GOOD_PRIVATE: &str = "private, max-age=31536000, immutable";
+/// What is not there may be there in a second.
+const NEVER: &str = "no-store";
+/// 8 KiB each: 16 MiB, the full tiles of a log of half a million records.
+const FULL_TILES_MAX: usize = 2_048;
