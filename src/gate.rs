@@ -7,6 +7,7 @@ mod admit;
 mod answer;
 mod body;
 mod draft;
+mod language;
 mod limits;
 mod manage;
 mod metrics;
@@ -343,7 +344,7 @@ impl Known {
             route: None,
             body_digest: hex::encode(sha256(&[])),
             body_bytes: 0,
-            korean: answer::wants_korean(&head.headers),
+            korean: language::wants_korean(&head.headers),
             arrived,
         }
     }

@@ -8,11 +8,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use verdict::decision::Decision;
+
 use verdict::question::Question;
 
 use crate::clock::Clock;
 use crate::policy::Bundle;
+
+mod shown;
+
+pub use shown::Shown;
 
 /// Decide one question, or a list of questions, given as JSON
 #[derive(Debug, clap::Args)]
@@ -41,7 +45,7 @@ pub const DECISION_SCHEMA: &str = include_str!("schema/decision.json");
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    Decision(Box<Decision>),
+    Decision(Shown),
     Error(Unanswered),
 }
 
@@ -83,11 +87,17 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 /// # Errors
 /// When the text is neither a JSON object nor a JSON array of them.
 pub fn decide(bundle: &Bundle, text: &str) -> Result<Answers> {
+    // RFC 8259, 8.1: a reader may ignore a byte order mark
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('[') {
         let items: Vec<&RawValue> =
             serde_json::from_str(text).context("the question file is not a JSON array")?;
         return Ok(Answers::Many(items.iter().map(|item| answer(bundle, item.get())).collect()));
     }
+    anyhow::ensure!(
+        !text.trim().is_empty(),
+        "the question file is empty: write one question or an array of questions, as `haetae schema question` says"
+    );
     let item: &RawValue = serde_json::from_str(text).context("the question file is not JSON")?;
     Ok(Answers::One(answer(bundle, item.get())))
 }
@@ -109,7 +119,7 @@ fn answer(bundle: &Bundle, text: &str) -> Answer {
         .map_err(|error| format!("the question cannot be read: {error}"))
         .and_then(|question| bundle.decide(&question));
     match decided {
-        Ok(decision) => Answer::Decision(Box::new(decision)),
+        Ok(decision) => Answer::Decision(Shown::from(decision)),
         Err(error) => {
             let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
             Answer::Error(Unanswered { id, error })

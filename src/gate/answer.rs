@@ -162,27 +162,6 @@ pub(super) fn model(service: &str) -> Response<Body> {
     json(StatusCode::OK, &model_object(service))
 }
 
-/// RFC 9110 section 12.5.4, reduced to the two languages there are: Korean if it is preferred to English.
-pub(super) fn wants_korean(head: &HeaderMap) -> bool {
-    let Some(languages) = head.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let quality = |language: &str| {
-        languages
-            .split(',')
-            .filter_map(|range| {
-                let (tag, quality) = range.split_once(';').unwrap_or((range, "q=1"));
-                let tag = tag.trim().to_ascii_lowercase();
-                let matches = tag == language || tag.starts_with(&format!("{language}-"));
-                let quality = quality.trim().strip_prefix("q=")?.parse::<f32>().ok()?;
-                matches.then_some(quality)
-            })
-            .fold(0.0_f32, f32::max)
-    };
-    quality("ko") > quality("en")
-}
-
 fn status_and_code(
     prepared: &Prepared,
     first: Option<&Why>,

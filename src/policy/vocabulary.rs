@@ -27,6 +27,8 @@ struct File {
     regimes: BTreeMap<String, RegimeEntry>,
     terms: Terms,
     sets: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    purpose_sets: BTreeMap<String, Vec<String>>,
     limits: LimitsEntry,
     grounds: BTreeMap<String, GroundEntry>,
     categories: BTreeMap<String, String>,
@@ -51,6 +53,8 @@ struct Terms {
     schemes: Vec<String>,
     measures: Vec<String>,
     purposes: Vec<String>,
+    #[serde(default)]
+    impersonal: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +77,8 @@ struct GroundEntry {
     onward_details: Vec<Detail>,
     #[serde(default)]
     never_roles: Vec<Role>,
+    #[serde(default)]
+    to_subject: bool,
 }
 
 /// Reads `vocabulary.toml`.
@@ -91,6 +97,7 @@ pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
         details: entry.details,
         onward_details: entry.onward_details,
         never_roles: entry.never_roles,
+        to_subject: entry.to_subject,
     });
     let limits = file.limits;
     Some(Words {
@@ -111,6 +118,8 @@ pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
                 .filter(|(_, broader)| !broader.is_empty())
                 .collect(),
             category_sets: file.sets,
+            impersonal: file.terms.impersonal,
+            purpose_sets: file.purpose_sets,
             purposes: file.terms.purposes,
             sectors: file.terms.sectors,
             supervisors: file.terms.supervisors,
@@ -130,7 +139,13 @@ fn check(file: &File, faults: &mut Faults<'_>) {
             faults.unknown(0, "category", broader, categories(), mend);
         }
     }
-    for member in file.sets.values().flatten() {
+    for member in file.purpose_sets.values().flatten() {
+        if !file.terms.purposes.contains(member) {
+            let known = file.terms.purposes.iter().map(String::as_str);
+            faults.unknown(0, "purpose", member, known, "write a purpose of `[terms]`");
+        }
+    }
+    for member in file.sets.values().flatten().chain(&file.terms.impersonal) {
         if !file.categories.contains_key(member) {
             faults.unknown(0, "category", member, categories(), mend);
         }

@@ -9,6 +9,7 @@
 //! | `identifiability:I`, `workload:W`, `role:R` | exactly that; the role is that of the flow |
 //! | `origins.unlisted` | identifiable data has an origin whose transfer regime the component does not list, and leaves its territory |
 //! | `purpose.recurring`, `purpose.third_country_order` | the flag is set |
+//! | `purpose_in:S` | the purpose is one of the set S |
 //! | `P.sector:S`, `P.supervised_by:S`, `P.regulated_under:L` | party P (`subject`, `operator`, `recipient` of the flow) says so |
 //! | `P.us_person`, `.designated`, `.critical_infrastructure`, `.significant_fiduciary` | the flag is set |
 //! | `P.dpf`, `P.dpf_hr`, `P.baa` | an active DPF listing; one that covers HR data; a live business associate agreement |
@@ -60,6 +61,7 @@ pub enum Test {
     OriginsUnlisted,
     Recurring,
     ThirdCountryOrder,
+    PurposeIn(String),
     Party(Who, PartyTest),
     Certificate(String),
     TeeAffirming,
@@ -181,6 +183,7 @@ fn read(text: &str) -> Option<Test> {
         ("to", Some(argument)) => Test::To(area(argument)?),
         ("cat", Some(argument)) => Test::Category(name(argument)?),
         ("cat_in", Some(argument)) => Test::CategoryIn(name(argument)?),
+        ("purpose_in", Some(argument)) => Test::PurposeIn(name(argument)?),
         ("identifiability", Some(argument)) => Test::Identifiability(word(argument)?),
         ("workload", Some(argument)) => Test::Workload(word(argument)?),
         ("role", Some(argument)) => Test::Role(word(argument)?),

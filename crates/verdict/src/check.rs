@@ -117,6 +117,7 @@ pub(crate) fn check_atom(book: &Book, row: &Row, atom: &Atom) -> Result<(), Stri
         Test::Party(_, test) => check_party(book, row, test),
         Test::Category(category) => knows(&words.categories, category),
         Test::CategoryIn(set) => words.category_sets.contains_key(set),
+        Test::PurposeIn(set) => words.purpose_sets.contains_key(set),
         Test::Certificate(scheme) => knows(&words.schemes, scheme),
         Test::Volume(id) => book.limits.thresholds.iter().any(|threshold| threshold.id == *id),
         Test::Ground(kind, qualifier) => {

@@ -51,11 +51,10 @@ struct CellVerdict {
 pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
     let question = view.question;
     let mut whole = Whole::default();
-    let absent =
-        [("profile", question.profile.is_none()), ("components", question.components.is_empty())];
-    let absent = absent.into_iter().filter(|(_, absent)| *absent).map(|(path, _)| path.into());
-    whole.missing(view.rulebook, absent.collect());
-    whole.contradictions(view);
+    whole.missing(view.rulebook, unasked(view));
+    for facts in contradictions(view) {
+        whole.contradicted(view.rulebook, &facts);
+    }
     let (legs, subject) = (legs(question, view.site), question.subject.party());
     let released = released(view);
     for (number, component) in question.components.iter().enumerate() {
@@ -120,6 +119,42 @@ fn judge_cell(
             CellVerdict::refuse(vec![why])
         }
     }
+}
+
+/// What no question can be judged without: which data, which site, who gets the result, and by which rules.
+fn unasked(view: View<'_>) -> Vec<String> {
+    let (question, recipient) = (view.question, &view.question.recipient);
+    let absent = [
+        ("profile", question.profile.is_none()),
+        ("components", question.components.is_empty()),
+        ("site.id", view.site.id.is_none()),
+        ("recipient.entity", recipient.entity.is_none() && !recipient.same_entity),
+    ];
+    absent.into_iter().filter(|(_, absent)| *absent).map(|(path, _)| path.into()).collect()
+}
+
+/// Facts of the question that cannot both be true, as their paths: who gets the result cannot be the subject itself under
+/// another name, and what is declared non-personal, and passes for that, cannot be of a kind that is about persons.
+fn contradictions(view: View<'_>) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let (subject, recipient) = (&view.question.subject.entity, &view.question.recipient);
+    let names = subject.as_ref().zip(recipient.entity.as_ref());
+    if recipient.same_entity && names.is_some_and(|(own, other)| own != other) {
+        found.push(SAME_ENTITY.map(String::from).into());
+    }
+    let rulebook = view.rulebook;
+    for (number, component) in view.question.components.iter().enumerate() {
+        let is_transfer =
+            |id: &String| rulebook.regime(id).is_none_or(|regime| regime.mode == Mode::Transfer);
+        if component.identifiability == Some(Identifiability::NonPersonal)
+            && !component.regimes.iter().any(is_transfer)
+            && component.categories.iter().any(|category| rulebook.is_personal(category))
+        {
+            let own = |key| format!("components[{number}].{key}");
+            found.push(vec![own("identifiability"), own("categories")]);
+        }
+    }
+    found
 }
 
 /// Which data, where it ends and who receives it are needed by every cell.
@@ -328,18 +363,14 @@ impl Whole {
         }
     }
 
-    /// Who gets the result cannot be the subject itself under another name.
-    fn contradictions(&mut self, view: View<'_>) {
-        let (subject, recipient) = (&view.question.subject.entity, &view.question.recipient);
-        let names = subject.as_ref().zip(recipient.entity.as_ref());
-        if recipient.same_entity && names.is_some_and(|(own, other)| own != other) {
-            let rule = view.rulebook.book().missing_rule.as_deref();
-            let mut why = explain::why(view.rulebook, Reason::Contradiction, rule, None);
-            why.text.en = format!("{SAME_ENTITY} {}", why.text.en);
-            why.text.ko = format!("{SAME_ENTITY} {}", why.text.ko);
-            self.broken = true;
-            self.reasons.push((Outcome::Deny, why));
-        }
+    fn contradicted(&mut self, rulebook: &Rulebook, facts: &[String]) {
+        let rule = rulebook.book().missing_rule.as_deref();
+        let mut why = explain::why(rulebook, Reason::Contradiction, rule, None);
+        let facts = explain::quoted(facts);
+        why.text.en = format!("{facts}: {}", why.text.en);
+        why.text.ko = format!("{facts}: {}", why.text.ko);
+        self.broken = true;
+        self.reasons.push((Outcome::Deny, why));
     }
 
     fn add(&mut self, at: CellRef, cell: CellVerdict) {
@@ -406,5 +437,4 @@ impl Whole {
     }
 }
 
-/// The facts that contradict each other.
-const SAME_ENTITY: &str = "`recipient.same_entity`, `recipient.entity`, `subject.entity`:";
+const SAME_ENTITY: [&str; 3] = ["recipient.same_entity", "recipient.entity", "subject.entity"];

@@ -63,6 +63,11 @@ impl<'a> Scene<'a> {
             Test::OriginsUnlisted => self.origins_unlisted(),
             Test::Recurring => Finding::known(purpose.recurring),
             Test::ThirdCountryOrder => Finding::known(purpose.third_country_order),
+            Test::PurposeIn(set) => {
+                let set = self.view.rulebook.book().vocabulary.purpose_sets.get(set);
+                let listed = |code: &String| set.is_some_and(|set| set.contains(code));
+                Finding::compare(purpose.code.as_ref(), listed, || "purpose.code".into())
+            }
             Test::Party(who, test) => self.party(*who, test),
             Test::Certificate(scheme) => self.certificate(scheme),
             Test::TeeAffirming => self.tee(),
@@ -154,11 +159,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn is_a(&self, category: &str, broader: &str) -> bool {
-        let up = &self.view.rulebook.book().vocabulary.broader;
-        let mut chain = core::iter::successors(Some(category), |category| {
-            up.get(*category).map(alloc::string::String::as_str)
-        });
-        chain.by_ref().take(CATEGORY_DEPTH_MAX).any(|category| category == broader)
+        self.view.rulebook.broader(category).any(|category| category == broader)
     }
 
     fn identifiability(&self, wanted: impl FnOnce(Identifiability) -> bool) -> Finding {
@@ -188,9 +189,13 @@ impl<'a> Scene<'a> {
             Finding::any(from).and(|| self.leaves(territory))
         });
         let unlisted = Finding::any(unlisted);
+        let about_persons =
+            || self.component.categories.iter().any(|category| rulebook.is_personal(category));
         unlisted.and(|| {
-            self.identifiability(|own| {
-                matches!(own, Identifiability::Personal | Identifiability::Pseudonymised)
+            self.identifiability(|own| match own {
+                Identifiability::Personal | Identifiability::Pseudonymised => true,
+                Identifiability::NonPersonal => about_persons(),
+                Identifiability::Anonymised | Identifiability::Synthetic => false,
             })
         })
     }
@@ -337,11 +342,8 @@ fn chain(
     let seat = test(party.seat.as_deref(), &|| format!("{path}.seat"));
     let parent = |(number, parent): (usize, &Parent)| {
         let path = |key: &str| format!("{path}.parents[{number}].{key}");
-        Finding::compare(parent.share, |own| own >= share, || path("share"))
+        Finding::compare(parent.share, |own| own.at_least(share), || path("share"))
             .and(|| test(parent.place.as_deref(), &|| path("place")))
     };
     seat.or(Finding::any(party.parents.iter().enumerate().map(parent)))
 }
-
-/// Links followed from a category to a broader one.
-const CATEGORY_DEPTH_MAX: usize = 8;

@@ -79,7 +79,7 @@ fn result(question: &Question) -> Leg<'_> {
         flow: Flow::Result,
         to: recipient.place.as_deref(),
         to_path: "recipient.place".to_owned(),
-        recipient: Some(Cow::Owned(recipient.party())),
+        recipient: Some(Cow::Owned(party_of(question))),
         recipient_path: "recipient".to_owned(),
         role: if recipient.same_entity {
             recipient.role.or(question.role)
@@ -88,6 +88,13 @@ fn result(question: &Question) -> Leg<'_> {
         },
         role_path: "recipient.role",
     }
+}
+
+/// Who gets the result. The subject itself need not be named again.
+fn party_of(question: &Question) -> Party {
+    let party = question.recipient.party();
+    let own = || question.subject.entity.clone().filter(|_| question.recipient.same_entity);
+    Party { entity: party.entity.clone().or_else(own), ..party }
 }
 
 /// The party named: a party as given, the operator when the name is its, else somebody of whom only the name is known.

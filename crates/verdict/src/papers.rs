@@ -59,6 +59,10 @@ impl Scene<'_> {
                 if any(&scope.recipients) || scope.recipients.is_empty() {
                     return Finding::known(!scope.recipients.is_empty());
                 }
+                let asker = self.subject.entity.as_ref();
+                if kind.to_subject && asker.is_some_and(|own| scope.recipients.contains(own)) {
+                    return Finding::known(true);
+                }
                 let leg = self.leg;
                 let entity = leg.recipient.as_deref().and_then(|party| party.entity.as_ref());
                 let path = || match leg.recipient {
@@ -231,10 +235,17 @@ impl Scene<'_> {
         if !self.is_measured(threshold) {
             return Finding::known(false);
         }
-        let counters = self.view.question.counters.iter();
-        let before = counters
-            .filter(|counter| self.adds_up(counter, threshold))
-            .fold(0u64, |sum, counter| sum.saturating_add(counter.amount_before));
+        let counted = |window| {
+            let counters = self.view.question.counters.iter();
+            counters
+                .filter(|counter| self.adds_up(counter, threshold, window))
+                .fold(0u64, |sum, counter| sum.saturating_add(counter.amount_before))
+        };
+        let mut before = counted(threshold.window);
+        if threshold.window == Window::Rolling365d {
+            // what this year has seen, the last 365 days have seen as well: never both added, but at least the larger
+            before = before.max(counted(Window::CalendarYear));
+        }
         let exceeds = |amount: u64| before.saturating_add(amount) > threshold.over;
         match (threshold.measure, component.subjects, component.sensitive_subjects) {
             (Measure::Subjects, Some(amount), _)
@@ -248,16 +259,16 @@ impl Scene<'_> {
     }
 
     /// Does a counter add up to this threshold? What it leaves out does not narrow it.
-    fn adds_up(&self, counter: &Counter, threshold: &Threshold) -> bool {
+    fn adds_up(&self, counter: &Counter, threshold: &Threshold, window: Window) -> bool {
         let category = counter.category.as_deref().filter(|term| *term != ANY);
         let categories = counter.categories.as_slice();
         let listed = |term: &str| {
             threshold.categories.iter().any(|wide| wide == ANY || self.is_a(term, wide))
         };
-        let window = counter.window.or(counter.window_days.map(|_| Window::Rolling365d));
+        let own = counter.window.or(counter.window_days.map(|_| Window::Rolling365d));
         let from = self.component.from.as_ref().or(self.component.origins.first());
         counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
-            && window.is_none_or(|window| window == threshold.window)
+            && own.is_none_or(|own| own == window)
             && counter.measure.is_none_or(|measure| measure == threshold.measure)
             && category.is_none_or(listed)
             && (categories.is_empty() || categories.iter().any(|term| listed(term)))

@@ -1,15 +1,43 @@
 //! Places: ISO 3166-1 alpha-2 for law, ISO 3166-2 for locations. A place covers its subdivisions.
+//!
+//! *Invariant:* a country that ISO 3166-1 does not have is no place: an order about `UK` would otherwise never match.
 
-/// A country or subdivision code in upper case: `KR`, `KR-11`, `FR-IDF`.
+use alloc::{format, string::String};
+
+/// A country or subdivision code in upper case: `KR`, `KR-11`, `FR-IDF`. Of a subdivision the country must exist and the
+/// rest be well formed: the lists of ISO 3166-2 change too often to be compiled in, and rules compare the country.
 #[must_use]
 pub fn is_place(text: &str) -> bool {
     let (country, rest) = text.split_once('-').map_or((text, None), |(c, r)| (c, Some(r)));
-    country.len() == 2
-        && country.bytes().all(|b| b.is_ascii_uppercase())
+    is_country(country)
         && rest.is_none_or(|rest| {
             (1..=3).contains(&rest.len())
                 && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
         })
+}
+
+/// A country code of ISO 3166-1.
+#[must_use]
+pub fn is_country(text: &str) -> bool {
+    COUNTRIES.binary_search(&text).is_ok()
+}
+
+/// What is wrong with a text that is no place, and which one was probably meant.
+#[must_use]
+pub fn not_a_place(text: &str) -> String {
+    let upper = text.to_ascii_uppercase();
+    let (country, rest) = upper.split_at_checked(2).unwrap_or((&upper, ""));
+    let meant = OFTEN_MEANT
+        .iter()
+        .find_map(|(wrong, right)| (*wrong == country).then_some(*right))
+        .or_else(|| is_country(country).then_some(country))
+        .filter(|_| rest.is_empty() || rest.starts_with('-'));
+    match meant {
+        Some(meant) => {
+            format!("`{text}` is not a place of ISO 3166: did you mean `{meant}{rest}`?")
+        }
+        None => format!("`{text}` is not a place of ISO 3166: write one such as `KR` or `KR-11`"),
+    }
 }
 
 /// Is `place` inside `area`, or the same?
@@ -33,6 +61,30 @@ fn own_code(place: &str) -> &str {
         _ => place,
     }
 }
+
+/// Codes that people write and ISO 3166-1 does not have.
+const OFTEN_MEANT: [(&str, &str); 2] = [("EL", "GR"), ("UK", "GB")];
+
+/// ISO 3166-1 alpha-2, officially assigned, sorted.
+#[rustfmt::skip]
+const COUNTRIES: [&str; 249] = [
+    "AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR", "AS", "AT", "AU", "AW", "AX", "AZ",
+    "BA", "BB", "BD", "BE", "BF", "BG", "BH", "BI", "BJ", "BL", "BM", "BN", "BO", "BQ", "BR", "BS",
+    "BT", "BV", "BW", "BY", "BZ", "CA", "CC", "CD", "CF", "CG", "CH", "CI", "CK", "CL", "CM", "CN",
+    "CO", "CR", "CU", "CV", "CW", "CX", "CY", "CZ", "DE", "DJ", "DK", "DM", "DO", "DZ", "EC", "EE",
+    "EG", "EH", "ER", "ES", "ET", "FI", "FJ", "FK", "FM", "FO", "FR", "GA", "GB", "GD", "GE", "GF",
+    "GG", "GH", "GI", "GL", "GM", "GN", "GP", "GQ", "GR", "GS", "GT", "GU", "GW", "GY", "HK", "HM",
+    "HN", "HR", "HT", "HU", "ID", "IE", "IL", "IM", "IN", "IO", "IQ", "IR", "IS", "IT", "JE", "JM",
+    "JO", "JP", "KE", "KG", "KH", "KI", "KM", "KN", "KP", "KR", "KW", "KY", "KZ", "LA", "LB", "LC",
+    "LI", "LK", "LR", "LS", "LT", "LU", "LV", "LY", "MA", "MC", "MD", "ME", "MF", "MG", "MH", "MK",
+    "ML", "MM", "MN", "MO", "MP", "MQ", "MR", "MS", "MT", "MU", "MV", "MW", "MX", "MY", "MZ", "NA",
+    "NC", "NE", "NF", "NG", "NI", "NL", "NO", "NP", "NR", "NU", "NZ", "OM", "PA", "PE", "PF", "PG",
+    "PH", "PK", "PL", "PM", "PN", "PR", "PS", "PT", "PW", "PY", "QA", "RE", "RO", "RS", "RU", "RW",
+    "SA", "SB", "SC", "SD", "SE", "SG", "SH", "SI", "SJ", "SK", "SL", "SM", "SN", "SO", "SR", "SS",
+    "ST", "SV", "SX", "SY", "SZ", "TC", "TD", "TF", "TG", "TH", "TJ", "TK", "TL", "TM", "TN", "TO",
+    "TR", "TT", "TV", "TW", "TZ", "UA", "UG", "UM", "US", "UY", "UZ", "VA", "VC", "VE", "VG", "VI",
+    "VN", "VU", "WF", "WS", "YE", "YT", "ZA", "ZM", "ZW",
+];
 
 /// ISO 3166-2 entries that ISO 3166-1 lists as well.
 /// The numbers are those that China used before 2017.
@@ -107,9 +159,17 @@ mod tests {
         for place in ["KR", "KR-11", "FR-IDF", "US-VA", "GB-ENG", "AT-9"] {
             assert!(is_place(place), "{place}");
         }
-        for text in ["", "kr", "KOR", "K", "KR-", "KR-1111", "KR_11", "KR-a", "*", "EEA30", "ＫＲ"]
-        {
+        for text in [
+            "", "kr", "KOR", "K", "KR-", "KR-1111", "KR_11", "KR-a", "*", "EEA30", "ＫＲ", "ZZ",
+            "UK", "EU", "ZZ-1",
+        ] {
             assert!(!is_place(text), "{text}");
         }
+        assert!(COUNTRIES.is_sorted(), "the list is searched by halves");
+        assert_eq!(not_a_place("UK"), "`UK` is not a place of ISO 3166: did you mean `GB`?");
+        assert_eq!(
+            not_a_place("kr-11"),
+            "`kr-11` is not a place of ISO 3166: did you mean `KR-11`?"
+        );
     }
 }

@@ -21,9 +21,42 @@ macro_rules! facts {
     }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
+        #[serde(deny_unknown_fields, default, remote = "Self")]
         pub struct $name {
             $($(#[$about])* #[serde(skip_serializing_if = "Absent::is_absent")] pub $field: $type,)*
+        }
+
+        objects!($name);
+    };
+}
+
+/// Read from a JSON object and from nothing else. The reader that serde derives would take an array as well, key by
+/// key in the order of the fields: `"site": []` would be a site of which nothing is known.
+macro_rules! objects {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+                // the one that serde derives: an associated function goes before one of a trait
+                Self::serialize(self, writer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+                struct Object;
+                impl<'de> Visitor<'de> for Object {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<$name, M::Error> {
+                        $name::deserialize(MapAccessDeserializer::new(map))
+                    }
+                }
+                reader.deserialize_map(Object)
+            }
         }
     };
 }
@@ -74,13 +107,16 @@ macro_rules! parties {
     };
 }
 
+mod figure;
 mod on_file;
 
+pub use figure::Share;
+use figure::{count, maybe_count};
 pub use on_file::*;
 
 /// One question: may this workload of this subject run at this site?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Question {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -117,6 +153,8 @@ pub struct Question {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<Release>,
 }
+
+objects!(Question);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,7 +222,7 @@ facts! {
     /// A company above a party; `share` in percent of the voting capital.
     pub struct Parent {
         pub place: Option<String>,
-        pub share: Option<u8>,
+        pub share: Option<Share>,
     }
 }
 
@@ -265,8 +303,11 @@ facts! {
         pub class: Option<Class>,
         pub identifiability: Option<Identifiability>,
         pub encrypted: bool,
+        #[serde(deserialize_with = "maybe_count")]
         pub subjects: Option<u64>,
+        #[serde(deserialize_with = "maybe_count")]
         pub sensitive_subjects: Option<u64>,
+        #[serde(deserialize_with = "maybe_count")]
         pub records: Option<u64>,
         pub selection_digest: Option<String>,
         pub stored: bool,

@@ -187,7 +187,13 @@ pub struct Vocabulary {
     pub broader: BTreeMap<String, String>,
     /// Named sets of categories for `cat_in:`.
     pub category_sets: BTreeMap<String, Vec<String>>,
+    /// Categories that data about nobody may have; any other is about persons. Empty: the book does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub impersonal: Vec<String>,
     pub purposes: Vec<String>,
+    /// Named sets of purposes for `purpose_in:`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub purpose_sets: BTreeMap<String, Vec<String>>,
     pub sectors: Vec<String>,
     pub supervisors: Vec<String>,
     /// What a party may be `regulated_under`.
@@ -216,6 +222,9 @@ pub struct GroundType {
     /// Roles it never covers, whatever its scope says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never_roles: Vec<Role>,
+    /// It is given to who asks, as a licence is: a scope that names the asker covers whoever receives.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub to_subject: bool,
 }
 
 macro_rules! details {

@@ -142,6 +142,21 @@ impl Rulebook {
         self.book.vocabulary.grounds.iter().find(|kind| kind.id == id)
     }
 
+    /// The category, and the broader ones that it falls under.
+    pub(crate) fn broader<'a>(&'a self, category: &'a str) -> impl Iterator<Item = &'a str> {
+        let up = &self.book.vocabulary.broader;
+        let chain = core::iter::successors(Some(category), |own| up.get(*own).map(String::as_str));
+        chain.take(CATEGORY_DEPTH_MAX)
+    }
+
+    /// Is data of this category about persons, whatever is declared? All is but what the vocabulary says need not be; a
+    /// book that does not say it has none.
+    pub(crate) fn is_personal(&self, category: &str) -> bool {
+        let impersonal = &self.book.vocabulary.impersonal;
+        !impersonal.is_empty()
+            && !self.broader(category).any(|own| impersonal.iter().any(|one| one == own))
+    }
+
     pub(crate) fn group<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Group> {
         self.book.groups.iter().filter(move |group| group.id == id)
     }
@@ -259,3 +274,5 @@ const fn place_of(profile: Profile, flow: Flow) -> usize {
 
 /// The regime column of a component without a regime.
 pub(crate) const NO_REGIME: &str = "-";
+/// Links followed from a category to a broader one.
+const CATEGORY_DEPTH_MAX: usize = 8;

@@ -218,11 +218,7 @@ fn is_regime(book: &Book, term: &str) -> Result<(), String> {
 }
 
 fn is_place(term: &str) -> Result<(), String> {
-    if place::is_place(term) {
-        Ok(())
-    } else {
-        Err(format!("`{term}` is no place: write an ISO 3166 code such as `KR` or `KR-11`"))
-    }
+    if place::is_place(term) { Ok(()) } else { Err(place::not_a_place(term)) }
 }
 
 fn unknown(what: &str, term: &str) -> String {

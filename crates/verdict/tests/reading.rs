@@ -118,7 +118,7 @@ fn errors_name_the_path() {
             "\"subjects\": 120000",
             "\"subjects\": -1",
             "components[0].subjects",
-            "invalid value: integer `-1`",
+            "invalid type: integer `-1`",
         ),
     ] {
         let text = SEOUL.replacen(from, to, 1);
@@ -173,7 +173,7 @@ fn an_unknown_term_is_an_error_that_names_it() {
         (
             "/site/location",
             json!("Seoul"),
-            "at `site.location`: `Seoul` is no place: write an ISO 3166 code such as `KR` or `KR-11`",
+            "at `site.location`: `Seoul` is not a place of ISO 3166: write one such as `KR` or `KR-11`",
         ),
         (
             "/grounds",
@@ -286,6 +286,13 @@ fn personal_data_without_a_regime_is_an_unknown_fact() {
     assert_eq!(refused.cells[0].at.regime, "-");
     asked["components"][0]["identifiability"] = json!("non_personal");
     assert_eq!(decide(&asked).outcome, Outcome::Allow);
+    asked["components"][0]["categories"] = json!(["pd:Health"]);
+    let refused = decide(&asked);
+    assert_eq!(
+        (refused.outcome, refused.reasons[0].code),
+        (Outcome::Deny, Reason::Contradiction),
+        "health is about persons"
+    );
 }
 
 #[test]

@@ -55,6 +55,72 @@ async fn one_question_gives_one_object_and_a_broken_file_gives_none() {
 }
 
 #[tokio::test]
+async fn what_is_not_of_the_form_is_an_error_that_names_it() {
+    let bundle = bundle().await;
+    for (asked, error) in misshapen() {
+        let answers = decide::decide(bundle, &asked);
+        let answers =
+            serde_json::to_value(answers.unwrap_or_else(|wrong| panic!("{asked}: {wrong}")))
+                .unwrap();
+        let answer = answers.get(0).unwrap_or(&answers);
+        assert!(
+            answer["error"].as_str().is_some_and(|said| said.contains(error)),
+            "{asked}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_json_gives_no_answer() {
+    let bundle = bundle().await;
+    for (text, error) in [
+        ("", "the question file is empty"),
+        (" \n", "the question file is empty"),
+        ("[{}", "the question file is not a JSON array"),
+        ("[{},]", "the question file is not a JSON array"),
+        ("{} {}", "the question file is not JSON"),
+        ("// a question\n{}", "the question file is not JSON"),
+        ("{\"subjects\": NaN}", "the question file is not JSON"),
+    ] {
+        let wrong = decide::decide(bundle, text).unwrap_err();
+        assert!(wrong.to_string().starts_with(error), "{text}: {wrong}");
+    }
+    let marked = format!("\u{feff}{}", seoul());
+    assert_eq!(
+        serde_json::to_value(decide::decide(bundle, &marked).unwrap()).unwrap()["outcome"],
+        "ALLOW",
+        "a byte order mark is no part of the text"
+    );
+    assert!(decide::decide(bundle, "[]").unwrap().any_decided());
+}
+
+#[tokio::test]
+async fn every_key_of_a_decision_stands_in_it() {
+    let answer = decide::decide(bundle().await, "{}").unwrap();
+    let answer = serde_json::to_value(&answer).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        keys(&answer),
+        [
+            "bundle",
+            "cells",
+            "facts_digest",
+            "id",
+            "obligations",
+            "outcome",
+            "reasons",
+            "remedy",
+            "valid_until"
+        ]
+    );
+    assert_eq!((&answer["id"], &answer["valid_until"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        keys(&answer["reasons"][0]),
+        ["basis", "cell", "citation", "code", "ground", "missing", "rule", "text"]
+    );
+}
+
+#[tokio::test]
 async fn the_schemas_fit_what_is_read_and_written() {
     let schema: Value = serde_json::from_str(QUESTION_SCHEMA).unwrap();
     assert_eq!(misfit(&schema, &schema, &seoul(), "question"), None);
@@ -72,6 +138,66 @@ async fn the_schemas_fit_what_is_read_and_written() {
         let answer = serde_json::to_value(&answer).unwrap();
         assert_eq!(misfit(&schema, &schema, &answer, "decision"), None);
     }
+}
+
+/// Questions that are not of the form, and what is said of each.
+fn misshapen() -> Vec<(String, &'static str)> {
+    let seoul = seoul().to_string();
+    let base: Value = serde_json::from_str(&seoul).unwrap();
+    let changed = |pointer: &str, value: Value| {
+        let mut asked = base.clone();
+        *asked.pointer_mut(pointer).unwrap() = value;
+        asked.to_string()
+    };
+    vec![
+        (changed("/site", json!([])), "invalid type: sequence, expected an object"),
+        (changed("/site/tee", json!([])), "invalid type: sequence, expected an object"),
+        (changed("/subject", json!(["kr", "KR"])), "invalid type: sequence, expected an object"),
+        (changed("/components/0", json!(null)), "invalid type: null, expected an object"),
+        (changed("/purpose/recurring", json!("true")), "expected a boolean"),
+        (changed("/site/backups", json!(null)), "expected a sequence"),
+        (
+            changed("/components/0/subjects", json!(-1)),
+            "expected a whole number from 0 to 9007199254740991",
+        ),
+        (
+            changed("/components/0/subjects", json!(1.5)),
+            "expected a whole number from 0 to 9007199254740991",
+        ),
+        (
+            changed("/components/0/subjects", json!(1_u64 << 53)),
+            "expected a whole number from 0 to 9007199254740991",
+        ),
+        (
+            changed("/components/0/subjects", json!("7")),
+            "expected a whole number from 0 to 9007199254740991",
+        ),
+        (
+            changed("/subject/parents/0/share", json!(101)),
+            "expected percent from 0 to 100 with at most four decimals",
+        ),
+        (
+            changed("/site/location", json!("UK")),
+            "at `site.location`: `UK` is not a place of ISO 3166: did you mean `GB`?",
+        ),
+        (
+            changed("/site/location", json!("Korea")),
+            "at `site.location`: `Korea` is not a place of ISO 3166",
+        ),
+        (
+            changed("/profile", json!("Statutory")),
+            "unknown variant `Statutory`, expected `statutory` or `sovereign`",
+        ),
+        (
+            changed("/at", json!("20-11-2026")),
+            "`20-11-2026` is no date: write `2026-11-20` or `2026-11-20T09:00:00+09:00`",
+        ),
+        (seoul.replacen("orders@1", "orders\\ud800", 1), "unexpected end of hex escape"),
+        (seoul.replacen("\"subjects\":120000", "\"subjects\":1e999", 1), "number out of range"),
+        ("null".to_owned(), "invalid type: null, expected an object"),
+        ("7".to_owned(), "invalid type: integer `7`, expected an object"),
+        (format!("[{}{}]", "[".repeat(300), "]".repeat(300)), "expected an object"),
+    ]
 }
 
 /// Why `value` does not fit `schema`, for the part of JSON Schema that ours use.
@@ -93,6 +219,7 @@ fn misfit(root: &Value, schema: &Value, value: &Value, path: &str) -> Option<Str
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
         Some("integer") => value.is_u64(),
+        Some("number") => value.is_number(),
         Some("null") => value.is_null(),
         _ => panic!("{path}: the schema has no type"),
     };

@@ -15,7 +15,7 @@ async fn an_outcome_with_a_capital_is_refused() {
     copy.refuses("packs/kr.pipa/rules.csv:10: outcome `Deny` is not known: did you mean `deny`?: write `allow`, `oblige`, `hold` or `deny`").await;
     let copy = Copy::new();
     copy.replace("access/floor.csv", "p, F01, deny,", "p, F01, Deny,");
-    copy.refuses("access/floor.csv:3: outcome `Deny` is not known: did you mean `deny`?: write `allow` or `deny`: another word would silently not count").await;
+    copy.refuses("access/floor.csv:5: outcome `Deny` is not known: did you mean `deny`?: write `allow` or `deny`: another word would silently not count").await;
 }
 
 #[tokio::test]

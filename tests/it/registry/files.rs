@@ -85,7 +85,7 @@ fn all_faults_are_said_at_once_in_the_order_of_files_and_lines() {
         tree::parse(&files).unwrap_err().to_string(),
         "notes.txt: there is no place for this file: folders are organisations, sites, datasets, grounds, orders, lists, outside\n\
          orders/order.csv: files in `orders/` end in `.toml`\n\
-         organisations/de-bank.toml:3: `seat`: `XX` is not a place of ISO 3166\n\
+         organisations/de-bank.toml:3: `seat`: `XX` is not a place of ISO 3166: write one such as `KR` or `KR-11`\n\
          organisations/de-bank.toml:4: `share` must be a whole number, not a text\n\
          sites/us-va-1.toml:1: a site needs `location`\n\
          sites/us-va-1.toml:12: unknown key `lcoation` in a site: did you mean `location`?"

@@ -1,7 +1,11 @@
 //! What is on file beside the question's own facts: grounds, orders, lists, counters and releases.
 
 use alloc::{string::String, vec::Vec};
-use serde::{Deserialize, Serialize};
+use core::fmt;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::Absent;
 use crate::{rule::Measure, stamp::Stamp};
@@ -138,6 +142,7 @@ facts! {
         pub to: Option<String>,
         pub window: Option<Window>,
         pub window_days: Option<u16>,
+        #[serde(deserialize_with = "super::count")]
         pub amount_before: u64,
         /// All categories of what was counted, where it had several: counted once for a threshold that has any of them.
         pub categories: Vec<String>,

@@ -243,7 +243,11 @@ fn vocabulary() -> Vocabulary {
             ("HR".to_owned(), words("pd:EmploymentHistory")),
         ]
         .into(),
+        impersonal: words(
+            "pd:General dpv:NonPersonalData kr:NCT kr:HighPrecisionSpatial cn:ImportantData",
+        ),
         purposes: words("dpv:*"),
+        purpose_sets: [("HR".to_owned(), words("dpv:PersonnelManagement"))].into(),
         sectors: words("kr.finance kr.public kr.medical us.health in.payments"),
         supervisors: words("KR.FSC"),
         laws: words("APPI PIPEDA GDPR"),
@@ -264,6 +268,7 @@ fn grounds() -> Vec<GroundType> {
         details: details.into(),
         onward_details: if regime == "EU.GDPR" { vec![InstructionRef] } else { Vec::new() },
         never_roles: if id == "kr.contract_disclosed" { vec![Role::Provision] } else { Vec::new() },
+        to_subject: id == "us.licence",
     };
     [
         ("kr.consent", "KR.PIPA", &[][..]),
