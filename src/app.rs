@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::body::Body;
+use axum::{Router, body::Body};
 use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub mod guard;
 
 use crate::audit::{Audit, Key, Text};
 use crate::caller::{Callers, Connection};
@@ -237,7 +239,11 @@ async fn serve_console(
 ) -> anyhow::Result<SocketAddr> {
     let listener = Listener::bind("console", &config.console, wire).await.context("`console`")?;
     let address = listener.local_addr();
-    let router = console::router(sources);
+    serve_router(listener, console::router(sources), tracker, stop);
+    Ok(address)
+}
+
+fn serve_router(listener: Listener, router: Router, tracker: &TaskTracker, stop: &Stop) {
     let factory = move |_: Arc<Peer>| {
         let router = router.clone();
         service_fn(move |request: http::Request<listen::RequestBody>| {
@@ -246,7 +252,6 @@ async fn serve_console(
         })
     };
     tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
-    Ok(address)
 }
 
 async fn serve_tiles(

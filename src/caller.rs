@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* nothing a caller *says* about data, place or policy is read here; and no token leaves this room.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::http::HeaderMap;
@@ -245,5 +245,32 @@ impl Callers {
     /// Registers the counters of this room; call it once.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
+    }
+}
+
+/// A client's network, /24 or /48: enough to see a pattern, not a person.
+#[must_use]
+pub fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn a_network_is_not_an_address() {
+        assert_eq!(network("203.0.113.77".parse().unwrap()), "203.0.113.0/24");
+        assert_eq!(network("::ffff:203.0.113.77".parse().unwrap()), "203.0.113.0/24");
+        assert_eq!(network("2001:db8:5:77::1".parse().unwrap()), "2001:db8:5::/48");
     }
 }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod decide;
 pub mod demo;
+pub mod guard;
 pub mod keygen;
 pub mod log;
 pub mod migrate;
@@ -42,6 +43,8 @@ enum Command {
     Keygen(keygen::Args),
     /// Verify the log, export it, print its checkpoints.
     Log(log::Args),
+    /// At a GPU site, in front of its service: let in only what carries a valid, fresh, unused receipt.
+    Guard(guard::Args),
     /// One demo GPU site (started by `haetae demo`).
     #[command(hide = true)]
     DemoSite(crate::demo::site::Args),
@@ -86,6 +89,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Log(args) => log::run(args).await,
+        Command::Guard(args) => guard::run(args).await,
         Command::DemoSite(args) => crate::demo::site::run(args).await,
     }
 }

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
 use crate::audit::{Audit, Keeps, Permit, RecordError, Recorded, Stranger};
-use crate::caller::{Caller, Callers, Connection};
+use crate::caller::{self, Caller, Callers, Connection};
 use crate::clock::Clock;
 use crate::forward::{self, Forward};
 use crate::hold::Holds;
@@ -118,7 +118,7 @@ impl Gate {
     /// Counts a request that was refused below HTTP.
     pub fn fault(&self, remote: std::net::SocketAddr, rule: &'static str) {
         self.metrics.turned_away(rule);
-        let network = draft::network(remote.ip());
+        let network = caller::network(remote.ip());
         self.audit.stranger(Stranger { issuer: None, reason: rule, network });
     }
 
@@ -339,7 +339,7 @@ impl Known {
     fn new(connection: &Connection, head: &Parts, caller: Arc<Caller>, arrived: Instant) -> Self {
         Self {
             caller,
-            network: draft::network(connection.remote.ip()),
+            network: caller::network(connection.remote.ip()),
             trace: Trace::from_head(&head.headers),
             route: None,
             body_digest: hex::encode(sha256(&[])),

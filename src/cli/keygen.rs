@@ -1,8 +1,9 @@
-//! `haetae keygen`: makes the Ed25519 key that signs a log and prints its public keys in the signed-note encoding (C2SP).
+//! `haetae keygen`: makes the Ed25519 key that signs a log and prints its public keys in the signed-note encoding (C2SP), or
+//! as a trust file.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -20,32 +21,56 @@ pub struct Args {
     #[arg(long, default_value_t = 2)]
     lanes: u16,
     /// Where the secret key goes; made with mode 0600, never overwritten.
+    #[arg(long, required_unless_present = "of")]
+    out: Option<PathBuf>,
+    /// Make nothing: print the public keys of this key file.
+    #[arg(long, conflicts_with = "out")]
+    of: Option<PathBuf>,
+    /// Print a trust file (C2SP tlog-policy) that asks for no witness, instead of bare keys.
     #[arg(long)]
-    out: PathBuf,
+    trust: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let key = match (&args.of, &args.out) {
+        (Some(of), _) => Key::read(of)?,
+        (None, Some(out)) => make(out)?,
+        (None, None) => {
+            anyhow::bail!("give `--out FILE` for a new key, or `--of FILE` for one that is there")
+        }
+    };
+    for lane in 0..args.lanes {
+        let vkey = key.vkey(&args.origin, lane)?;
+        println!("{}{vkey}", if args.trust { "log " } else { "" });
+    }
+    if args.trust {
+        println!("quorum none");
+    }
+    if let Some(out) = &args.out {
+        eprintln!(
+            "the secret key is in `{}`; give the lines above, one public key for each lane, to everyone who verifies",
+            out.display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make(out: &Path) -> anyhow::Result<Key> {
     let key = Key::generate()?;
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&args.out)
-        .with_context(|| format!("cannot make `{}`", args.out.display()))?;
+        .open(out)
+        .with_context(|| format!("cannot make `{}`", out.display()))?;
     file.write_all(key.to_pem()?.as_bytes())?;
     file.sync_all()?;
-    for lane in 0..args.lanes {
-        println!("{}", key.vkey(&args.origin, lane)?);
-    }
-    eprintln!(
-        "the secret key is in `{}`; give the lines above, one public key for each lane, to everyone who verifies",
-        args.out.display()
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok(key)
 }
 
 const AFTER_HELP: &str = "\
 For example:
   haetae keygen --origin gateway.example.kr/log --out secrets/log.key > log.vkeys
+  haetae keygen --origin gateway.example.kr/log --of secrets/log.key --trust > trust.policy     for the sites' guards
 Standard output has the public keys, a line for each lane: give them to whoever verifies, by a way that they trust.
 `haetae log verify --vkey LINE` and `haetae-verify --key LINE FILE` take them.";

@@ -6,9 +6,9 @@ use axum::body::Body;
 use http::{Response, request::Parts};
 
 use super::limits::{NoPlace, Slot};
-use super::{Gate, answer, draft, strict};
+use super::{Gate, answer, strict};
 use crate::audit::Stranger;
-use crate::caller::{Caller, CallerError, Connection};
+use crate::caller::{self, Caller, CallerError, Connection};
 
 pub struct Admitted {
     pub caller: Arc<Caller>,
@@ -51,7 +51,7 @@ impl Gate {
             self.audit.stranger(Stranger {
                 issuer: None,
                 reason: turned_away.code(),
-                network: draft::network(connection.remote.ip()),
+                network: caller::network(connection.remote.ip()),
             });
         }
         answer::turned_away(turned_away)

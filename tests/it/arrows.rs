@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         ],
     ),
     ("console", &["registry", "policy", "audit"]),
+    ("guard", &["listen::Config", "telemetry::Config", "workload", "tlog", "clock"]),
     ("config", &["*::Config"]),
     ("app", &["*"]),
     ("demo", &["*"]),

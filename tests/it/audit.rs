@@ -1,7 +1,7 @@
 //! The audit room against a real Postgres: what is confirmed is durable, proven and found again; what is changed behind
 //! its back is named.
 
-mod lab;
+pub mod lab;
 
 mod acts;
 mod keys;

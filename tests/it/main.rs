@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod forward;
 mod gate;
+mod guard;
 mod listen;
 mod policy;
 mod postgres;

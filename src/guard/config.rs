@@ -1,0 +1,104 @@
+//! What a site's operator may set, and why a guard cannot start.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::{listen, telemetry};
+
+/// The file of `haetae guard serve`; `guard.toml` in the project's root explains every key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The site's id, as the registry has it.
+    pub site: String,
+    /// The TLS identity that the registry expects of this site: SPIFFE id or `spki:sha256/...`.
+    pub identity: String,
+    /// Whom the site trusts: a C2SP tlog-policy file with the log's lanes, and witnesses if it asks for any.
+    pub trust: PathBuf,
+    /// The service: `http://` on this machine, or `https://`.
+    pub upstream: String,
+    /// PEM file of the CA that vouches for an `https` service.
+    #[serde(default)]
+    pub upstream_ca: Option<PathBuf>,
+    /// Where every use and every refusal is written.
+    pub journal: PathBuf,
+    pub listen: listen::Config,
+    /// Health and metrics; nothing when absent.
+    #[serde(default)]
+    pub console: Option<listen::Config>,
+    /// Bytes of a request body.
+    #[serde(default = "body_bytes_max")]
+    pub body_bytes_max: u64,
+    /// Seconds that a record may be old.
+    #[serde(default = "age_s")]
+    pub age_s: u32,
+    /// Seconds that the gateway's clock may be ahead.
+    #[serde(default = "skew_s")]
+    pub skew_s: u32,
+    #[serde(default)]
+    pub telemetry: telemetry::Config,
+}
+
+/// Why a guard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    #[error("cannot read `{}`: {cause}", path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
+    #[error("the trust file `{}` cannot be used: {cause}", path.display())]
+    Trust { path: PathBuf, cause: tlog::policy::PolicyError },
+    #[error("the journal `{}` cannot be used: {cause}", path.display())]
+    Journal { path: PathBuf, cause: std::io::Error },
+    #[error("the journal `{}` is broken in line {line}: {cause}; keep it, and name a new file", path.display())]
+    Chain { path: PathBuf, line: u64, cause: &'static str },
+    #[error("`upstream` is `{0}`: write http://host:port or https://host:port, without a path")]
+    Upstream(String),
+    #[error(
+        "`upstream` is `{0}`: plain http goes to this machine only; use https, or put the guard beside the service"
+    )]
+    PlainUpstream(String),
+    #[error("`upstream_ca`: {0}")]
+    UpstreamCa(String),
+}
+
+impl Config {
+    /// The files it names, for whoever knows from which directory relative ones are meant.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let own = [&mut self.trust, &mut self.journal].into_iter().chain(&mut self.upstream_ca);
+        let listeners = [Some(&mut self.listen), self.console.as_mut()].into_iter().flatten();
+        own.chain(listeners.flat_map(listen::Config::paths_mut))
+    }
+
+    /// How long a used receipt must be remembered: nothing older is let in.
+    pub(super) fn window_ns(&self) -> i64 {
+        (i64::from(self.age_s) + i64::from(self.skew_s)) * NS
+    }
+
+    pub(super) fn age_ns(&self) -> i64 {
+        i64::from(self.age_s) * NS
+    }
+
+    pub(super) fn skew_ns(&self) -> i64 {
+        i64::from(self.skew_s) * NS
+    }
+}
+
+const fn body_bytes_max() -> u64 {
+    BODY_BYTES_MAX
+}
+
+const fn age_s() -> u32 {
+    AGE_S
+}
+
+const fn skew_s() -> u32 {
+    SKEW_S
+}
+
+const NS: i64 = 1_000_000_000;
+/// The gateway's largest route takes 20 MiB.
+const BODY_BYTES_MAX: u64 = 32 << 20;
+/// From the commit to the site: two round trips and a slow upload; a stolen receipt is worth nothing after it.
+const AGE_S: u32 = 60;
+/// Clocks that are kept by NTP differ by far less.
+const SKEW_S: u32 = 5;

@@ -1,0 +1,263 @@
+//! What was let in, and what was not: a file of lines, each naming the one before it by digest.
+//!
+//! A line of canonical JSON for each use of a receipt, written before the service is reached, and for each refusal as far
+//! as there is room in the minute. `haetae log reconcile` holds it against the log.
+//!
+//! *Invariant:* only ever appended to. A line that was changed or taken out breaks the chain at the next one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::{GuardError, Refused, ticket::Proven};
+use crate::clock::Clock;
+
+/// One line. Keys in the order in which they are written, which is byte order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Nanoseconds since 1970, by the guard's clock.
+    pub at_ns: i64,
+    /// How many refusals were not written one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Id of the decision, where a trusted log named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// The lane's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// Where a refused request came from: /24 or /48.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// SHA-256 of the line before, in hex, without its newline; 64 zeros in the first.
+    #[serde(default)]
+    pub previous: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    pub v: u64,
+    pub what: What,
+    /// Code of the refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The guard began to serve; nothing from before is let in.
+    Started,
+    /// A receipt was used.
+    Consumed,
+    Refused,
+    /// Refusals of a minute that had no room of their own.
+    RefusedMore,
+}
+
+impl Entry {
+    fn new(what: What, at_ns: i64) -> Self {
+        Self {
+            at_ns,
+            count: None,
+            decision: None,
+            index: None,
+            lane: None,
+            network: None,
+            previous: String::new(),
+            site: None,
+            v: 1,
+            what,
+            why: None,
+        }
+    }
+
+    pub(super) fn consumed(proven: &Proven, at_ns: i64) -> Self {
+        Self {
+            decision: Some(proven.decision.clone()),
+            index: Some(proven.index),
+            lane: Some(proven.origin.to_string()),
+            ..Self::new(What::Consumed, at_ns)
+        }
+    }
+
+    pub(super) fn refused(
+        refused: Refused,
+        decision: Option<&str>,
+        network: &str,
+        at_ns: i64,
+    ) -> Self {
+        Self {
+            decision: decision.map(str::to_owned),
+            network: Some(network.to_owned()),
+            why: Some(refused.code().to_owned()),
+            ..Self::new(What::Refused, at_ns)
+        }
+    }
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Journal(Mutex<Pen>);
+
+#[derive(Debug)]
+struct Pen {
+    file: File,
+    /// Bytes of whole lines.
+    length: u64,
+    previous: String,
+    /// Minute of the refusals counted here, how many had a line, and how many had none.
+    minute: i64,
+    written: u64,
+    more: u64,
+    dirty: bool,
+}
+
+impl Journal {
+    /// Checks what is there, takes the file for this process alone, and says that the guard starts.
+    pub fn open(path: &Path, site: &str, now_ns: i64) -> Result<Self, GuardError> {
+        let wrong = |cause| GuardError::Journal { path: path.to_owned(), cause };
+        let file =
+            OpenOptions::new().create(true).append(true).read(true).open(path).map_err(wrong)?;
+        file.try_lock().map_err(|cause| match cause {
+            std::fs::TryLockError::Error(cause) => wrong(cause),
+            std::fs::TryLockError::WouldBlock => {
+                wrong(std::io::Error::new(ErrorKind::WouldBlock, "another guard writes it"))
+            }
+        })?;
+        let (previous, length) = read(path, |_| ())?;
+        // Half a line that a full disk left.
+        file.set_len(length).map_err(wrong)?;
+        let pen = Pen { file, length, previous, minute: 0, written: 0, more: 0, dirty: true };
+        let journal = Self(Mutex::new(pen));
+        let start = Entry { site: Some(site.to_owned()), ..Entry::new(What::Started, now_ns) };
+        journal.write(&start).map_err(wrong)?;
+        Ok(journal)
+    }
+
+    /// Returns when the line has left this process: a kill does not lose it, a power cut may lose the last second.
+    pub fn write(&self, entry: &Entry) -> std::io::Result<()> {
+        self.pen().write(entry)
+    }
+
+    /// The same for a refusal, of which a stranger can send any number.
+    pub fn refusal(&self, entry: &Entry) -> std::io::Result<()> {
+        let mut pen = self.pen();
+        pen.turn(entry.at_ns)?;
+        if pen.written >= REFUSALS_A_MINUTE {
+            pen.more += 1;
+            return Ok(());
+        }
+        pen.written += 1;
+        pen.write(entry)
+    }
+
+    /// Until the guard stops: what was written reaches the disk within a second.
+    pub async fn keep(self: Arc<Self>, clock: Clock, stop: CancellationToken) {
+        loop {
+            let stopping = tokio::time::timeout(SYNC_EVERY, stop.cancelled()).await.is_ok();
+            let (journal, now_ns) = (Arc::clone(&self), clock.unix_ns());
+            let synced = tokio::task::spawn_blocking(move || journal.sync(now_ns)).await;
+            if let Ok(Err(cause)) = synced {
+                tracing::error!(%cause, "the journal cannot be brought to the disk");
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    fn sync(&self, now_ns: i64) -> std::io::Result<()> {
+        let file = {
+            let mut pen = self.pen();
+            pen.turn(now_ns)?;
+            if !std::mem::take(&mut pen.dirty) {
+                return Ok(());
+            }
+            pen.file.try_clone()?
+        };
+        file.sync_data()
+    }
+
+    fn pen(&self) -> std::sync::MutexGuard<'_, Pen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pen {
+    fn write(&mut self, entry: &Entry) -> std::io::Result<()> {
+        let entry = Entry { previous: self.previous.clone(), ..entry.clone() };
+        let mut line = serde_json::to_vec(&entry)?;
+        let digest = hex::encode(Sha256::digest(&line));
+        line.push(b'\n');
+        if let Err(cause) = self.file.write_all(&line) {
+            // A full disk may have taken half of it.
+            self.file.set_len(self.length)?;
+            return Err(cause);
+        }
+        self.length += line.len() as u64;
+        self.previous = digest;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Says at the end of a minute how many refusals had no line.
+    fn turn(&mut self, now_ns: i64) -> std::io::Result<()> {
+        let minute = now_ns.div_euclid(MINUTE_NS);
+        if minute == self.minute {
+            return Ok(());
+        }
+        let more = std::mem::take(&mut self.more);
+        (self.minute, self.written) = (minute, 0);
+        if more == 0 {
+            return Ok(());
+        }
+        self.write(&Entry { count: Some(more), ..Entry::new(What::RefusedMore, now_ns) })
+    }
+}
+
+/// Reads a journal and checks its chain.
+///
+/// # Errors
+/// When it cannot be read, or a line is not what the next one says it was.
+pub fn entries(path: &Path) -> Result<Vec<Entry>, GuardError> {
+    let mut entries = Vec::new();
+    read(path, |entry| entries.push(entry))?;
+    Ok(entries)
+}
+
+/// Calls `each` for each entry; gives the digest of the last line and the number of bytes of whole lines.
+fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<(String, u64), GuardError> {
+    let wrong = |cause| GuardError::Journal { path: path.to_owned(), cause };
+    let mut reader = BufReader::new(File::open(path).map_err(wrong)?);
+    let (mut previous, mut bytes, mut number) = (FIRST.to_owned(), 0, 0);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line).map_err(wrong)?;
+        let Some(text) = line.strip_suffix(b"\n") else { return Ok((previous, bytes)) };
+        number += 1;
+        let broken = |cause| GuardError::Chain { path: PathBuf::from(path), line: number, cause };
+        let entry: Entry =
+            serde_json::from_slice(text).map_err(|_| broken("it is not a line of a journal"))?;
+        if entry.previous != previous {
+            return Err(broken("the line before it is not the one that it was written after"));
+        }
+        previous = hex::encode(Sha256::digest(text));
+        bytes += read as u64;
+        each(entry);
+    }
+}
+
+const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const MINUTE_NS: i64 = 60_000_000_000;
+/// 250 bytes each: a stranger who floods the site writes 216 MB a day at the very most.
+const REFUSALS_A_MINUTE: u64 = 600;
+const SYNC_EVERY: Duration = Duration::from_secs(1);

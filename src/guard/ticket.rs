@@ -1,0 +1,212 @@
+//! What a request must show: a receipt that proves a leaf under the site's trust file, and a leaf that allows this very
+//! request here and now.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper::HeaderMap;
+use hyper::http::header::{CONTENT_TYPE, HOST};
+use hyper::http::request::Parts;
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tlog::{Checkpoint, Hash, Policy, Receipt};
+
+use super::{Config, Refused};
+
+/// Who this guard is, and since when.
+#[derive(Debug)]
+pub(super) struct Here {
+    site: String,
+    identity: String,
+    age_ns: i64,
+    skew_ns: i64,
+    started_ns: i64,
+}
+
+/// What the headers hold; nothing of it is believed yet.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    leaf: Vec<u8>,
+    receipt: Receipt,
+}
+
+/// What a trusted log says.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// The lane's name.
+    pub origin: Arc<str>,
+    pub index: u64,
+    pub decision: String,
+    /// SHA-256 and length of the request body.
+    pub body: Vec<u8>,
+    pub body_bytes: u64,
+    at_ns: i64,
+    site: String,
+    identity: String,
+    request: Upstream,
+}
+
+#[derive(Debug, Deserialize)]
+struct Upstream {
+    authority: String,
+    content_type: Option<String>,
+    method: String,
+    path: String,
+}
+
+/// The keys of an allowing decision (docs/record.md) that the guard needs.
+#[derive(Debug, Deserialize)]
+struct Leaf {
+    v: u64,
+    kind: String,
+    id: String,
+    index: u64,
+    at: String,
+    outcome: String,
+    site: String,
+    identity: String,
+    body: String,
+    body_bytes: u64,
+    request: Upstream,
+}
+
+impl Here {
+    pub fn new(config: &Config, started_ns: i64) -> Self {
+        Self {
+            site: config.site.clone(),
+            identity: config.identity.clone(),
+            age_ns: config.age_ns(),
+            skew_ns: config.skew_ns(),
+            started_ns,
+        }
+    }
+}
+
+impl Ticket {
+    /// Each header exactly once, as a structured-field byte sequence (RFC 9651, section 3.3.5).
+    pub fn read(head: &HeaderMap) -> Result<Self, Refused> {
+        let receipt = header(head, RECEIPT)?.ok_or(Refused::NoReceipt)?;
+        let leaf = header(head, LEAF)?.ok_or(Refused::NoReceipt)?;
+        let receipt = String::from_utf8(receipt).map_err(|_| Refused::Malformed)?;
+        let receipt = receipt.parse().map_err(|_| Refused::Malformed)?;
+        Ok(Self { leaf, receipt })
+    }
+}
+
+/// The trust file, and the checkpoints that it was asked about: one is shared by all receipts of a commit.
+pub(super) struct Notes {
+    trust: Policy,
+    /// By the whole note, so that nothing is taken for another.
+    checked: Cache<Box<str>, Arc<Checkpoint>>,
+}
+
+impl Notes {
+    pub fn new(trust: Policy) -> Self {
+        Self { trust, checked: Cache::new(NOTES_MAX) }
+    }
+
+    /// The leaf is in the tree of a trusted log, and it is an allowing decision.
+    pub fn prove(&self, ticket: &Ticket) -> Result<Proven, Refused> {
+        let Ticket { leaf, receipt } = ticket;
+        let checkpoint = self.checkpoint(&receipt.checkpoint)?;
+        let (size, root) = (checkpoint.size, &checkpoint.root);
+        tlog::proof::verify_inclusion(&Hash::leaf(leaf), receipt.index, size, root, &receipt.proof)
+            .map_err(|_| Refused::Untrusted)?;
+        let leaf: Leaf = serde_json::from_slice(leaf).map_err(|_| Refused::NotAllowed)?;
+        Proven::of(leaf, &checkpoint.origin, receipt.index)
+    }
+
+    fn checkpoint(&self, note: &str) -> Result<Arc<Checkpoint>, Refused> {
+        if let Some(known) = self.checked.get(note) {
+            return Ok(known);
+        }
+        let trusted = self.trust.check(note).map_err(|_| Refused::Untrusted)?;
+        let checkpoint = Arc::new(trusted.checkpoint);
+        self.checked.insert(note.into(), Arc::clone(&checkpoint));
+        Ok(checkpoint)
+    }
+}
+
+impl Proven {
+    fn of(leaf: Leaf, origin: &str, index: u64) -> Result<Self, Refused> {
+        let allows = ALLOWING.contains(&&*leaf.outcome);
+        if leaf.v != VERSION || leaf.kind != "decision" || !allows || leaf.index != index {
+            return Err(Refused::NotAllowed);
+        }
+        let at = OffsetDateTime::parse(&leaf.at, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
+        Ok(Self {
+            origin: origin.into(),
+            index,
+            decision: leaf.id,
+            body: STANDARD.decode(&leaf.body).map_err(|_| Refused::NotAllowed)?,
+            body_bytes: leaf.body_bytes,
+            at_ns: i64::try_from(at.unix_timestamp_nanos()).map_err(|_| Refused::NotAllowed)?,
+            site: leaf.site,
+            identity: leaf.identity,
+            request: leaf.request,
+        })
+    }
+
+    /// The leaf allows this request, at this site, now.
+    pub fn is_for(&self, here: &Here, head: &Parts, now_ns: i64) -> Result<(), Refused> {
+        if self.site != here.site || self.identity != here.identity {
+            return Err(Refused::OtherSite);
+        }
+        if !self.request.is(head) {
+            return Err(Refused::OtherRequest);
+        }
+        if self.at_ns > now_ns.saturating_add(here.skew_ns) {
+            return Err(Refused::FromTheFuture);
+        }
+        if self.at_ns < now_ns.saturating_sub(here.age_ns) {
+            return Err(Refused::TooOld);
+        }
+        if self.at_ns < here.started_ns {
+            return Err(Refused::BeforeStart);
+        }
+        Ok(())
+    }
+}
+
+impl Upstream {
+    fn is(&self, head: &Parts) -> bool {
+        let mut hosts = head.headers.get_all(HOST).iter();
+        let host = match (head.uri.authority(), hosts.next(), hosts.next()) {
+            (Some(authority), None, None) => authority.as_str().as_bytes(),
+            (None, Some(host), None) => host.as_bytes(),
+            (Some(authority), Some(host), None) if authority.as_str() == host => host.as_bytes(),
+            _ => return false,
+        };
+        let mut media = head.headers.get_all(CONTENT_TYPE).iter();
+        let (first, second) = (media.next(), media.next());
+        let path = head.uri.path_and_query().map(hyper::http::uri::PathAndQuery::as_str);
+        host == self.authority.as_bytes()
+            && head.method.as_str() == self.method
+            && path == Some(&*self.path)
+            && first.map(hyper::header::HeaderValue::as_bytes)
+                == self.content_type.as_deref().map(str::as_bytes)
+            && second.is_none()
+    }
+}
+
+fn header(head: &HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+    let mut values = head.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refused::Malformed);
+    }
+    let text = value.to_str().map_err(|_| Refused::Malformed)?;
+    let inner = text.strip_prefix(':').and_then(|text| text.strip_suffix(':'));
+    let bytes = STANDARD.decode(inner.ok_or(Refused::Malformed)?);
+    bytes.map(Some).map_err(|_| Refused::Malformed)
+}
+
+const RECEIPT: &str = "haetae-receipt";
+const LEAF: &str = "haetae-leaf";
+/// Of docs/record.md.
+const VERSION: u64 = 1;
+const ALLOWING: [&str; 2] = ["ALLOW", "ALLOW_WITH_OBLIGATIONS"];
+/// About 400 bytes each: 1.6 MB. Commits are hundreds a second at the very most, and a receipt is used within seconds.
+const NOTES_MAX: usize = 4_096;

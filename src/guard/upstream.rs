@@ -1,0 +1,128 @@
+//! The service behind the guard. The request goes on as it came, but for what belongs to one connection only.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::http::header::{
+    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::http::{HeaderMap, Uri, Version};
+use hyper::{Request, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::{Admitted, Config, GuardError};
+
+pub(super) struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Upstream {
+    pub fn new(config: &Config) -> Result<Self, GuardError> {
+        let wrong = || GuardError::Upstream(config.upstream.clone());
+        let uri: Uri = config.upstream.parse().map_err(|_| wrong())?;
+        let parts = uri.into_parts();
+        let bare = parts.path_and_query.is_none_or(|path| path == "/");
+        let (Some(scheme), Some(authority), true) = (parts.scheme, parts.authority, bare) else {
+            return Err(wrong());
+        };
+        if scheme != Scheme::HTTPS && scheme != Scheme::HTTP {
+            return Err(wrong());
+        }
+        if scheme == Scheme::HTTP && !is_here(authority.host()) {
+            return Err(GuardError::PlainUpstream(config.upstream.clone()));
+        }
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_MAX));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(config)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            // One receipt, one attempt.
+            .retry_canceled_requests(false)
+            .build(connector);
+        Ok(Self { scheme, authority, client })
+    }
+
+    /// Sends it, once. An error says what is wrong with the service.
+    pub async fn send(&self, admitted: Admitted) -> Result<Response<Incoming>, String> {
+        let Admitted { mut head, body } = admitted;
+        let path = head.uri.path_and_query().cloned();
+        head.uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+            .build()
+            .map_err(|cause| cause.to_string())?;
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        of_one_connection(&mut head.headers);
+        // The service's own name; the recorded one is in the leaf.
+        head.headers.remove(HOST);
+        let request = Request::from_parts(head, Full::new(body));
+        let mut response =
+            self.client.request(request).await.map_err(|cause| format!("{cause}: {cause:?}"))?;
+        of_one_connection(response.headers_mut());
+        Ok(response)
+    }
+}
+
+/// Takes out what RFC 9110 section 7.6.1 says must not be passed on.
+fn of_one_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+}
+
+fn is_here(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
+    let wrong = |cause: &dyn std::fmt::Display| GuardError::UpstreamCa(cause.to_string());
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &config.upstream_ca {
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|cause| wrong(&cause))? {
+            let certificate = certificate.map_err(|cause| wrong(&cause))?;
+            roots.add(certificate).map_err(|cause| wrong(&cause))?;
+        }
+    }
+    if roots.is_empty() && config.upstream.starts_with("https") {
+        return Err(GuardError::UpstreamCa(
+            "an https service needs the CA that vouches for it".to_owned(),
+        ));
+    }
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+const HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Below what services usually keep an idle connection for.
+const IDLE_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,336 @@
+//! A site's guard against receipts of a real log: it lets in the recorded request, once, and nothing else; and its journal
+//! says what happened.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use haetae::audit::{Draft, Key, Proof, Recorded};
+use haetae::clock::Clock;
+use haetae::guard::{Config, Guard, What, entries};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use verdict::decision::Outcome;
+
+use crate::audit::lab::{Lab, ORIGIN, draft};
+use crate::support::{Fresh, fresh_database};
+
+const BODY: &str = r#"{"model":"assistant","messages":[]}"#;
+const NS: i64 = 1_000_000_000;
+const NOW: i64 = 1_795_000_000 * NS;
+
+/// A log, a service that counts, and a guard between them.
+struct Site {
+    guard: Arc<Guard>,
+    lab: Lab,
+    clock: Clock,
+    seen: Arc<Mutex<Vec<HeaderMap>>>,
+    config: Config,
+    stop: CancellationToken,
+    _dir: tempfile::TempDir,
+    _fresh: Fresh,
+}
+
+impl Site {
+    async fn open() -> Self {
+        let fresh = fresh_database().await;
+        let (clock, key) = (Clock::fixed(NOW), Arc::new(Key::generate().unwrap()));
+        let lab = Lab::start_at(&fresh.pool, 2, clock.clone(), Arc::clone(&key)).await;
+        let (dir, tracker) = (tempfile::tempdir().unwrap(), TaskTracker::new());
+        let (upstream, seen) = service(&tracker).await;
+        let config = config(dir.path(), &upstream, &trust(&key));
+        let stop = CancellationToken::new();
+        let guard = start(&config, &clock, &stop);
+        Self { guard, lab, clock, seen, config, stop, _dir: dir, _fresh: fresh }
+    }
+
+    /// A recorded decision for `BODY`, as the gate would have it written.
+    async fn record(&self, change: impl FnOnce(&mut Draft), outcome: Outcome) -> Proof {
+        self.clock.set(self.clock.unix_ns() + 1_000);
+        let mut draft = draft(outcome, 0);
+        draft.body_digest = hex::encode(Sha256::digest(BODY));
+        draft.body_bytes = BODY.len() as u64;
+        change(&mut draft);
+        match self.lab.audit.record(draft).await.unwrap() {
+            Recorded::Permit(permit) => permit.proof().clone(),
+            Recorded::Refusal(proof) => proof,
+        }
+    }
+
+    async fn allow(&self) -> Proof {
+        self.record(|_| (), Outcome::Allow).await
+    }
+
+    /// Status and code of the answer.
+    async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, String) {
+        send(&self.guard, request).await
+    }
+
+    fn reached(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+async fn send(guard: &Guard, request: Request<Full<Bytes>>) -> (StatusCode, String) {
+    let request = request.map(|body| body.map_err(|never| match never {}));
+    let (head, body) = guard.handle("203.0.113.0/24", request).await.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    (head.status, body["error"]["code"].as_str().unwrap_or("let in").to_owned())
+}
+
+fn start(config: &Config, clock: &Clock, stop: &CancellationToken) -> Arc<Guard> {
+    let guard = Guard::start(config, clock.clone(), &TaskTracker::new(), stop.clone());
+    Arc::new(guard.unwrap())
+}
+
+fn trust(key: &Key) -> String {
+    let log = |lane| format!("log {}\n", key.vkey(ORIGIN, lane).unwrap());
+    format!("{}{}quorum none\n", log(0), log(1))
+}
+
+fn config(dir: &Path, upstream: &str, trust: &str) -> Config {
+    std::fs::write(dir.join("trust.policy"), trust).unwrap();
+    let text = format!(
+        r#"
+        site = "kr-seo-1"
+        identity = "spiffe://kr-op.example/site/kr-seo-1"
+        trust = "trust.policy"
+        upstream = "{upstream}"
+        journal = "guard.jsonl"
+        listen = {{ address = "127.0.0.1:0" }}
+        "#
+    );
+    let mut config: Config = toml::from_str(&text).unwrap();
+    config.paths_mut().for_each(|path| *path = dir.join(&*path));
+    config
+}
+
+/// A service that remembers the heads of what reached it.
+async fn service(tracker: &TaskTracker) -> (String, Arc<Mutex<Vec<HeaderMap>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let answer = move |head: HeaderMap, body: Bytes| {
+        kept.lock().unwrap().push(head);
+        async move {
+            assert_eq!(body, BODY);
+            "{\"served\":true}"
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(answer);
+    tracker.spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}"), seen)
+}
+
+fn request(proof: &Proof) -> Request<Full<Bytes>> {
+    Request::post("https://kr-seo-1.example:8443/v1/chat/completions")
+        .header("content-type", "application/json")
+        .header("haetae-receipt", format!(":{}:", proof.receipt_base64))
+        .header("haetae-leaf", format!(":{}:", proof.leaf_base64))
+        .header("connection", "keep-alive, x-mine")
+        .header("x-mine", "1")
+        .body(Full::from(BODY))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_opens_its_site_once() {
+    let site = Site::open().await;
+    let proof = site.allow().await;
+    assert_eq!(site.send(request(&proof)).await, (StatusCode::OK, "let in".to_owned()));
+    let head = site.seen.lock().unwrap()[0].clone();
+    assert!(head.contains_key("haetae-receipt"), "the service may want it");
+    assert!(!head.contains_key("x-mine"), "what `connection` names is of one connection");
+    let again = site.send(request(&proof)).await;
+    assert_eq!(again, (StatusCode::FORBIDDEN, "receipt_used".to_owned()));
+    assert_eq!(site.reached(), 1);
+
+    let kept = entries(&site.config.journal).unwrap();
+    let said: Vec<_> = kept.iter().map(|entry| (entry.what, entry.why.as_deref())).collect();
+    let used = (What::Refused, Some("receipt_used"));
+    assert_eq!(said, [(What::Started, None), (What::Consumed, None), used]);
+    assert!(kept[1..].iter().all(|entry| entry.decision.as_deref() == Some(&*proof.id)));
+    site.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_at_once_gets_in() {
+    let site = Site::open().await;
+    for _ in 0..5 {
+        let proof = site.allow().await;
+        let answers = join_all((0..40).map(|_| site.send(request(&proof)))).await;
+        assert_eq!(answers.iter().filter(|(status, _)| status.is_success()).count(), 1);
+    }
+    assert_eq!(site.reached(), 5);
+}
+
+/// How a good request is spoilt.
+type Spoil = fn(&mut Request<Full<Bytes>>);
+
+const SPOILT: [(&str, Spoil); 14] = [
+    ("receipt_missing", |r| drop(r.headers_mut().remove("haetae-receipt"))),
+    ("receipt_missing", |r| drop(r.headers_mut().remove("haetae-leaf"))),
+    ("receipt_malformed", |r| {
+        let receipt = r.headers()["haetae-receipt"].clone();
+        r.headers_mut().append("haetae-receipt", receipt);
+    }),
+    ("receipt_malformed", |r| {
+        drop(r.headers_mut().insert("haetae-receipt", "bm90IG9uZQ==".parse().unwrap()));
+    }),
+    ("receipt_malformed", |r| {
+        drop(r.headers_mut().insert("haetae-leaf", ":not base64:".parse().unwrap()));
+    }),
+    ("receipt_of_another_request", |r| *r.method_mut() = http::Method::PUT),
+    ("receipt_of_another_request", |r| {
+        *r.uri_mut() = "https://kr-seo-1.example:8443/v1/embeddings".parse().unwrap();
+    }),
+    ("receipt_of_another_request", |r| {
+        *r.uri_mut() = "https://kr-seo-1.example:8443/v1/chat/completions?x=1".parse().unwrap();
+    }),
+    ("receipt_of_another_request", |r| {
+        *r.uri_mut() = "https://other.example/v1/chat/completions".parse().unwrap();
+    }),
+    ("receipt_of_another_request", |r| {
+        drop(r.headers_mut().insert("host", "other.example".parse().unwrap()));
+    }),
+    ("receipt_of_another_request", |r| {
+        drop(r.headers_mut().insert("content-type", "text/plain".parse().unwrap()));
+    }),
+    ("receipt_of_another_request", |r| drop(r.headers_mut().remove("content-type"))),
+    ("receipt_of_another_body", |r| *r.body_mut() = Full::from(BODY.replace("[]", "{}"))),
+    ("receipt_of_another_body", |r| *r.body_mut() = Full::from(format!("{BODY} "))),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_recorded_request_gets_in() {
+    let site = Site::open().await;
+    let proof = site.allow().await;
+    for (code, spoil) in SPOILT {
+        let mut spoilt = request(&proof);
+        spoil(&mut spoilt);
+        assert_eq!(site.send(spoilt).await, (StatusCode::FORBIDDEN, code.to_owned()));
+    }
+    let refused = site.record(|_| (), Outcome::Deny).await;
+    let elsewhere = |draft: &mut Draft| draft.site.as_mut().unwrap().site = "kr-pus-1".into();
+    let another = |draft: &mut Draft| {
+        draft.site.as_mut().unwrap().identity = "spiffe://kr-op.example/site/kr-pus-1".into();
+    };
+    let cases = [
+        ("receipt_not_an_allow", refused),
+        ("receipt_of_another_site", site.record(elsewhere, Outcome::Allow).await),
+        ("receipt_of_another_site", site.record(another, Outcome::Allow).await),
+    ];
+    for (code, proof) in cases {
+        assert_eq!(site.send(request(&proof)).await, (StatusCode::FORBIDDEN, code.to_owned()));
+    }
+    let large = site.record(|draft| draft.body_bytes = 1 << 30, Outcome::Allow).await;
+    let (status, code) = site.send(request(&large)).await;
+    assert_eq!((status, &*code), (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"));
+    // None of this used the receipt up.
+    assert_eq!(site.reached(), 0);
+    assert_eq!(site.send(request(&proof)).await.0, StatusCode::OK);
+    site.lab.stop().await;
+}
+
+/// Every byte of leaf and receipt counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_receipt_or_leaf_opens_nothing() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let site = Site::open().await;
+    site.allow().await;
+    let proof = site.allow().await;
+    let flip = |text: &str, at: usize| {
+        let mut bytes = STANDARD.decode(text).unwrap();
+        let place = at % bytes.len();
+        bytes[place] ^= 1;
+        STANDARD.encode(bytes)
+    };
+    for at in (0..2_000).step_by(23) {
+        let leaf = Proof { leaf_base64: flip(&proof.leaf_base64, at), ..proof.clone() };
+        assert_eq!(site.send(request(&leaf)).await.0, StatusCode::FORBIDDEN, "leaf, byte {at}");
+        let receipt = Proof { receipt_base64: flip(&proof.receipt_base64, at), ..proof.clone() };
+        assert_eq!(
+            site.send(request(&receipt)).await.0,
+            StatusCode::FORBIDDEN,
+            "receipt, byte {at}"
+        );
+    }
+    // A log that is not in the trust file, though of the same name.
+    let other = Arc::new(Key::generate().unwrap());
+    let (fresh, clock) = (fresh_database().await, site.clock.clone());
+    let lab = Lab::start_at(&fresh.pool, 1, clock, other).await;
+    let mut forged = draft(Outcome::Allow, 0);
+    forged.body_digest = hex::encode(Sha256::digest(BODY));
+    forged.body_bytes = BODY.len() as u64;
+    let Recorded::Permit(permit) = lab.audit.record(forged).await.unwrap() else { panic!() };
+    let (status, code) = site.send(request(permit.proof())).await;
+    assert_eq!((status, &*code), (StatusCode::FORBIDDEN, "receipt_not_trusted"));
+    assert_eq!(site.reached(), 0);
+    site.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_serves_for_a_minute_and_not_across_a_restart() {
+    let site = Site::open().await;
+    let (old, early, kept) = (site.allow().await, site.allow().await, site.allow().await);
+    let now = site.clock.unix_ns();
+    site.clock.set(now - 6 * NS);
+    assert_eq!(site.send(request(&early)).await.1, "receipt_from_the_future");
+    site.clock.set(now + 59 * NS);
+    assert_eq!(site.send(request(&early)).await.0, StatusCode::OK);
+    site.clock.set(now + 61 * NS);
+    assert_eq!(site.send(request(&old)).await.1, "receipt_too_old");
+
+    // Whether `kept` was used before its start, a new guard cannot know.
+    site.clock.set(now + NS);
+    site.stop.cancel();
+    let Site { guard, clock, config, lab, .. } = site;
+    drop(guard);
+    // The task that keeps the journal lets go of it.
+    let guard = loop {
+        let again =
+            Guard::start(&config, clock.clone(), &TaskTracker::new(), CancellationToken::new());
+        match again {
+            Ok(guard) => break guard,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    assert_eq!(send(&guard, request(&kept)).await.1, "receipt_before_start");
+    let whats: Vec<_> = entries(&config.journal).unwrap().iter().map(|entry| entry.what).collect();
+    assert_eq!(whats.iter().filter(|what| **what == What::Started).count(), 2);
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_was_edited_is_named_and_not_written_on() {
+    let site = Site::open().await;
+    let proof = site.allow().await;
+    site.send(request(&proof)).await;
+    site.send(request(&proof)).await;
+    site.lab.stop().await;
+    let text = std::fs::read_to_string(&site.config.journal).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let without_second = format!("{}\n{}\n", lines[0], lines[2]);
+    let edited = text.replacen("consumed", "refused", 1);
+    for (changed, line) in [(without_second, 2), (edited, 3)] {
+        let path = site.config.journal.with_extension("changed");
+        std::fs::write(&path, changed).unwrap();
+        let said = entries(&path).unwrap_err().to_string();
+        assert!(said.contains(&format!("broken in line {line}")), "{said}");
+        let config = Config { journal: path, ..site.config.clone() };
+        let clock = Clock::fixed(NOW);
+        let started = Guard::start(&config, clock, &TaskTracker::new(), CancellationToken::new());
+        assert!(started.is_err());
+    }
+    // Half a line, as a power cut or a full disk leaves it, is not a change.
+    let path = site.config.journal.with_extension("cut");
+    std::fs::write(&path, &text.as_bytes()[..text.len() - 10]).unwrap();
+    assert_eq!(entries(&path).unwrap().len(), 2);
+}
