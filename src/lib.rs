@@ -13,8 +13,8 @@ pub mod console; // what is shown: health, metrics and a JSON API for reviewers
 pub mod demo; // the first run: everything on loopback, real traffic, a table of what happened
 pub mod forward; // what is done: Permit + request -> response
 pub mod gate; // one request: the only room that knows the order
-pub mod hold; // what waits for people: votes and releases
 pub mod guard; // the site's own process: lets in only what carries a valid, fresh, unused receipt
+pub mod hold; // what waits for people: votes and releases
 pub mod listen; // bind, TLS, limits: a connection with its peer certificate
 pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
