@@ -99,7 +99,7 @@ fn certificate(org: &str) -> String {
 }
 
 /// A TOML basic string. JSON's escapes are a subset of TOML's.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -128,6 +128,23 @@ impl Program {
             bail!("`haetae {}` failed: {said}", args.join(" "));
         }
         Ok(output)
+    }
+
+    /// Starts `haetae <args>`, which ends when its input does, so also when this process is killed.
+    pub fn serve(&self, args: &[&str], log: &Path) -> Result<Child> {
+        let file = OpenOptions::new().create(true).append(true).open(log)?;
+        let mut command = Command::new("/bin/sh");
+        without_settings(&mut command);
+        let command = command
+            .args(["-c", SERVE_UNTIL_INPUT_ENDS, "haetae-demo"])
+            .arg(&self.path)
+            .args(args)
+            .current_dir(&self.dir)
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0); // Ctrl-C is for us: we stop it in order
+        command.spawn().with_context(|| format!("`{}` could not be started", self.path.display()))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -162,19 +179,7 @@ impl Gateway {
     /// Starts `haetae serve` and does not wait.
     pub fn launch(program: &Program) -> Result<Self> {
         let log = program.dir.join("gateway.log");
-        let file = OpenOptions::new().create(true).append(true).open(&log)?;
-        let mut command = Command::new("/bin/sh");
-        without_settings(&mut command);
-        let process = command
-            .args(["-c", SERVE_UNTIL_INPUT_ENDS, "haetae-demo-gateway"])
-            .arg(&program.path)
-            .args(["serve", "--config", "haetae.toml"])
-            .current_dir(&program.dir)
-            .stdin(Stdio::piped())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .process_group(0) // Ctrl-C is for us: we stop it in order
-            .spawn()?;
+        let process = program.serve(&["serve", "--config", "haetae.toml"], &log)?;
         Ok(Self { process, log })
     }
 

@@ -42,6 +42,8 @@ pub enum Who {
     Token(&'static str, Mint),
     /// A client certificate with the organisation's SPIFFE id, and no token.
     Certificate(&'static str),
+    /// With the gateway's own certificate, straight to a site.
+    AtSite(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +137,7 @@ pub const ADDITIONS: [(&str, &str); 2] = [
 ];
 
 /// The story of the first run, in order.
-pub const STORY: [Scenario; 15] = [
+pub const STORY: [Scenario; 16] = [
     Scenario {
         title: "Korean orders, to be computed in Seoul",
         first: None,
@@ -227,6 +229,12 @@ pub const STORY: [Scenario; 15] = [
             site: Some("eu-fra-1"),
         },
         expect: Expect::allowed("eu-fra-1"),
+    },
+    Scenario {
+        title: "Straight to a site with the gateway's certificate",
+        first: None,
+        ask: ask(Who::AtSite("kr-seo-1"), Call::Chat, &[]),
+        expect: Expect::refused(403, "receipt_missing", None),
     },
     Scenario {
         title: "Postgres stopped: no record possible, nothing forwarded",

@@ -86,6 +86,15 @@ async fn send(world: &World, ask: &Ask, body: &Value) -> Result<Reply> {
             let client = world.certified.get(org).context("an organisation without certificate")?;
             client.post(&url, &headers, body).await
         }
+        Who::AtSite(id) => {
+            let (_, address) = world
+                .fleet
+                .addresses()
+                .find(|(site, _)| *site == id)
+                .context("a site that is not there")?;
+            let url = format!("https://{address}{}", ask.call.path());
+            world.intruder.post(&url, &headers, body).await
+        }
         Who::Token(org, mint) => {
             let token = format!("Bearer {}", world.token(org, mint)?);
             headers.push(("authorization", &token));

@@ -36,6 +36,8 @@ pub struct World {
     /// A client without a certificate, and one for each organisation with its own.
     pub plain: Client,
     pub certified: BTreeMap<&'static str, Client>,
+    /// Somebody who has the gateway's certificate, and goes to a site without it.
+    pub intruder: Client,
     pub sources: Sources,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -75,15 +77,18 @@ impl World {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let issuer = publish(&pki, issuing, &tracker, &stop).await?;
         say(&format!("an identity provider at {}", issuer.url));
-        let plans = plans(&sources.registry, token_ms)?;
-        let ports: Vec<u16> = ports.collect();
-        let fleet = Fleet::start(&program, &pki, &plans, &ports)?;
-        for (plan, (id, address)) in plans.iter().zip(fleet.addresses()) {
-            say(&format!("GPU site {id} in {} at {address} (a stand-in: no GPU here)", plan.place));
-        }
-
         let (data, console, tiles) = (free(data)?, free(console)?, free(tiles)?);
         let program = Program { path: program, dir: dir.clone() };
+        let trust = ["keygen", "--origin", ORIGIN, "--out", "log.key", "--trust"];
+        std::fs::write(dir.join("trust.policy"), program.run(&trust).await?.stdout)?;
+        let plans = plans(&sources.registry, token_ms, ports)?;
+        let fleet = Fleet::start(&program, &pki, plans.clone()).await?;
+        for Plan { id, place, address, .. } in &plans {
+            say(&format!(
+                "GPU site {id} in {place} at {address} behind its guard (a stand-in: no GPU here)"
+            ));
+        }
+        let gateway_client = pki.client(By::Root, "gateway-client", GATEWAY)?;
         prepare(&Preparing {
             pki: &pki,
             sources: &sources,
@@ -105,6 +110,7 @@ impl World {
             started.elapsed().as_millis()
         ));
         let certified = certified(&pki)?;
+        let intruder = Client::new(&pki.ca(By::Sites), Some(&gateway_client))?;
         Ok(Self {
             dir,
             data,
@@ -118,6 +124,7 @@ impl World {
             cluster,
             plain,
             certified,
+            intruder,
             sources,
             tracker,
             stop,
@@ -192,7 +199,6 @@ struct Preparing<'a> {
 async fn prepare(with: &Preparing<'_>) -> Result<()> {
     let dir = &with.program.dir;
     with.pki.server(By::Root, "gateway", None)?;
-    with.pki.client(By::Root, "gateway-client", GATEWAY)?;
     let url = with.cluster.url();
     let settings = Settings {
         data: with.data,
@@ -207,7 +213,6 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
         organisations: &ORGANISATIONS,
     };
     std::fs::write(dir.join("haetae.toml"), settings.toml())?;
-    with.program.run(&["keygen", "--origin", ORIGIN, "--out", "log.key"]).await?;
     with.program.run(&["migrate", "--config", "haetae.toml"]).await?;
     let registry = dir.join("registry");
     copy(&with.sources.registry, &registry)?;
@@ -276,7 +281,11 @@ async fn publish(
 }
 
 /// The sites of the example registry, as far as the demo must know them to run them.
-fn plans(registry: &Path, token_ms: Option<u64>) -> Result<Vec<Plan>> {
+fn plans(
+    registry: &Path,
+    token_ms: Option<u64>,
+    mut ports: impl Iterator<Item = u16>,
+) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for id in SITES {
         let path = registry.join(format!("sites/{id}.toml"));
@@ -294,6 +303,7 @@ fn plans(registry: &Path, token_ms: Option<u64>) -> Result<Vec<Plan>> {
             models: texts("serves"),
             spiffe: texts("identities").into_iter().next().context("a site without identity")?,
             token_ms,
+            address: free(ports.next().unwrap_or(0))?,
         });
     }
     Ok(plans)

@@ -21,6 +21,11 @@ pub struct Config {
     /// PEM file of the CA that vouches for an `https` service.
     #[serde(default)]
     pub upstream_ca: Option<PathBuf>,
+    /// What the guard shows an `https` service that lets in nobody else; PEM files.
+    #[serde(default)]
+    pub upstream_certificate: Option<PathBuf>,
+    #[serde(default)]
+    pub upstream_key: Option<PathBuf>,
     /// Where every use and every refusal is written.
     pub journal: PathBuf,
     pub listen: listen::Config,
@@ -59,12 +64,18 @@ pub enum GuardError {
     PlainUpstream(String),
     #[error("`upstream_ca`: {0}")]
     UpstreamCa(String),
+    #[error("`upstream_certificate` and `upstream_key`: {0}")]
+    UpstreamCertificate(String),
 }
 
 impl Config {
     /// The files it names, for whoever knows from which directory relative ones are meant.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let own = [&mut self.trust, &mut self.journal].into_iter().chain(&mut self.upstream_ca);
+        let own = [&mut self.trust, &mut self.journal]
+            .into_iter()
+            .chain(&mut self.upstream_ca)
+            .chain(&mut self.upstream_certificate)
+            .chain(&mut self.upstream_key);
         let listeners = [Some(&mut self.listen), self.console.as_mut()].into_iter().flatten();
         own.chain(listeners.flat_map(listen::Config::paths_mut))
     }

@@ -16,8 +16,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Admitted, Config, GuardError};
 
@@ -118,7 +118,18 @@ fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
             "an https service needs the CA that vouches for it".to_owned(),
         ));
     }
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let wrong = |cause: &dyn std::fmt::Display| GuardError::UpstreamCertificate(cause.to_string());
+    match (&config.upstream_certificate, &config.upstream_key) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(chain), Some(key)) => {
+            let chain = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(&cause))?;
+            let chain = chain.map_err(|cause| wrong(&cause))?;
+            builder.with_client_auth_cert(chain, key).map_err(|cause| wrong(&cause))
+        }
+        _ => Err(wrong(&"give both or none")),
+    }
 }
 
 const HOP_BY_HOP: [HeaderName; 7] =

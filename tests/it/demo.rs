@@ -35,7 +35,7 @@ fn the_story_goes_as_expected_from_the_first_line_to_the_verified_log() {
         (String::from_utf8_lossy(&story.stdout), String::from_utf8_lossy(&story.stderr));
     assert!(story.status.success(), "{told}\n{errors}");
     let lines = told.lines().filter(|line| line.ends_with(" ok")).count();
-    assert_eq!(lines, 15, "{told}");
+    assert_eq!(lines, 16, "{told}");
     assert!(told.contains("\n  whole: "), "{told}");
     assert!(told.ends_with("Everything went as expected, and the log is whole.\n"), "{told}");
     let left = std::fs::read_to_string(dir.join("gateway.log")).unwrap();

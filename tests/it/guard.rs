@@ -334,3 +334,16 @@ async fn a_journal_that_was_edited_is_named_and_not_written_on() {
     std::fs::write(&path, &text.as_bytes()[..text.len() - 10]).unwrap();
     assert_eq!(entries(&path).unwrap().len(), 2);
 }
+
+/// As it stands, and with every key that it shows as a default.
+#[test]
+fn the_example_is_a_configuration() {
+    let example = include_str!("../../guard.toml");
+    let plain: Config = toml::from_str(example).unwrap();
+    let whole = example.replace("\n# upstream_", "\nupstream_").replace("\n# body", "\nbody");
+    let whole = whole.replace("\n# age_s", "\nage_s").replace("\n# skew_s", "\nskew_s");
+    let whole: Config = toml::from_str(&whole).unwrap();
+    assert_eq!((whole.age_s, whole.skew_s), (plain.age_s, plain.skew_s));
+    assert_eq!(whole.body_bytes_max, plain.body_bytes_max);
+    assert!(whole.upstream_certificate.is_some() && plain.upstream_certificate.is_none());
+}
