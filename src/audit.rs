@@ -7,6 +7,7 @@
 //! (claim, commit, release), [`recorder`] (what the gate calls); [`outbox`] brings the acts of people; [`projection`] and
 //! [`closing`] follow the log, [`verify`], [`export`] and [`served`] read it.
 
+mod allows;
 mod batch;
 mod chance;
 mod closing;
@@ -41,6 +42,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use verdict::decision::Outcome;
 
+pub use allows::{Allowed, allows};
 pub use config::{AuditError, Config};
 pub use export::{Exported, Range, checkpoints, export};
 pub use health::{Health, LaneHealth};

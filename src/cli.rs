@@ -11,6 +11,7 @@ pub mod keygen;
 pub mod log;
 pub mod migrate;
 pub mod policy;
+pub mod reconcile;
 pub mod registry;
 pub mod schema;
 pub mod serve;

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use jsonwebtoken::Algorithm;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Clock;
 use issuer::Mint;
@@ -96,6 +98,23 @@ async fn verify(world: &World) -> Result<()> {
     let output = world.program.run(&["log", "verify", "--config", "haetae.toml"]).await?;
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         println!("  {line}");
+    }
+    reconcile(world).await
+}
+
+/// What the guards say they let in against what the log allowed.
+async fn reconcile(world: &World) -> Result<()> {
+    let until = (OffsetDateTime::from_unix_timestamp(world.clock.unix_s())?
+        + time::Duration::seconds(1))
+    .format(&Rfc3339)?;
+    for (site, _) in world.fleet.addresses() {
+        let journal = format!("guard-{site}.jsonl");
+        let line = ["log", "reconcile", "--config", "haetae.toml", "--until", &until, &journal];
+        println!("\nhaetae {}", line.join(" "));
+        let output = world.program.run(&line).await?;
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            println!("  {line}");
+        }
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ use crate::workload::{self, Protocol};
 mod config;
 mod journal;
 mod metrics;
+mod reconcile;
 mod refused;
 mod ticket;
 mod upstream;
@@ -34,6 +35,7 @@ mod used;
 
 pub use config::{Config, GuardError};
 pub use journal::{Entry, What, entries};
+pub use reconcile::{Allow, Hour, Mismatch, Report, reconcile};
 pub use refused::Refused;
 
 use journal::Journal;

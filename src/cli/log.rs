@@ -52,6 +52,9 @@ enum What {
     },
     /// Print the newest signed checkpoint of each lane.
     Checkpoint,
+    /// Hold the journals of a site's guard against the log. Exit code 1 when somebody was let in who was not allowed, or was
+    /// sent and not let in.
+    Reconcile(super::reconcile::Args),
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -63,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Verify { vkeys } => verify(&pool, &vkeys).await,
         What::Export { out, lane, from, to } => export(&pool, &out, Range { lane, from, to }).await,
+        What::Reconcile(args) => super::reconcile::run(&pool, &args, &Clock::system()).await,
         What::Checkpoint => {
             for note in audit::checkpoints(&pool).await? {
                 println!("{note}");

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use haetae::audit::{Draft, Key, Proof, Recorded};
+use haetae::audit::{Draft, Ended, How, Key, Proof, Recorded, allows};
 use haetae::clock::Clock;
-use haetae::guard::{Config, Guard, What, entries};
+use haetae::guard::{Allow, Config, Entry, Guard, Mismatch, What, entries, reconcile};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict::decision::Outcome;
 
-use crate::audit::lab::{Lab, ORIGIN, draft};
+use crate::audit::lab::{Lab, ORIGIN, draft, eventually};
 use crate::support::{Fresh, fresh_database};
 
 const BODY: &str = r#"{"model":"assistant","messages":[]}"#;
@@ -346,4 +346,73 @@ fn the_example_is_a_configuration() {
     assert_eq!((whole.age_s, whole.skew_s), (plain.age_s, plain.skew_s));
     assert_eq!(whole.body_bytes_max, plain.body_bytes_max);
     assert!(whole.upstream_certificate.is_some() && plain.upstream_certificate.is_none());
+}
+
+/// A bypass at either end shows: let in without an allow, sent without being let in, let in though nothing was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_is_held_against_the_log() {
+    let site = Site::open().await;
+    let [fine, not_let_in, under_way, never_sent, not_sent] = [
+        site.allow().await,
+        site.allow().await,
+        site.allow().await,
+        site.allow().await,
+        site.allow().await,
+    ];
+    for proof in [&fine, &under_way, &not_sent] {
+        assert_eq!(site.send(request(proof)).await.0, StatusCode::OK);
+    }
+    let end = |proof: &Proof, how| Ended {
+        id: Arc::clone(&proof.id),
+        how,
+        status: None,
+        bytes_out: 0,
+        bytes_back: 0,
+        duration_ms: 0,
+        why: None,
+        withdrawn: None,
+    };
+    for (proof, how) in [
+        (&fine, How::Forwarded),
+        (&not_let_in, How::Forwarded),
+        (&never_sent, How::NotForwarded),
+        (&not_sent, How::NotForwarded),
+    ] {
+        site.lab.audit.ended(end(proof, how));
+    }
+    let count = "select count(*) from row_ended";
+    eventually("all ends are projected", async || {
+        sqlx::query_scalar::<_, i64>(count).fetch_one(&site.lab.pool).await.unwrap() == 4
+    })
+    .await;
+    let mut journal = entries(&site.config.journal).unwrap();
+    let invented = journal.iter().find(|entry| entry.what == What::Consumed).unwrap().clone();
+    journal.push(Entry { decision: Some("invented".to_owned()), index: Some(999), ..invented });
+
+    let rows = allows(&site.lab.pool, "kr-seo-1", NOW, NOW + 60 * NS).await.unwrap();
+    assert_eq!(rows.len(), 5);
+    let rows: Vec<Allow> = rows
+        .into_iter()
+        .map(|row| Allow {
+            decision: row.id.to_string(),
+            lane: row.origin,
+            index: u64::try_from(row.index).unwrap(),
+            at_ns: row.at_ns,
+            how: row.how,
+        })
+        .collect();
+    let report = reconcile(&journal, &rows, NOW, NOW + 60 * NS);
+    let said: Vec<String> = report.mismatches.iter().map(ToString::to_string).collect();
+    let named =
+        |what: &str, id: &str| said.iter().any(|line| line.contains(what) && line.contains(id));
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(named("let in, not allowed", "invented"), "{said:#?}");
+    assert!(named("allowed and sent, not let in", &not_let_in.id), "{said:#?}");
+    assert!(named("let in, not sent", &not_sent.id), "{said:#?}");
+    let hour = report.hours.values().next().unwrap();
+    let counts = (hour.allowed, hour.let_in, hour.not_sent, hour.refused, hour.mismatches);
+    assert_eq!((report.hours.len(), counts), (1, (5, 4, 1, 0, 3)));
+    let whole = reconcile(&journal[..journal.len() - 1], &rows[..1], NOW, NOW + 60 * NS);
+    assert!(whole.mismatches.iter().all(|found| !matches!(found, Mismatch::NotLetIn { .. })));
+    site.lab.stop().await;
 }

@@ -1,0 +1,99 @@
+//! `haetae log reconcile`: what sites say they let in against what the log allowed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::audit::{self, Allowed};
+use crate::clock::Clock;
+use crate::guard::{self, Allow, Entry, Report, What};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Journals of one site's guard, oldest first.
+    #[arg(required = true)]
+    journals: Vec<PathBuf>,
+    /// Only from this instant on (RFC 3339); without it from the first start of the guard.
+    #[arg(long)]
+    since: Option<String>,
+    /// Only before this instant; without it until a minute ago, because what was just allowed may be on its way.
+    #[arg(long)]
+    until: Option<String>,
+}
+
+pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let mut entries = Vec::new();
+    for path in &args.journals {
+        entries.extend(guard::entries(path)?);
+    }
+    let site = site(&entries)?;
+    let first = entries.first().map_or(0, |entry| entry.at_ns);
+    let from = args.since.as_deref().map(instant).transpose()?.unwrap_or(first).max(first);
+    let until = args.until.as_deref().map(instant).transpose()?;
+    let to = until.unwrap_or_else(|| clock.unix_ns() - UNDER_WAY_NS);
+    // What was let in was allowed at most this much earlier.
+    let allows = audit::allows(pool, site, from - EARLIER_NS, to).await?;
+    let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
+    let report = guard::reconcile(&entries, &allows, from, to);
+    print(site, &report);
+    Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The one site that all journals are of.
+fn site(entries: &[Entry]) -> anyhow::Result<&str> {
+    let mut sites: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.what == What::Started)
+        .filter_map(|entry| entry.site.as_deref())
+        .collect();
+    sites.sort_unstable();
+    sites.dedup();
+    match *sites.as_slice() {
+        [site] => Ok(site),
+        [] => anyhow::bail!("no journal says of which site it is: is it the journal of a guard?"),
+        _ => anyhow::bail!("journals of {}: give those of one site at a time", sites.join(", ")),
+    }
+}
+
+fn allow(row: Allowed) -> Allow {
+    Allow {
+        decision: row.id.to_string(),
+        lane: row.origin,
+        index: u64::try_from(row.index).unwrap_or(0),
+        at_ns: row.at_ns,
+        how: row.how,
+    }
+}
+
+fn print(site: &str, report: &Report) {
+    println!("{site}");
+    println!("hour (UTC)            allowed   let in  not sent  refused  mismatches");
+    for (start, hour) in &report.hours {
+        let start = OffsetDateTime::from_unix_timestamp(*start);
+        let start = start.ok().and_then(|start| start.format(&Rfc3339).ok()).unwrap_or_default();
+        println!(
+            "{start:<20} {:>8} {:>8} {:>9} {:>8} {:>11}",
+            hour.allowed, hour.let_in, hour.not_sent, hour.refused, hour.mismatches
+        );
+    }
+    for mismatch in &report.mismatches {
+        println!("{mismatch}");
+    }
+    if report.mismatches.is_empty() {
+        println!("whoever was let in was allowed, and whoever was sent was let in");
+    }
+}
+
+fn instant(text: &str) -> anyhow::Result<i64> {
+    let at = OffsetDateTime::parse(text, &Rfc3339)
+        .with_context(|| format!("`{text}` is no instant: write it like 2026-11-25T00:00:00Z"))?;
+    Ok(i64::try_from(at.unix_timestamp_nanos())?)
+}
+
+const UNDER_WAY_NS: i64 = 65_000_000_000;
+/// A receipt is good for a minute; an hour is generous to guards that were set otherwise.
+const EARLIER_NS: i64 = 3_600_000_000_000;

@@ -1,0 +1,160 @@
+//! A site's journal against the log: whoever was let in must have been allowed, and whoever was allowed and sent must have
+//! been let in. A bypass at either end shows here.
+//!
+//! *Invariant:* pure.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Entry, What};
+
+/// An allow of the log towards this site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    pub decision: String,
+    /// The lane's name.
+    pub lane: String,
+    pub index: u64,
+    /// Nanoseconds since 1970.
+    pub at_ns: i64,
+    /// How the gateway says it ended (docs/record.md); none while it is under way.
+    pub how: Option<String>,
+}
+
+/// What does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The site let it in; the log has no such allow for this site.
+    NotAllowed { decision: String, lane: String, index: u64, at_ns: i64 },
+    /// The gateway says that it reached the site; the site did not let it in.
+    NotLetIn { decision: String, how: String, at_ns: i64 },
+    /// The site let it in; the gateway says that it sent nothing.
+    NotSent { decision: String, at_ns: i64 },
+}
+
+/// An hour (UTC) in which something was allowed or let in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hour {
+    pub allowed: u64,
+    pub let_in: u64,
+    /// Allowed, and by the gateway's own word never sent, or lost with it.
+    pub not_sent: u64,
+    /// Not let in.
+    pub refused: u64,
+    pub mismatches: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// By start of the hour, Unix seconds.
+    pub hours: BTreeMap<i64, Hour>,
+    /// By time.
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// Holds allows against a journal of the same span of time. Both may be longer at the edges: an allow shortly before
+/// `to_ns` is let in shortly after it.
+#[must_use]
+pub fn reconcile(entries: &[Entry], allows: &[Allow], from_ns: i64, to_ns: i64) -> Report {
+    let mut report = Report::default();
+    let by_place: HashMap<(&str, u64), &Allow> =
+        allows.iter().map(|allow| ((&*allow.lane, allow.index), allow)).collect();
+    let mut let_in: HashSet<(&str, u64)> = HashSet::new();
+    let covered = |at_ns: i64| at_ns >= from_ns && at_ns < to_ns;
+    for entry in entries {
+        let hour = covered(entry.at_ns).then(|| report.hour(entry.at_ns));
+        match (entry.what, hour) {
+            (What::Consumed, Some(hour)) => hour.let_in += 1,
+            (What::Refused, Some(hour)) => hour.refused += 1,
+            (What::RefusedMore, Some(hour)) => hour.refused += entry.count.unwrap_or(0),
+            _ => {}
+        }
+        let (What::Consumed, Some(lane), Some(index)) = (entry.what, &entry.lane, entry.index)
+        else {
+            continue;
+        };
+        let_in.insert((lane, index));
+        let decision = entry.decision.clone().unwrap_or_default();
+        let allow = by_place.get(&(&**lane, index)).filter(|allow| allow.decision == decision);
+        match allow {
+            None if covered(entry.at_ns) => report.find(Mismatch::NotAllowed {
+                decision,
+                lane: lane.clone(),
+                index,
+                at_ns: entry.at_ns,
+            }),
+            Some(allow) if allow.how.as_deref() == Some(NOT_FORWARDED) => {
+                report.find(Mismatch::NotSent { decision, at_ns: entry.at_ns });
+            }
+            _ => {}
+        }
+    }
+    for allow in allows.iter().filter(|allow| covered(allow.at_ns)) {
+        let hour = report.hour(allow.at_ns);
+        hour.allowed += 1;
+        if let_in.contains(&(&*allow.lane, allow.index)) {
+            continue;
+        }
+        match allow.how.as_deref() {
+            Some(how) if REACHED.contains(&how) => report.find(Mismatch::NotLetIn {
+                decision: allow.decision.clone(),
+                how: how.to_owned(),
+                at_ns: allow.at_ns,
+            }),
+            _ => hour.not_sent += 1,
+        }
+    }
+    report.mismatches.sort_by_key(Mismatch::at_ns);
+    report
+}
+
+impl Report {
+    fn hour(&mut self, at_ns: i64) -> &mut Hour {
+        self.hours.entry(at_ns.div_euclid(HOUR_NS) * HOUR_S).or_default()
+    }
+
+    fn find(&mut self, mismatch: Mismatch) {
+        self.hour(mismatch.at_ns()).mismatches += 1;
+        self.mismatches.push(mismatch);
+    }
+}
+
+impl Mismatch {
+    fn at_ns(&self) -> i64 {
+        match self {
+            Self::NotAllowed { at_ns, .. }
+            | Self::NotLetIn { at_ns, .. }
+            | Self::NotSent { at_ns, .. } => *at_ns,
+        }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(self.at_ns().into());
+        let at = at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+        match self {
+            Self::NotAllowed { decision, lane, index, .. } => write!(
+                out,
+                "{at}  let in, not allowed: decision {decision}; the log has no allow for this site at {lane}, index {index}"
+            ),
+            Self::NotLetIn { decision, how, .. } => write!(
+                out,
+                "{at}  allowed and sent, not let in: decision {decision}; the gateway says `{how}`, the site's journal has no use of it"
+            ),
+            Self::NotSent { decision, .. } => write!(
+                out,
+                "{at}  let in, not sent: decision {decision}; the gateway says that it sent nothing"
+            ),
+        }
+    }
+}
+
+const HOUR_S: i64 = 3_600;
+const HOUR_NS: i64 = HOUR_S * 1_000_000_000;
+const NOT_FORWARDED: &str = "not_forwarded";
+/// Ends that say that the site had the request.
+const REACHED: [&str; 2] = ["forwarded", "partial"];
