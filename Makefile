@@ -1,6 +1,6 @@
 # What a person types. Each target says what it does, and installs what is missing after saying so.
 
-.PHONY: help demo test chaos lint bench clean-demo
+.PHONY: help demo test chaos orders lint bench clean-demo
 
 help: ## Show this
 	@echo "Haetae: make <target>"
@@ -19,6 +19,10 @@ test: ## Run every test against real parts: Postgres, TLS, processes
 chaos: ## Kill the gateway, Postgres and both 1,000 times under load, and judge by what the sites saw (about half an hour)
 	@scripts/need build postgres
 	HAETAE_CHAOS_ROUNDS=$${HAETAE_CHAOS_ROUNDS:-1000} cargo test --locked --test it chaos:: -- --nocapture
+
+orders: ## Enter and end an order 100 times under load on two gateway processes, and print the timeline (about six minutes)
+	@scripts/need build postgres
+	HAETAE_ORDER_ROUNDS=$${HAETAE_ORDER_ROUNDS:-100} cargo test --locked --test it replicas::orders -- --nocapture
 
 lint: ## Check formatting and lints
 	@scripts/need build lint

@@ -10,8 +10,10 @@ pub mod guard;
 pub mod keygen;
 pub mod log;
 pub mod migrate;
+pub mod order;
 pub mod policy;
 pub mod reconcile;
+pub mod registrar;
 pub mod registry;
 pub mod schema;
 pub mod serve;
@@ -34,8 +36,10 @@ enum Command {
     Migrate(migrate::Args),
     /// Check and test a policy bundle.
     Policy(policy::Args),
-    /// Keep the registry: organisations, datasets, sites, grounds, orders.
+    /// Keep the registry: organisations, datasets, sites, grounds, authorities.
     Registry(registry::Args),
+    /// Enter, end, list and check the orders of authorities, signed or not.
+    Order(order::Args),
     /// Answer questions from a file: no server, no database.
     Decide(decide::Args),
     /// Print a JSON Schema: question, decision or record.
@@ -61,6 +65,7 @@ To run it:
   haetae keygen --origin gateway.example.kr/log --out secrets/log.key
   haetae migrate                               the schema, in the database that haetae.toml names
   haetae registry apply DIR                    what is true of organisations, data and sites
+  haetae order add FILE                        what an authority ordered: in force when this returns
   haetae serve                                 the gateway; the example haetae.toml explains every key
 
 To check it:
@@ -86,6 +91,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => migrate::run(args).await,
         Command::Policy(args) => policy::run(args).await,
         Command::Registry(args) => registry::run(args).await,
+        Command::Order(args) => order::run(args).await,
         Command::Decide(args) => decide::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),

@@ -15,6 +15,7 @@ use verdict::{
 mod check;
 mod cross;
 mod entity;
+pub mod orders;
 mod places;
 mod resolve;
 mod shape;
@@ -71,10 +72,12 @@ pub enum Sort {
     List,
     /// A host outside every site.
     Outside,
+    /// Who gives orders, with the keys that it signs them with.
+    Authority,
 }
 
 impl Sort {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Organisation,
         Self::Site,
         Self::Dataset,
@@ -82,6 +85,7 @@ impl Sort {
         Self::Order,
         Self::List,
         Self::Outside,
+        Self::Authority,
     ];
 
     /// As in the database and on the command line.
@@ -95,6 +99,7 @@ impl Sort {
             Self::Order => "order",
             Self::List => "list",
             Self::Outside => "outside",
+            Self::Authority => "authority",
         }
     }
 
@@ -114,6 +119,7 @@ impl Sort {
             Self::Order => "orders",
             Self::List => "lists",
             Self::Outside => "outside",
+            Self::Authority => "authorities",
         }
     }
 
@@ -141,7 +147,7 @@ pub enum RegistryError {
     #[error("{} `{id}` in the database is not understood: {cause}", .sort.name())]
     Document { sort: Sort, id: String, cause: serde_json::Error },
     #[error(
-        "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside"
+        "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority"
     )]
     UnknownSort(String),
     #[error("{} `{id}` is not registered", .sort.name())]

@@ -48,6 +48,12 @@ impl Key {
         Ok(tlog::Signer::verifier(&signer).to_string())
     }
 
+    /// The key under another name, for what is no log: an authority's orders.
+    pub fn named(&self, name: &str) -> Result<SigningKey, AuditError> {
+        SigningKey::from_seed(name, Kind::Ed25519, self.0.as_bytes())
+            .map_err(|cause| AuditError::Origin { origin: name.to_owned(), cause })
+    }
+
     /// Each lane has a key of its own: a trust file (C2SP tlog-policy) may not list one public key for two logs.
     fn signer(&self, origin: &str, lane: u16) -> Result<SigningKey, AuditError> {
         let name = lane_origin(origin, lane);

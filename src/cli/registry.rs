@@ -3,30 +3,22 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::{Config, Database};
+use super::registrar::Registrar;
 use crate::registry::store::{self, Applied, Version};
 use crate::registry::tree::{self, Tree};
 use crate::registry::{RegistryError, Sort};
 
-/// Organisations, sites, datasets, grounds and orders: check, apply, show.
+/// Organisations, sites, datasets, grounds, authorities: check, apply, show. Orders: `haetae order`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The database, as a user who is a member of `haetae_registrar` (not the gateway's user).
-    #[arg(long, env = "HAETAE_REGISTRAR_URL", hide_env_values = true, global = true)]
-    database: Option<String>,
-    /// The configuration file whose `database.registrar_url` is taken when `--database` is not given.
-    #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml", global = true)]
-    config: PathBuf,
-    /// Who makes the change; kept with it.
-    #[arg(long, env = "USER", global = true)]
-    by: Option<String>,
+    #[command(flatten)]
+    registrar: Registrar,
     #[command(subcommand)]
     what: What,
 }
@@ -37,14 +29,15 @@ enum What {
     Check { dir: PathBuf },
     /// Make the registry say what the directory says, in one transaction. Twice is the same as once.
     Apply { dir: PathBuf },
-    /// List what is in force, or print the entries of one kind: organisation, site, dataset, ground, order, list, outside.
+    /// List what is in force, or print the entries of one kind: organisation, site, dataset, ground, order, list,
+    /// outside, authority.
     Show { kind: Option<String> },
     /// Register a legal ground, or suspend one.
     #[command(subcommand)]
     Ground(Ground),
-    /// Enter an order of an authority.
+    /// Register an authority and the keys that it signs its orders with.
     #[command(subcommand)]
-    Order(Order),
+    Authority(Authority),
     /// Print every version of an entry.
     History { id: String },
 }
@@ -58,8 +51,8 @@ enum Ground {
 }
 
 #[derive(Debug, Subcommand)]
-enum Order {
-    /// Enter or replace the order in a TOML file. In force as soon as this returns.
+enum Authority {
+    /// Register or replace the authority in a TOML file.
     Add { file: PathBuf },
 }
 
@@ -71,8 +64,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     // What is wrong with a file is said before anything is asked of the database.
     let change = prepared(&args.what)?;
-    let pool = connect(&args).await?;
-    let who = args.by.as_deref().unwrap_or("unknown");
+    let pool = args.registrar.pool().await?;
+    let who = args.registrar.who();
     match (&args.what, change) {
         (What::Apply { .. }, Change::Tree(tree)) => {
             print_applied(&store::apply(&pool, &tree, who).await?);
@@ -80,8 +73,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (What::Ground(_), Change::Entry(entry)) => {
             print_applied(&store::put_ground(&pool, &entry, who).await?);
         }
-        (What::Order(_), Change::Entry(entry)) => {
-            print_applied(&store::put_order(&pool, &entry, who).await?);
+        (What::Authority(_), Change::Entry(entry)) => {
+            print_applied(&store::put_authority(&pool, &entry, who).await?);
         }
         (What::Ground(Ground::Suspend { id }), _) => {
             print_applied(&store::suspend_ground(&pool, id, who).await?);
@@ -106,19 +99,11 @@ fn prepared(what: &What) -> anyhow::Result<Change> {
         What::Ground(Ground::Add { file }) => {
             Change::Entry(Box::new(tree::read_one(Sort::Ground, file)?))
         }
-        What::Order(Order::Add { file }) => {
-            Change::Entry(Box::new(tree::read_one(Sort::Order, file)?))
+        What::Authority(Authority::Add { file }) => {
+            Change::Entry(Box::new(tree::read_one(Sort::Authority, file)?))
         }
         _ => Change::Nothing,
     })
-}
-
-async fn connect(args: &Args) -> anyhow::Result<PgPool> {
-    let database = match &args.database {
-        Some(url) => Database::at(url.clone()),
-        None => Config::read(&args.config).context(WHICH_DATABASE)?.database,
-    };
-    database.registrar_pool().await
 }
 
 async fn show(pool: &PgPool, kind: Option<&str>) -> anyhow::Result<()> {
@@ -178,9 +163,6 @@ fn summary(tree: &Tree) -> String {
         .collect();
     format!("no fault: {}", counts.join(", "))
 }
-
-const WHICH_DATABASE: &str =
-    "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";
 
 const AFTER_HELP: &str = "\
 The files are explained in deploy/registry-example/README.md, which is itself a registry:

@@ -17,7 +17,10 @@ pub(super) fn faults(sort: Sort, document: &Json, tree: &Tree) -> Vec<Fault> {
         Sort::Ground => ground(document, &mut faults),
         Sort::Order => order(document, &mut faults),
         Sort::Site => site(document, &mut faults),
-        Sort::List | Sort::Outside => {}
+        Sort::Authority if texts(document, "keys").is_empty() => {
+            faults.push(("/keys".into(), "an authority needs at least one of `keys`".into()));
+        }
+        Sort::List | Sort::Outside | Sort::Authority => {}
     }
     faults
 }
@@ -82,15 +85,18 @@ fn ground(document: &Json, faults: &mut Vec<Fault>) {
             }
         }
     }
+    faults.extend(span(document, "valid_from", "valid_until"));
+}
+
+/// An end that lies before its beginning.
+fn span(document: &Json, from: &str, until: &str) -> Option<Fault> {
     let stamp = |key: &str| Stamp::parse(text(document, key)).ok();
-    let span = stamp("valid_from").zip(stamp("valid_until"));
-    if span.is_some_and(|(from, until)| until.ends() <= from.starts()) {
-        let text = "`valid_until` lies before `valid_from`";
-        faults.push(("/valid_until".into(), text.into()));
-    }
+    let (starts, ends) = (stamp(from)?.starts(), stamp(until)?.ends());
+    (ends <= starts).then(|| (format!("/{until}"), format!("`{until}` lies before `{from}`")))
 }
 
 fn order(document: &Json, faults: &mut Vec<Fault>) {
+    faults.extend(span(document, "effective_from", "until"));
     let mut people = texts(document, "entered_by");
     people.sort_unstable();
     people.dedup();

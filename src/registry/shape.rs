@@ -61,6 +61,7 @@ pub(super) const fn of(sort: Sort) -> &'static Shape {
         Sort::Order => &legal::ORDER,
         Sort::List => &legal::LIST,
         Sort::Outside => &OUTSIDE,
+        Sort::Authority => &legal::AUTHORITY,
     }
 }
 

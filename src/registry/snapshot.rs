@@ -109,6 +109,8 @@ impl Snapshot {
             Sort::Ground => drop(self.grounds.insert(key, entity::ground(document)?)),
             Sort::Order => drop(self.orders.insert(key, entity::order(document)?)),
             Sort::List => drop(self.lists.insert(key, entity::list(document)?)),
+            // Their signatures are checked when an order is entered: no decision asks for them.
+            Sort::Authority => {}
             Sort::Organisation | Sort::Site | Sort::Dataset | Sort::Outside => {
                 let span = Span::of(document);
                 self.valid_until =

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgPool, PgTransaction, Row};
 
 use super::{
-    RegistryError, Snapshot, Sort,
+    RegistryError, Snapshot, Sort, orders,
     tree::{Entry, Tree},
 };
 
@@ -60,6 +60,8 @@ pub async fn apply(pool: &PgPool, tree: &Tree, who: &str) -> Result<Applied, Reg
         match present.get(key) {
             None => change.put(key.clone(), document.clone(), false),
             Some(entry) if entry.how == "apply" && entry.document == *document => {}
+            // An order that was entered by itself stays so: no directory ends it.
+            Some(entry) if key.0 == Sort::Order && entry.document == *document => {}
             Some(entry) if entry.how != "apply" && entry.document != *document => {
                 return Err(overtaken(key, entry));
             }
@@ -73,7 +75,11 @@ pub async fn apply(pool: &PgPool, tree: &Tree, who: &str) -> Result<Applied, Reg
     {
         change.applied.removed.push(key.clone());
     }
-    commit(transaction, change, &present, who).await
+    let applied = write(&mut transaction, change, &present, who).await?;
+    orders::store::tell_applied(&mut transaction, &applied, (tree, &present), who).await?;
+    // If we stop here, then nothing happened.
+    transaction.commit().await?;
+    Ok(applied)
 }
 
 /// Registers or replaces one ground. What it names must be registered.
@@ -81,8 +87,12 @@ pub async fn put_ground(pool: &PgPool, entry: &Entry, who: &str) -> Result<Appli
     put(pool, entry, who).await
 }
 
-/// Registers or replaces one order of an authority. What it names must be registered.
-pub async fn put_order(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, RegistryError> {
+/// Registers or replaces one authority and its keys. Orders that it signed before stay signed.
+pub async fn put_authority(
+    pool: &PgPool,
+    entry: &Entry,
+    who: &str,
+) -> Result<Applied, RegistryError> {
     put(pool, entry, who).await
 }
 
@@ -155,9 +165,7 @@ async fn versions(
 async fn put(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, RegistryError> {
     let mut transaction = begin(pool).await?;
     let present = present(&mut transaction).await?;
-    if let Some((sort, id)) = entry.needs.iter().find(|key| !present.contains_key(*key)) {
-        return Err(RegistryError::NotFound { sort: *sort, id: id.clone() });
-    }
+    entry.needs_only(|key| present.contains_key(key))?;
     let mut change = Change::new("put");
     change.put_if_new((entry.sort, entry.id.clone()), entry.document.clone(), &present);
     commit(transaction, change, &present, who).await
@@ -165,7 +173,7 @@ async fn put(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, Registr
 
 /// Writers come one after the other. The lock is not `fact_head`'s row: commits of records share that one, and wait
 /// only while a change is written, not while it is computed.
-async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RegistryError> {
+pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RegistryError> {
     let mut transaction = pool.begin().await?;
     sqlx::query("SET LOCAL lock_timeout = '5s'").execute(&mut *transaction).await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('haetae_registry', 0))")
@@ -174,16 +182,18 @@ async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RegistryError> {
     Ok(transaction)
 }
 
-struct Present {
-    document: Json,
+pub(super) type Presents = BTreeMap<(Sort, String), Present>;
+
+pub(super) struct Present {
+    pub document: Json,
     how: String,
     version: i64,
     by: String,
 }
 
-async fn present(
+pub(super) async fn present(
     transaction: &mut PgTransaction<'_>,
-) -> Result<BTreeMap<(Sort, String), Present>, RegistryError> {
+) -> Result<Presents, RegistryError> {
     let rows = sqlx::query(
         "SELECT e.sort, e.id, e.document, e.how, e.version_from, v.applied_by
          FROM registry_entry e JOIN registry_version v ON v.version = e.version_from
@@ -204,29 +214,24 @@ async fn present(
         .collect()
 }
 
-struct Change {
+pub(super) struct Change {
     how: &'static str,
     documents: Vec<((Sort, String), Json)>,
     applied: Applied,
 }
 
 impl Change {
-    fn new(how: &'static str) -> Self {
+    pub fn new(how: &'static str) -> Self {
         Self { how, documents: Vec::new(), applied: Applied::default() }
     }
 
-    fn put(&mut self, key: (Sort, String), document: Json, replaces: bool) {
+    pub fn put(&mut self, key: (Sort, String), document: Json, replaces: bool) {
         let list = if replaces { &mut self.applied.changed } else { &mut self.applied.added };
         list.push(key.clone());
         self.documents.push((key, document));
     }
 
-    fn put_if_new(
-        &mut self,
-        key: (Sort, String),
-        document: Json,
-        present: &BTreeMap<(Sort, String), Present>,
-    ) {
+    fn put_if_new(&mut self, key: (Sort, String), document: Json, present: &Presents) {
         let old = present.get(&key);
         if old.is_none_or(|old| old.document != document) {
             self.put(key, document, old.is_some());
@@ -236,18 +241,31 @@ impl Change {
 
 async fn commit(
     mut transaction: PgTransaction<'_>,
+    change: Change,
+    present: &Presents,
+    who: &str,
+) -> Result<Applied, RegistryError> {
+    let applied = write(&mut transaction, change, present, who).await?;
+    // If we stop here, then nothing happened: entries, version and notification commit together or not at all.
+    transaction.commit().await?;
+    Ok(applied)
+}
+
+/// Writes a change and takes the next version for it, if it is one. The caller commits.
+pub(super) async fn write(
+    transaction: &mut PgTransaction<'_>,
     mut change: Change,
-    present: &BTreeMap<(Sort, String), Present>,
+    present: &Presents,
     who: &str,
 ) -> Result<Applied, RegistryError> {
     if change.applied.is_nothing() {
-        change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
+        change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut **transaction).await?;
         return Ok(change.applied);
     }
     let version: i64 = sqlx::query_scalar(
         "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version",
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut **transaction)
     .await?;
     sqlx::query(
         "INSERT INTO registry_version (version, applied_by, how, digest) VALUES ($1, $2, $3, $4)",
@@ -256,17 +274,15 @@ async fn commit(
     .bind(who)
     .bind(change.how)
     .bind(digest(&change, present).to_vec())
-    .execute(&mut *transaction)
+    .execute(&mut **transaction)
     .await?;
-    end_old(&mut transaction, &change.applied, version).await?;
-    write_new(&mut transaction, &change, version).await?;
+    end_old(transaction, &change.applied, version).await?;
+    write_new(transaction, &change, version).await?;
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(version.to_string())
-        .execute(&mut *transaction)
+        .execute(&mut **transaction)
         .await?;
-    // If we stop here, then nothing happened: entries, version and notification commit together or not at all.
-    transaction.commit().await?;
     change.applied.version = version;
     Ok(change.applied)
 }
@@ -317,7 +333,7 @@ async fn write_new(
 
 /// SHA-256 over each entry present after the change, in order: sort, id and canonical document, each followed by a
 /// line feed (none of them contains one).
-fn digest(change: &Change, present: &BTreeMap<(Sort, String), Present>) -> [u8; 32] {
+fn digest(change: &Change, present: &Presents) -> [u8; 32] {
     let mut after: BTreeMap<&(Sort, String), &Json> =
         present.iter().map(|(key, entry)| (key, &entry.document)).collect();
     for key in &change.applied.removed {

@@ -60,6 +60,17 @@ pub(super) fn stamp(text: &str) -> Result<String, String> {
     Stamp::parse(text).map(String::from).map_err(|fault| fault.to_string())
 }
 
+/// A public key with the name under which its owner signs (C2SP signed-note, "vkey"): Ed25519.
+pub(super) fn vkey(text: &str) -> Result<String, String> {
+    let wrong = |fault: &str| format!("`{text}` is not a public key `name+id+base64`: {fault}");
+    let key: tlog::VerifierKey =
+        text.parse().map_err(|fault: tlog::key::KeyError| wrong(&fault.to_string()))?;
+    match key.kind() {
+        tlog::key::Kind::Ed25519 => Ok(text.to_owned()),
+        tlog::key::Kind::Cosignature => Err(wrong("it is the key of a witness")),
+    }
+}
+
 /// A site's address: `https`, a host, perhaps a port and a path, no slash at the end.
 pub(super) fn base_url(text: &str) -> Result<String, String> {
     let fault = match text.strip_prefix("https://") {

@@ -19,7 +19,7 @@ use std::{
 use serde_json::Value as Json;
 
 use super::{
-    Sort,
+    RegistryError, Sort,
     check::{Check, Found},
     cross, shape, source, words,
 };
@@ -46,7 +46,7 @@ pub struct Entry {
     pub id: String,
     pub document: Json,
     /// What it names and must be registered already.
-    pub(super) needs: Vec<(Sort, String)>,
+    needs: Vec<(Sort, String)>,
 }
 
 /// Reads a directory. Hidden files and `*.md` are passed over; any other file that has no place is a fault.
@@ -112,6 +112,20 @@ pub fn parse_one(sort: Sort, file: &str, text: &str) -> Result<Entry, TreeError>
         return Err(TreeError { problems: vec![Problem { file: file.to_owned(), line: 0, text }] });
     };
     Ok(Entry { sort, id: key.1, document, needs })
+}
+
+impl Entry {
+    /// # Errors
+    /// When something that it names is not registered.
+    pub(super) fn needs_only(
+        &self,
+        is_registered: impl Fn(&(Sort, String)) -> bool,
+    ) -> Result<(), RegistryError> {
+        let missing = self.needs.iter().find(|key| !is_registered(key));
+        missing.map_or(Ok(()), |(sort, id)| {
+            Err(RegistryError::NotFound { sort: *sort, id: id.clone() })
+        })
+    }
 }
 
 impl Tree {

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("postgres", &[]),
     ("caller", &["verdict", "clock"]),
     ("workload", &["verdict", "clock"]),
-    ("registry", &["verdict", "clock"]),
+    ("registry", &["verdict", "tlog", "clock"]),
     ("policy", &["verdict", "clock"]),
     ("reserve", &["verdict", "clock"]),
     ("hold", &["verdict", "clock"]),

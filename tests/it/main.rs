@@ -18,6 +18,7 @@ mod listen;
 mod policy;
 mod postgres;
 mod registry;
+mod replicas;
 mod tiles;
 mod verify;
 mod wire;

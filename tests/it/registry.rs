@@ -5,12 +5,14 @@ mod changes;
 mod command;
 mod files;
 mod judged;
+mod orders;
 mod resolve;
 mod watching;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use haetae::registry::orders::store::Brought;
 use haetae::registry::tree::{self, Tree};
 
 /// The example directory, as it is committed.
@@ -44,3 +46,6 @@ fn example_with(file: &str, from: &str, to: &str) -> BTreeMap<String, String> {
 fn one_file(path: &str, text: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(path.to_owned(), text.to_owned())])
 }
+
+/// An order without a signature, entered in 1970.
+const BY_LEE: Brought<'static> = Brought { note: None, who: "lee", now: 0 };

@@ -1,6 +1,7 @@
 //! What the tests share: one Postgres for the whole run and a fresh, migrated database for each test that asks; and in
-//! [`stage`] a whole gateway with its sites.
+//! [`stage`] a whole gateway with its sites, in [`mod@pair`] two of them.
 
+pub mod pair;
 pub mod stage;
 
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! Grounds, orders and lists: what the law says of a flow, entered by people.
+//! Grounds, orders, lists and authorities: what the law says of a flow, entered by people.
 
 use super::{
-    super::{Sort, places::place_or_any, words::Known},
-    ID, Kind, LEVEL, PLACES, PLAIN, ROLES, STAMP, Shape, may, must,
+    super::{Sort, places::place_or_any, text::vkey, words::Known},
+    ID, Kind, LEVEL, PLACES, PLAIN, ROLES, SOURCE, STAMP, Shape, may, must,
 };
 
 const ANY_REGIMES: Kind = Kind::List(&Kind::Known(Known::AnyRegime, true));
@@ -100,4 +100,17 @@ pub(super) const LIST: Shape = Shape {
         must("valid_from", STAMP),
         must("valid_until", Kind::End),
     ]],
+};
+
+pub(super) const AUTHORITY: Shape = Shape {
+    noun: "an authority",
+    groups: &[
+        &[
+            must("id", ID),
+            may("name", PLAIN),
+            must("keys", Kind::List(&Kind::Text(vkey))),
+            may("evidence", PLAIN),
+        ],
+        SOURCE,
+    ],
 };

@@ -2,7 +2,8 @@
 //! why in its last event and in its record, and is left alone by everything else, its own use of things included.
 
 use haetae::registry::Sort;
-use haetae::registry::store::{put_ground, put_order, suspend_ground};
+use haetae::registry::orders::store::{Brought, add};
+use haetae::registry::store::{put_ground, suspend_ground};
 use haetae::registry::tree::{parse_one, read_one};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -198,7 +199,8 @@ match = {{ org = "{org}" }}
 "#
     );
     let order = parse_one(Sort::Order, "order.toml", &text).unwrap();
-    put_order(pool, &order, "a test").await.unwrap().version
+    let brought = Brought { note: None, who: "a test", now: 0 };
+    add(pool, &order, brought).await.unwrap().0.version
 }
 
 fn in_seconds(stage: &Stage, seconds: i64) -> String {

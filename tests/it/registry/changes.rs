@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use haetae::registry::orders::store::add;
 use haetae::registry::store::{self, Applied};
 use haetae::registry::{RegistryError, Sort, tree};
 use serde_json::Value as Json;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
-use super::{example, example_files, example_with};
+use super::{BY_LEE, example, example_files, example_with};
 use crate::support::fresh_database;
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn a_ground_is_added_and_suspended_and_an_older_directory_undoes_neither()
 async fn an_order_reaches_the_facts_of_those_it_names() {
     let pool = fresh_database().await.pool;
     store::apply(&pool, &example(), "kim").await.unwrap();
-    store::put_order(&pool, &one(Sort::Order, "order-example.toml"), "lee").await.unwrap();
+    add(&pool, &one(Sort::Order, "order-example.toml"), BY_LEE).await.unwrap();
     let orders = store::show(&pool, Some(Sort::Order)).await.unwrap();
     assert_eq!(orders.len(), 1);
     assert_eq!(
@@ -162,10 +163,10 @@ async fn writers_come_one_after_the_other() {
     let order = one(Sort::Order, "order-example.toml");
     let (one, two, three) = tokio::join!(
         store::put_ground(&pool, &ground, "lee"),
-        store::put_order(&pool, &order, "lee"),
+        add(&pool, &order, BY_LEE),
         store::suspend_ground(&pool, "kr-retailer.va-2025", "lee"),
     );
-    let mut versions = [one.unwrap().version, two.unwrap().version, three.unwrap().version];
+    let mut versions = [one.unwrap().version, two.unwrap().0.version, three.unwrap().version];
     versions.sort_unstable();
     assert_eq!(versions, [2, 3, 4]);
     assert_eq!(store::head(&pool).await.unwrap(), 4);

@@ -22,7 +22,7 @@ async fn apply_add_suspend_and_look() {
         ["check", "registry-example"].as_slice(),
         &["apply", "registry-example"],
         &["ground", "add", "ground-example.toml"],
-        &["order", "add", "order-example.toml"],
+        &["authority", "add", "authority-example.toml"],
         &["show"],
         &["show", "ground"],
     ] {
@@ -43,7 +43,7 @@ async fn what_is_wrong_is_said() {
     let cases = [
         (
             ["show", "grund"].as_slice(),
-            "`grund` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside",
+            "`grund` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority",
         ),
         (&["history", "nobody"], "nothing called `nobody` was ever registered"),
         (&["ground", "suspend", "nobody"], "ground `nobody` is not registered"),

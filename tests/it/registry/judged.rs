@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use haetae::policy::Bundle;
+use haetae::registry::orders::store::add;
 use haetae::registry::{Ask, Snapshot, Sort, store, tree};
 use tokio::sync::OnceCell;
 use verdict::decision::{Outcome, RemedyKind};
 use verdict::facts::Judgement;
 use verdict::question::{ActorKind, Workload};
 
-use super::example;
+use super::{BY_LEE, example};
 use crate::support::fresh_database;
 
 const AT: i64 = 1_795_478_400; // 2026-11-24T00:00:00Z
@@ -41,7 +42,7 @@ async fn korean_orders_stay_until_there_is_a_ground() {
     assert_eq!(with.permitted, ["us-va-1"]);
 
     let order = tree::read_one(Sort::Order, &deploy.join("order-example.toml")).unwrap();
-    store::put_order(&pool, &order, "lee").await.unwrap();
+    add(&pool, &order, BY_LEE).await.unwrap();
     let ordered = judge(&store::snapshot(&pool, AT).await.unwrap(), &virginia).await;
     assert_eq!(brief(&ordered), (Outcome::Deny, vec![]));
 }

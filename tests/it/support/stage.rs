@@ -291,6 +291,11 @@ impl Sites {
 }
 
 impl Caller {
+    /// The same caller of another gateway.
+    pub fn at(self, data: SocketAddr) -> Self {
+        Self { base: format!("https://127.0.0.1:{}", data.port()), ..self }
+    }
+
     /// A POST of JSON with further headers.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         Answer::of(self.try_post(path, headers, body).await.unwrap()).await
@@ -416,7 +421,7 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// A port below those that the kernel gives to outgoing connections, so that a gateway finds it free again.
-fn port() -> u16 {
+pub fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 18_000).unwrap();
     10_000 + (start + 7 * NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000

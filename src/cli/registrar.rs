@@ -1,0 +1,40 @@
+//! Which database a registrar's command works in, and who types it.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use sqlx::PgPool;
+
+use crate::config::{Config, Database};
+
+/// The same for every command that changes what is true.
+#[derive(Debug, clap::Args)]
+pub struct Registrar {
+    /// The database, as a user who is a member of `haetae_registrar` (not the gateway's user).
+    #[arg(long, env = "HAETAE_REGISTRAR_URL", hide_env_values = true, global = true)]
+    database: Option<String>,
+    /// The configuration file whose `database.registrar_url` is taken when `--database` is not given.
+    #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml", global = true)]
+    config: PathBuf,
+    /// Who makes the change; kept with it.
+    #[arg(long, env = "USER", global = true)]
+    by: Option<String>,
+}
+
+impl Registrar {
+    pub async fn pool(&self) -> anyhow::Result<PgPool> {
+        let database = match &self.database {
+            Some(url) => Database::at(url.clone()),
+            None => Config::read(&self.config).context(WHICH_DATABASE)?.database,
+        };
+        database.registrar_pool().await
+    }
+
+    #[must_use]
+    pub fn who(&self) -> &str {
+        self.by.as_deref().unwrap_or("unknown")
+    }
+}
+
+const WHICH_DATABASE: &str =
+    "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";

@@ -1,0 +1,83 @@
+//! Two gateway processes on one database, each with a lane of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use haetae::demo::gateway::{Gateway, Program};
+
+use super::stage::{Caller, Stage, port};
+
+/// A stage whose gateway holds one lane, and a second process that holds the other.
+pub struct Pair {
+    pub stage: Stage,
+    second: Second,
+}
+
+struct Second {
+    gateway: Gateway,
+    program: Program,
+    data: SocketAddr,
+    console: SocketAddr,
+}
+
+impl Pair {
+    pub async fn start() -> Self {
+        let mut stage = Stage::start().await;
+        let world = &mut stage.world;
+        world.gateway.terminate();
+        assert!(world.gateway.ended().await.unwrap().success());
+        let config = world.dir.join("haetae.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("[audit]\n", "[audit]\nlanes_held_max = 1\n");
+        assert!(text.contains("lanes_held_max"));
+        std::fs::write(&config, &text).unwrap();
+        world.restart_gateway().await.unwrap();
+
+        let free = || SocketAddr::from(([127, 0, 0, 1], port()));
+        let (data, console) = (free(), free());
+        let dir = world.dir.join("second");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::copy(world.dir.join("log.key"), dir.join("log.key")).unwrap();
+        let port = |address: SocketAddr| format!(":{}\"", address.port());
+        let text = text.replace(&port(world.data), &port(data));
+        let text = text.replace(&port(world.console), &port(console));
+        let text = text.replace(&port(world.tiles), &port(free()));
+        std::fs::write(dir.join("haetae.toml"), text).unwrap();
+        let program = Program { path: PathBuf::from(env!("CARGO_BIN_EXE_haetae")), dir };
+        let gateway = Gateway::start(&program, console, &world.plain).await.unwrap();
+        Self { stage, second: Second { gateway, program, data, console } }
+    }
+
+    /// A caller of the first process (0) or the second (1).
+    pub fn caller(&self, process: usize, org: &str) -> Caller {
+        let caller = self.stage.caller(org);
+        if process == 0 { caller } else { caller.at(self.second.data) }
+    }
+
+    /// SIGKILL for the second process.
+    pub fn kill_second(&mut self) {
+        self.second.gateway.kill9().unwrap();
+    }
+
+    pub async fn kill_second_after(&mut self, delay: Duration) {
+        tokio::time::sleep(delay).await;
+        self.kill_second();
+    }
+
+    pub async fn restart_second(&mut self) {
+        let Second { program, console, .. } = &self.second;
+        let started = Gateway::start(program, *console, &self.stage.world.plain).await;
+        self.second.gateway = started.unwrap();
+    }
+
+    /// Both drain and end, so that the log is closed.
+    pub async fn stop(&mut self) {
+        for gateway in [&mut self.stage.world.gateway, &mut self.second.gateway] {
+            gateway.terminate();
+        }
+        for gateway in [&mut self.stage.world.gateway, &mut self.second.gateway] {
+            assert!(gateway.ended().await.unwrap().success());
+        }
+    }
+}
