@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod decide;
 pub mod demo;
 pub mod guard;
+pub mod hold;
 pub mod keygen;
 pub mod log;
 pub mod migrate;
@@ -40,6 +41,8 @@ enum Command {
     Registry(registry::Args),
     /// Enter, end, list and check the orders of authorities, signed or not.
     Order(order::Args),
+    /// What a rule held for review: list, show, release, refuse.
+    Hold(hold::Args),
     /// Answer questions from a file: no server, no database.
     Decide(decide::Args),
     /// Print a JSON Schema: question, decision or record.
@@ -74,6 +77,13 @@ To check it:
 
 Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
 
+/// Unix seconds as people read them: RFC 3339, UTC.
+fn instant(seconds: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
+    let text = at.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
+    text.unwrap_or_else(|| seconds.to_string())
+}
+
 /// Runs the command line of this process.
 ///
 /// # Errors
@@ -92,6 +102,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(args) => policy::run(args).await,
         Command::Registry(args) => registry::run(args).await,
         Command::Order(args) => order::run(args).await,
+        Command::Hold(args) => hold::run(args).await,
         Command::Decide(args) => decide::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),

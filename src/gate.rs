@@ -214,8 +214,8 @@ impl Gate {
                 Ok(ready) => ready,
                 Err(down) => return self.answer_unavailable(known, down),
             };
-            let keeps = ready.keeps(known, claims);
-            let Ready { prepared, target, reserved, more } = ready;
+            let (keeps, waits_as) = (ready.keeps(known, claims), ready.waits_as());
+            let Ready { prepared, target, reserved, more, .. } = ready;
             let draft = draft::build(known, Some(claims), &prepared, target, keeps);
             let recorded = self.audit.record(draft).await;
             // Confirmed by the commit if there was one: else it is given back now.
@@ -231,7 +231,12 @@ impl Gate {
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
                     self.alarm_if_engines_differ(&prepared, &proof.id);
-                    return answer::refusal(known, &prepared, &proof, None);
+                    let hold = prepared.held.as_ref().map(|held| answer::Hold {
+                        id: waits_as
+                            .map_or_else(|| Arc::clone(&proof.id), |id| id.to_string().into()),
+                        persons: held.persons,
+                    });
+                    return answer::refusal(known, &prepared, &proof, answer::More::Held(hold));
                 }
                 Err(RecordError::FactsMoved { now }) => self.facts(now).await,
                 Err(RecordError::Unreserved) => {}
@@ -250,7 +255,12 @@ impl Gate {
             match self.audit.record(draft).await {
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
-                    return answer::refusal(known, &prepared, &proof, Some(why));
+                    return answer::refusal(
+                        known,
+                        &prepared,
+                        &proof,
+                        answer::More::NotUnderstood(why),
+                    );
                 }
                 Ok(Recorded::Permit(permit)) => {
                     // A refusal's draft names no site, so audit cannot have made this. Never use it.

@@ -1,93 +1,57 @@
 //! What waits for people: questions that a rule held for review, the votes on them, and the releases that come of these.
 //!
 //! A hold is opened by the statement that writes its decision (`audit`). It ends by votes: one person who refuses it, or
-//! as many different persons as its rules ask for who release it, none of them the one who asked. A release lets the same
-//! request pass once within its time; it is used up as everything is that serves once (`reserve`).
+//! as many different persons as its rules ask for who release it. Nobody votes on what that person asked, nor uses what
+//! that person let pass. A release lets the same request pass once within its time, on the facts and under the rules that
+//! were held (`verdict` sees to it); it is used up as everything is that serves once (`reserve`).
 //!
 //! *Invariant:* nobody's name is kept here: persons are told apart by digests with the hold's own salt.
 
+mod show;
 pub mod store;
+mod vote;
 
-use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
+use verdict::question::Release;
 
-/// One hold, as those see it who may resolve it. Instants are Unix seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Hold {
-    /// Also the id of the decision that was held.
-    pub id: Uuid,
-    pub state: State,
-    #[serde(skip)]
-    pub org: String,
-    pub service: String,
-    pub operation: String,
-    /// When it was asked.
-    pub at: i64,
-    /// Rules that hold it.
-    pub rules: Vec<String>,
-    /// How many different persons must agree to release it.
-    pub persons: u16,
-    /// A release is for these rules and these facts only.
-    pub bundle: String,
-    pub facts: String,
-    /// When its release ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<i64>,
-    pub votes: Vec<Vote>,
-}
-
-/// How a hold stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Open,
-    /// The same request passes once, until its time is over.
-    Released,
-    /// It has passed.
-    Used,
-    /// Its time was over before it passed.
-    Expired,
-    Refused,
-}
-
-/// What one person said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Vote {
-    pub choice: Choice,
-    pub at: i64,
-    pub reason: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Choice {
-    Release,
-    Refuse,
-}
-
-/// Which holds a list shows.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only this organisation's.
-    pub org: Option<String>,
-    pub state: Option<Wanted>,
-    /// Older than this hold: the last of the page before.
-    pub before: Option<Uuid>,
-}
-
-/// How far a hold of a list has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    Open,
-    Released,
-    Refused,
-}
+pub use show::{Choice, Filter, Hold, State, Vote, Wanted};
+pub use vote::{Say, VoteError, vote};
 
 /// The holds of this deployment, as the gateway sees them.
 #[derive(Debug, Clone)]
 pub struct Holds {
     pool: PgPool,
+}
+
+/// Somebody's request, as holds know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Same<'a> {
+    pub org: &'a str,
+    /// SHA-256 over what makes another request the same one.
+    pub request: &'a [u8; 32],
+    /// Who asks now.
+    pub actor: &'a str,
+    /// Unix seconds.
+    pub now: i64,
+}
+
+/// What is on file for a request that a rule holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OnFile {
+    /// Releases that were not used and whose time is not over; `verdict` says whether they count.
+    pub releases: Vec<Release>,
+    /// Holds of the same person that wait: a second one would only be more to read.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A hold that waits for votes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub id: Uuid,
+    pub facts: String,
+    pub bundle: String,
 }
 
 impl Holds {
@@ -111,52 +75,31 @@ impl Holds {
     pub async fn show(&self, org: &str, id: Uuid, now: i64) -> Result<Option<Hold>, sqlx::Error> {
         store::show(&self.pool, Some(org), id, now).await
     }
-}
 
-impl Choice {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Refuse => "refuse",
-        }
+    /// Counts a person's vote on a hold of this organisation; gives the hold as it stands then.
+    ///
+    /// # Errors
+    /// When there is no such hold, it waits for no vote, the person may not vote, or the database does not answer.
+    pub async fn vote(
+        &self,
+        org: &str,
+        id: Uuid,
+        say: &Say<'_>,
+        now: i64,
+    ) -> Result<Hold, VoteError> {
+        vote(&self.pool, Some(org), id, say, now).await
     }
 
-    fn named(name: &str) -> Option<Self> {
-        [Self::Release, Self::Refuse].into_iter().find(|choice| choice.name() == name)
-    }
-}
-
-impl State {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Released => "released",
-            Self::Used => "used",
-            Self::Expired => "expired",
-            Self::Refused => "refused",
-        }
+    /// What is on file for this very request.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn on_file(&self, same: Same<'_>) -> Result<OnFile, sqlx::Error> {
+        store::on_file(&self.pool, same).await
     }
 }
 
-impl Wanted {
-    /// `open`, `released` or `refused`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "open" => Some(Self::Open),
-            "released" => Some(Self::Released),
-            "refused" => Some(Self::Refused),
-            _ => None,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Released => "released",
-            Self::Refused => "refused",
-        }
-    }
+/// Tells persons apart without naming them.
+fn person(salt: &[u8], name: &str) -> [u8; 32] {
+    Sha256::new().chain_update(salt).chain_update(name.as_bytes()).finalize().into()
 }

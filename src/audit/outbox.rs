@@ -21,6 +21,7 @@ mod store;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActKind {
     PolicyChange,
+    HoldVote,
     HoldResolved,
     Override,
     Order,
@@ -46,8 +47,9 @@ pub struct Act {
 }
 
 impl ActKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::PolicyChange,
+        Self::HoldVote,
         Self::HoldResolved,
         Self::Override,
         Self::Order,
@@ -64,6 +66,7 @@ impl ActKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::PolicyChange => "policy_change",
+            Self::HoldVote => "hold_vote",
             Self::HoldResolved => "hold_resolved",
             Self::Override => "override",
             Self::Order => "order",

@@ -30,6 +30,18 @@ impl Registrar {
         database.registrar_pool().await
     }
 
+    /// Who types it, where nobody may act unnamed.
+    ///
+    /// # Errors
+    /// When no name is given, or one with white space at an end or a control character.
+    pub fn person(&self) -> anyhow::Result<&str> {
+        let name = self.by.as_deref().filter(|name| !name.is_empty());
+        let name = name.context("say who: `--by NAME`")?;
+        let plain = name.trim() == name && !name.chars().any(char::is_control);
+        anyhow::ensure!(plain, "`--by` is a name without white space at its ends");
+        Ok(name)
+    }
+
     #[must_use]
     pub fn who(&self) -> &str {
         self.by.as_deref().unwrap_or("unknown")

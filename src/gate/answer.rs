@@ -36,22 +36,45 @@ pub(super) fn allowed(
     response
 }
 
-/// A recorded refusal in the caller's own protocol. `why` says more when the request could not be read.
+/// What a refusal says besides the decision's own reasons.
+pub(super) enum More<'a> {
+    /// The request could not be read.
+    NotUnderstood(&'a NotUnderstood),
+    /// It waits for people, where it does.
+    Held(Option<Hold>),
+}
+
+/// A question that waits for so many persons.
+pub(super) struct Hold {
+    pub(super) id: Arc<str>,
+    pub(super) persons: u8,
+}
+
+/// A recorded refusal in the caller's own protocol.
 pub(super) fn refusal(
     known: &Known,
     prepared: &Prepared,
     proof: &Proof,
-    why: Option<&NotUnderstood>,
+    more: More<'_>,
 ) -> Response<Body> {
+    let (why, hold) = match more {
+        More::NotUnderstood(why) => (Some(why), None),
+        More::Held(hold) => (None, hold),
+    };
     let first = prepared.judgement.decision.reasons.first();
     let (status, code) = status_and_code(prepared, first, why);
-    let message = explain(known, prepared, &proof.id, why);
+    let mut message = explain(known, prepared, &proof.id, why);
+    if let Some(hold) = &hold {
+        message.push_str(&where_to_look(known, hold));
+    }
     let native = workload::refuse(
         known.protocol(),
         &Refusal { status, code: &code, message: &message, param: why.and_then(|why| why.param) },
     );
     let mut response = render(native);
     stamp(response.headers_mut(), Some(prepared), Some(proof));
+    let hold = hold.and_then(|hold| HeaderValue::from_str(&hold.id).ok());
+    insert(response.headers_mut(), HOLD, hold);
     response
 }
 
@@ -212,6 +235,20 @@ pub(super) fn explain(
     message
 }
 
+/// A hold's id, and what lets the request pass.
+fn where_to_look(known: &Known, Hold { id, persons }: &Hold) -> String {
+    if known.korean {
+        return format!(
+            " 보류 번호 {id}: 검토 권한이 있는 {persons}명이 `GET /v1/holds/{id}`에서 확인하고 해제하면 같은 요청이 한 번 통과합니다."
+        );
+    }
+    let people = if *persons == 1 { "one person" } else { "different persons" };
+    let count = if *persons == 1 { String::new() } else { format!("{persons} ") };
+    format!(
+        " It waits as hold {id} for {count}{people} with the right to release it (`GET /v1/holds/{id}`): then the same request passes once."
+    )
+}
+
 /// Rule and citation; the cell and the missing facts stand in the reason's own text.
 fn cite(message: &mut String, why: &Why) {
     if let Some(rule) = &why.rule {
@@ -337,6 +374,13 @@ impl From<ReserveError> for Unavailable {
     }
 }
 
+impl From<sqlx::Error> for Unavailable {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!(%error, "the database did not answer the gate");
+        Self::store()
+    }
+}
+
 impl From<RecordError> for Unavailable {
     fn from(error: RecordError) -> Self {
         match error {
@@ -357,6 +401,7 @@ impl From<RecordError> for Unavailable {
 const UNAUTHENTICATED: &str =
     "the credential is missing or not accepted: send a valid bearer token or client certificate";
 const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
+const HOLD: HeaderName = HeaderName::from_static("haetae-hold");
 const BUNDLE: HeaderName = HeaderName::from_static("haetae-bundle");
 const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -8,13 +8,14 @@ use std::io;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode, request::Parts};
+use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 use verdict::reason::Reason;
 
 use super::answer::Unavailable;
 use super::{Gate, Known, answer, no_route};
-use crate::hold::{self, Filter, Wanted};
+use crate::hold::{self, Choice, Filter, Say, VoteError, Wanted};
 use crate::workload::NotUnderstood;
 use crate::workload::haetae::{Does, Errand, document};
 
@@ -52,11 +53,13 @@ impl Gate {
         let errand = known.errand().ok_or_else(no_route)?.clone();
         // Before the body: who may not do it is told nothing about what was sent.
         self.may(known, &errand)?;
-        let _body = self.take(head, body, known).await?;
+        let body = self.take(head, body, known).await?;
         match errand.does {
             Does::Describe => Ok(answer::managed(&document(env!("CARGO_PKG_VERSION")))),
             Does::ListHolds => self.list_holds(known, &errand).await,
             Does::ShowHold => self.show_hold(known, &errand).await,
+            Does::ReleaseHold => self.vote(known, &errand, Choice::Release, &body).await,
+            Does::RefuseHold => self.vote(known, &errand, Choice::Refuse, &body).await,
         }
     }
 
@@ -99,6 +102,45 @@ impl Gate {
         let hold = self.holds.show(&known.caller.org, id, self.clock.unix_s()).await?;
         Ok(answer::managed(&hold.ok_or_else(no_hold)?))
     }
+
+    async fn vote(
+        &self,
+        known: &Known,
+        errand: &Errand,
+        choice: Choice,
+        body: &Bytes,
+    ) -> Result<Response<Body>, NotDone> {
+        let said: Said = read(body)?;
+        if choice == Choice::Refuse && said.hours.is_some() {
+            return Err(invalid("`hours` is for a release").into());
+        }
+        let caller = &known.caller;
+        let for_s = said.hours.unwrap_or(HOURS_USUAL).saturating_mul(3_600);
+        let say = Say { person: &caller.actor, choice, reason: &said.reason, for_s };
+        let hold =
+            self.holds.vote(&caller.org, hold_id(errand)?, &say, self.clock.unix_s()).await?;
+        Ok(answer::managed(&hold))
+    }
+}
+
+/// The body of a vote.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    reason: String,
+    hours: Option<i64>,
+}
+
+/// A body of the gateway's own protocol. No error repeats what was sent.
+fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, NotUnderstood> {
+    serde_json::from_slice(body).map_err(|error| {
+        let at = format!("line {}, column {}", error.line(), error.column());
+        invalid(&format!("the body is not what this route takes ({at}): `GET /v1/openapi.json` says what it takes"))
+    })
+}
+
+fn invalid(message: &str) -> NotUnderstood {
+    refused(StatusCode::BAD_REQUEST, Reason::BodyInvalid, message.into())
 }
 
 fn hold_id(errand: &Errand) -> Result<Uuid, NotUnderstood> {
@@ -125,9 +167,24 @@ impl From<NotUnderstood> for NotDone {
     }
 }
 
-impl From<sqlx::Error> for NotDone {
-    fn from(error: sqlx::Error) -> Self {
-        tracing::warn!(%error, "an errand could not be done");
-        Self::Unavailable(Unavailable::store())
+impl From<VoteError> for NotDone {
+    fn from(error: VoteError) -> Self {
+        let (status, reason) = match error {
+            VoteError::Database(error) => return error.into(),
+            VoteError::NotFound => return no_hold().into(),
+            VoteError::NotOpen(_) => (StatusCode::CONFLICT, Reason::NotOpen),
+            VoteError::Asker | VoteError::Again => (StatusCode::CONFLICT, Reason::SamePerson),
+            VoteError::Reason | VoteError::Hours => (StatusCode::BAD_REQUEST, Reason::BodyInvalid),
+        };
+        Self::Refused(refused(status, reason, error.to_string()))
     }
 }
+
+impl From<sqlx::Error> for NotDone {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// How long a release is good for when the reviewer does not say.
+const HOURS_USUAL: i64 = 24;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use quick_cache::{Weighter, sync::Cache};
 use verdict::decision::{Outcome, Why};
 use verdict::facts::{Facts, Gap, Judgement};
-use verdict::question::{Counter, Site};
+use verdict::question::{Counter, Release, Site};
 use verdict::reason::Reason;
 use verdict::rule::RuleText;
 use verdict::stamp::Stamp;
@@ -51,6 +51,8 @@ pub struct Prepared {
 #[derive(Debug, Clone, Default)]
 pub struct More {
     pub counters: Vec<Counter>,
+    /// What persons released of this very request and nobody used.
+    pub releases: Vec<Release>,
     /// Grounds that serve once and did.
     pub grounds_used: Vec<String>,
 }
@@ -77,7 +79,9 @@ impl Again {
             let by_ground = |one: &verdict::question::Ground| {
                 one.details.single_use && one.id.as_ref() == Some(id)
             };
-            if question.grounds.iter().any(by_ground) {
+            if why.code == Reason::Released {
+                once.push(Once::Release(id.clone()));
+            } else if question.grounds.iter().any(by_ground) {
                 once.push(Once::Ground(id.clone()));
             }
         }
@@ -163,6 +167,7 @@ impl Preparer {
         let mut resolved = resolve(&self.registry.current(), &bundle, caller, claims);
         let question = &mut resolved.facts.question;
         question.counters = more.counters;
+        question.releases = more.releases;
         question
             .grounds
             .retain(|ground| ground.id.as_ref().is_none_or(|id| !more.grounds_used.contains(id)));

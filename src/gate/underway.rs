@@ -201,7 +201,7 @@ impl Gate {
         let caller = &open.known.caller;
         let prepared = self.preparer.prepare(caller, claims, now);
         match &open.more {
-            Some(more) if prepared.may_use => {
+            Some(more) if prepared.may_use || !more.releases.is_empty() => {
                 self.preparer.again(caller, claims, now, More::clone(more)).prepared
             }
             _ => prepared,

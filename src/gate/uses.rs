@@ -1,12 +1,16 @@
-//! Steps 5 to 7 where a decision may use something up: what it would take is locked, then it is judged on what others have
-//! taken, and its own share is reserved only if it allows. Everybody else passes by.
+//! Steps 5 to 7 where a decision may use something up, or is held: what it would take is locked, then it is judged on what
+//! others have taken and on what persons released, and its own share is reserved only if it allows. Everybody else passes by.
 
 use std::sync::Arc;
+
+use uuid::Uuid;
+use verdict::question::Release;
 
 use super::answer::Unavailable;
 use super::prepare::{More, Prepared};
 use super::{Gate, Known};
 use crate::audit::{Held, Keeps, Target};
+use crate::hold::{OnFile, Same};
 use crate::reserve::{Once, Reserved};
 use crate::workload::Claims;
 
@@ -18,17 +22,36 @@ pub(super) struct Ready {
     pub reserved: Option<Reserved>,
     /// What others had used up, where that was looked at.
     pub more: Option<Arc<More>>,
+    /// What is on file for this request, if a rule holds it.
+    pub on_file: OnFile,
 }
 
 impl Gate {
     pub(super) async fn ready(&self, known: &Known, claims: &Claims) -> Result<Ready, Unavailable> {
         let now = self.clock.unix_s();
         let prepared = self.preparer.prepare(&known.caller, claims, now);
-        if !prepared.may_use {
+        // Most requests use nothing up and are not held: no word with the database before their record.
+        if !prepared.may_use && prepared.held.is_none() {
             let target = self.choose(&prepared, known)?;
-            return Ok(Ready { prepared, target, reserved: None, more: None });
+            let on_file = OnFile::default();
+            return Ok(Ready { prepared, target, reserved: None, more: None, on_file });
         }
-        self.reserved(known, claims, now).await
+        let on_file = self.on_file(known, claims, now).await?;
+        if !prepared.may_use && on_file.releases.is_empty() {
+            return Ok(Ready { prepared, target: None, reserved: None, more: None, on_file });
+        }
+        self.reserved(known, claims, now, on_file).await
+    }
+
+    async fn on_file(
+        &self,
+        known: &Known,
+        claims: &Claims,
+        now: i64,
+    ) -> Result<OnFile, Unavailable> {
+        let (org, actor) = (&*known.caller.org, &*known.caller.actor);
+        let same = Same { org, request: &request(known, claims), actor, now };
+        Ok(self.holds.on_file(same).await?)
     }
 
     /// Judged while what it may use up is locked.
@@ -37,12 +60,19 @@ impl Gate {
         known: &Known,
         claims: &Claims,
         now: i64,
+        on_file: OnFile,
     ) -> Result<Ready, Unavailable> {
-        let sought = self.preparer.sought(&known.caller, claims, now);
+        let mut sought = self.preparer.sought(&known.caller, claims, now);
+        let once = on_file.releases.iter().filter_map(|one| one.id.clone());
+        sought.once.extend(once.map(Once::Release));
         let desk = self.reserve.open(&sought).await?;
+        let free =
+            |one: &&Release| one.id.clone().is_some_and(|id| desk.is_free(&Once::Release(id)));
+        let releases = on_file.releases.iter().filter(free).cloned().collect();
         let used_up = sought.once.iter().filter(|once| !desk.is_free(once));
         let more = More {
             counters: desk.counters().to_vec(),
+            releases,
             grounds_used: used_up
                 .filter_map(|once| match once {
                     Once::Ground(id) => Some(id.clone()),
@@ -58,15 +88,27 @@ impl Gate {
         } else {
             Some(desk.take(self.audit.new_id()?, &uses).await?)
         };
-        Ok(Ready { prepared: again.prepared, target, reserved, more: Some(Arc::new(more)) })
+        let more = Some(Arc::new(more));
+        Ok(Ready { prepared: again.prepared, target, reserved, more, on_file })
     }
 }
 
 impl Ready {
     /// What the commit of its record does besides.
     pub(super) fn keeps(&self, known: &Known, claims: &Claims) -> Keeps {
-        let held = held(&self.prepared, known, claims);
+        let held = held(&self.prepared, known, claims).filter(|_| self.waits_as().is_none());
         Keeps { reserved: self.reserved.as_ref().map(Reserved::id), held }
+    }
+
+    /// The hold of the same question by the same person that waits already, if there is one.
+    pub(super) fn waits_as(&self) -> Option<Uuid> {
+        let held = self.prepared.held.as_ref()?;
+        let same = self
+            .on_file
+            .waiting
+            .iter()
+            .find(|waiting| waiting.facts == held.facts && *waiting.bundle == *held.bundle)?;
+        Some(same.id)
     }
 }
 

@@ -229,7 +229,7 @@ const FIELDS: [Field; 5] =
     [Field::Datasets, Field::Purpose, Field::Output, Field::NoData, Field::Site];
 
 /// Headers that the gateway itself sets, after `haetae-`: a caller's are worth nothing and are dropped by the gate.
-const ANSWERS: [&str; 5] = ["receipt", "leaf", "decision", "bundle", "site-request-id"];
+const ANSWERS: [&str; 6] = ["receipt", "leaf", "decision", "bundle", "hold", "site-request-id"];
 
 /// Datasets of one request. Their ids stand in the leaf (<= 1,200 bytes), which audit checks; 16 short ones fit.
 const DATASETS_MAX: usize = 16;

@@ -31,6 +31,8 @@ pub enum Does {
     Describe,
     ListHolds,
     ShowHold,
+    ReleaseHold,
+    RefuseHold,
 }
 
 impl Errand {

@@ -18,9 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["verdict", "tlog", "clock"]),
     ("policy", &["verdict", "clock"]),
     ("reserve", &["verdict", "clock"]),
-    ("hold", &["verdict", "clock"]),
     ("audit", &["verdict", "tlog", "clock"]),
     ("tiles", &["tlog", "caller", "audit", "listen::Config"]),
+    ("hold", &["verdict", "audit::Act", "audit::ActKind"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
     (
         "gate",

@@ -4,6 +4,7 @@
 mod allow;
 mod bodies;
 mod facts;
+mod holds;
 mod manage;
 mod nobody;
 mod outage;

@@ -299,7 +299,7 @@ impl Shelf<'_> {
 }
 
 /// Kinds of version 1, the reserved ones included.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 25] = [
     "decision",
     "started",
     "ended",
@@ -311,6 +311,7 @@ const KINDS: [&str; 24] = [
     "clock",
     "alarm",
     "heartbeat",
+    "hold_vote",
     "hold_resolved",
     "order",
     "override",

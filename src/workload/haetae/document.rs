@@ -85,6 +85,7 @@ fn list(of: &Value) -> Value {
 
 fn schemas() -> Value {
     let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    let reason = json!({ "type": "string", "minLength": 1, "maxLength": 2000 });
     let error = object(
         &["message", "type", "param", "code"],
         &json!({ "message": text, "type": text, "param": { "type": ["string", "null"] }, "code": text }),
@@ -102,6 +103,11 @@ fn schemas() -> Value {
                 "bundle": text, "facts": text, "until": number, "votes": list(&reference("Vote")),
             }),
         ),
+        "Release": object(
+            &["reason"],
+            &json!({ "reason": reason, "hours": { "type": "integer", "minimum": 1, "maximum": 168 } }),
+        ),
+        "Refuse": object(&["reason"], &json!({ "reason": reason })),
         "Vote": object(
             &["choice", "at", "reason"],
             &json!({ "choice": { "type": "string", "enum": ["release", "refuse"] }, "at": number, "reason": text }),

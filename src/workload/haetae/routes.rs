@@ -136,10 +136,38 @@ pub const ROUTES: &[Row] = &[
         gives: "Hold",
         about: "One hold with the votes on it.",
     },
+    Row {
+        method: "POST",
+        path: "/v1/holds/{id}/release",
+        name: "holds.release",
+        service: Some(HOLDS),
+        does: Does::ReleaseHold,
+        query: &[],
+        body_max_bytes: BODY_MAX,
+        asks: Some("Release"),
+        gives: "Hold",
+        about: "One person's word that it may pass. When as many different persons as the hold needs have said so, the same \
+                request passes once within the shortest time that any of them gave (24 hours unless said otherwise), as \
+                long as its facts and rules stay what they are.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/holds/{id}/refuse",
+        name: "holds.refuse",
+        service: Some(HOLDS),
+        does: Does::RefuseHold,
+        query: &[],
+        body_max_bytes: BODY_MAX,
+        asks: Some("Refuse"),
+        gives: "Hold",
+        about: "One person's word that it may not pass: the hold ends.",
+    },
 ];
 
 const HOLDS: &str = "haetae:holds";
 
+/// A reason of 2,000 characters at 4 bytes, each escaped as 12, is 24 kB; the rest is short.
+const BODY_MAX: usize = 32 << 10;
 /// Bytes of an id in a path: a UUID has 36, ids of registry entries up to 128.
 const ID_MAX: usize = 128;
 const ID_BYTES: &[u8] = b"._:@+-";

@@ -55,6 +55,11 @@ impl Pair {
         if process == 0 { caller } else { caller.at(self.second.data) }
     }
 
+    /// The same caller of the second process.
+    pub fn second(&self, caller: Caller) -> Caller {
+        caller.at(self.second.data)
+    }
+
     /// SIGKILL for the second process.
     pub fn kill_second(&mut self) {
         self.second.gateway.kill9().unwrap();
