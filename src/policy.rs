@@ -10,6 +10,7 @@ mod build;
 mod bundle;
 mod cases;
 mod change;
+mod diff;
 mod engine;
 mod fault;
 mod folder;
@@ -18,6 +19,7 @@ mod model;
 mod pack;
 mod rulebook;
 mod sheet;
+mod table;
 mod vocabulary;
 
 use std::path::Path;
@@ -27,8 +29,10 @@ use arc_swap::ArcSwap;
 
 pub use bundle::Bundle;
 pub use cases::CaseResult;
+pub use diff::{Change, Diff, Interval, RegimeCells, Told};
 pub use fault::{BundleError, Fault};
 pub use memo::MemoCounts;
+pub use table::{Destination, Line, Page, Reading, Scope, Table, TableError, Wanted, When};
 
 /// The bundle in force. Swapped whole, and only for one that passed all its cases.
 #[derive(Debug)]

@@ -1,4 +1,7 @@
-//! `haetae policy check|test DIR`: is this bundle sound, and does it say what its cases say?
+//! `haetae policy`: is this bundle sound, does it say what its cases say, and what does it say in all?
+
+pub mod diff;
+pub mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,17 +31,23 @@ enum Command {
         /// Directory of the bundle, e.g. `policies`
         dir: PathBuf,
     },
+    /// Print every combination that facts can make, and its outcome: the policy as a regulator reads it
+    Table(table::Args),
+    /// Print every combination whose outcome is another in a second bundle, and everything that is written otherwise
+    Diff(diff::Args),
 }
 
 /// Runs the subcommand; 0 when the bundle is sound, 1 when it is not.
 ///
 /// # Errors
-/// None at present: what is wrong with a bundle is printed, not returned.
+/// Those of the subcommand; what is wrong with a bundle under check is printed, not returned.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let at = Clock::system().unix_s();
     Ok(match args.command {
         Command::Check { dir } => check(Bundle::load(&dir, at).await),
         Command::Test { dir } => test(Bundle::read(&dir, at).await),
+        Command::Table(args) => return table::run(args).await,
+        Command::Diff(args) => return diff::run(args).await,
     })
 }
 
@@ -87,4 +96,5 @@ fn refused(error: &BundleError) -> ExitCode {
 const AFTER_HELP: &str = "\
 A bundle is a directory; policies/README.md explains its files. A slip in it is an error with file and line.
   haetae policy check policies    is it sound? (a gateway takes no other)
-  haetae policy test policies     does it say what its cases say?";
+  haetae policy test policies     does it say what its cases say?
+  haetae policy table policies    what does it say, for everything that can be asked?";

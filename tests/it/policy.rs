@@ -3,8 +3,10 @@
 
 mod access;
 mod decide;
+mod diff;
 mod engines;
 mod slips;
+mod table;
 
 use std::collections::BTreeSet;
 use std::fs;

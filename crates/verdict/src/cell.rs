@@ -95,7 +95,7 @@ pub struct Pure;
 impl Matcher for Pure {
     fn matches(&mut self, rulebook: &Rulebook, key: &CellKey) -> Result<Matches, Disagreement> {
         let mut found = Matches::default();
-        for &row in rulebook.rows(key.profile, &key.regime, key.flow) {
+        for row in rulebook.candidates(key) {
             let literals = rulebook.literals(row).iter().map(|literal| literal.truth(key));
             match literals.min().unwrap_or(Truth::True) {
                 Truth::True => found.sure.push(row),

@@ -3,6 +3,7 @@
 use alloc::{format, string::String};
 
 use crate::{
+    area,
     atom::{Area, Atom, PartyTest, Test, Who},
     cell::Truth,
     finding::Finding,
@@ -117,35 +118,13 @@ impl<'a> Scene<'a> {
         path: impl FnOnce() -> String,
     ) -> Finding {
         let Some(place) = place else { return Finding::unknown(path()) };
-        let rulebook = self.view.rulebook;
-        let territory = rulebook.regime(self.regime).and_then(|regime| regime.territory.as_deref());
         let mut path = Some(path);
-        let mut within = |name: &str| self.within(name, place, &mut || path.take().map(|p| p()));
-        match (area, territory) {
-            (Area::Named(name), _) => within(name),
-            (Area::Home, Some(territory)) => within(territory),
-            (Area::Abroad, Some(territory)) => within(territory).not(),
-            (Area::Home | Area::Abroad, None) => Finding::known(false),
-        }
+        let mut path = || path.take().map(|path| path());
+        area::inside(self.view.rulebook, self.view.at, self.regime, area, place, &mut path)
     }
 
     fn within(&self, area: &str, place: &str, path: &mut dyn FnMut() -> Option<String>) -> Finding {
-        let mut member = |member: &str| {
-            if place::covers(member, place) {
-                Finding::known(true)
-            } else if place::covers(place, member) {
-                Finding { missing: path().into_iter().collect(), ..Finding::unknown(String::new()) }
-            } else {
-                Finding::known(false)
-            }
-        };
-        if place::is_place(area) {
-            return member(area);
-        }
-        Finding::any(self.view.rulebook.group(area).map(|group| {
-            Finding::any(group.places.iter().map(|place| member(place)))
-                .and(|| self.dated(group.from.as_ref(), group.until.as_ref()))
-        }))
+        area::within(self.view.rulebook, self.view.at, area, place, path)
     }
 
     /// The component has the category or a narrower one.
@@ -159,7 +138,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn is_a(&self, category: &str, broader: &str) -> bool {
-        self.view.rulebook.broader(category).any(|category| category == broader)
+        self.view.rulebook.is_a(category, broader)
     }
 
     fn identifiability(&self, wanted: impl FnOnce(Identifiability) -> bool) -> Finding {

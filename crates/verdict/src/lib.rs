@@ -9,6 +9,7 @@
 #![no_std]
 extern crate alloc;
 
+mod area;
 pub mod atom;
 pub mod cell;
 mod check;

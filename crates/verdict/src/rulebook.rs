@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     atom::Atom,
-    cell::{Literal, RowId, Symbol},
+    cell::{CellKey, Literal, RowId, Symbol},
     check::{check_atom, check_book},
     decision::Flow,
     question::Profile,
@@ -41,6 +41,11 @@ pub struct Rulebook {
 struct Slice {
     rows: Vec<RowId>,
     symbols: Vec<Symbol>,
+    /// The rows by the predicate without which they cannot match: of those a row asks for, the one that the fewest rows
+    /// here ask for. A place that few rows name is one, so a cell looks at the rows for its own destination.
+    by_need: BTreeMap<Symbol, Vec<RowId>>,
+    /// The rows that ask for none (they only ask that something does not hold).
+    needing_none: Vec<RowId>,
 }
 
 impl Rulebook {
@@ -121,6 +126,18 @@ impl Rulebook {
         self.slice(profile, regime, flow).map_or(&[], |slice| &slice.rows)
     }
 
+    /// Of [`Rulebook::rows`] those that this cell does not rule out at once, ascending: every row that matches or may match
+    /// is among them.
+    #[must_use]
+    pub fn candidates(&self, key: &CellKey) -> Vec<RowId> {
+        let Some(slice) = self.slice(key.profile, &key.regime, key.flow) else { return Vec::new() };
+        let named = key.holds.iter().chain(&key.unknown);
+        let needed = named.filter_map(|symbol| slice.by_need.get(symbol)).flatten();
+        let mut rows: Vec<RowId> = needed.chain(&slice.needing_none).copied().collect();
+        rows.sort_unstable();
+        rows
+    }
+
     /// The atoms that those rows use, ascending.
     #[must_use]
     pub fn symbols(&self, profile: Profile, regime: &str, flow: Flow) -> &[Symbol] {
@@ -134,7 +151,9 @@ impl Rulebook {
 
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&RuleText> {
-        self.book.rules.iter().find(|rule| rule.id == id)
+        // in the order of their ids, see `new`
+        let at = self.book.rules.binary_search_by(|rule| rule.id.as_str().cmp(id)).ok()?;
+        self.book.rules.get(at)
     }
 
     #[must_use]
@@ -166,13 +185,14 @@ impl Rulebook {
     }
 
     fn index(&mut self, problems: &mut Vec<String>) {
+        let mut known = BTreeMap::new();
         for number in 0..self.book.rows.len() {
             let Some(row) = self.book.rows.get(number).cloned() else { continue };
             let name = format!("row {}/{}", row.rule, row.number);
             let Ok(id) = RowId::try_from(number) else {
                 return problems.push(format!("{name}: more rows than can be numbered"));
             };
-            let literals = self.read_literals(&row).unwrap_or_else(|problem| {
+            let literals = self.read_literals(&row, &mut known).unwrap_or_else(|problem| {
                 problems.push(format!("{name}: {problem}"));
                 Vec::new()
             });
@@ -182,6 +202,7 @@ impl Rulebook {
         for slice in self.slices.values_mut().flatten() {
             slice.symbols.sort_unstable();
             slice.symbols.dedup();
+            slice.find_needs(&self.literals);
         }
     }
 
@@ -202,7 +223,11 @@ impl Rulebook {
         }
     }
 
-    fn read_literals(&mut self, row: &Row) -> Result<Vec<Literal>, String> {
+    fn read_literals(
+        &mut self,
+        row: &Row,
+        known: &mut BTreeMap<String, Symbol>,
+    ) -> Result<Vec<Literal>, String> {
         let mut literals = Vec::new();
         if row.to != "*" {
             literals.push((false, Atom::parse(&format!("to:{}", row.to))));
@@ -221,20 +246,46 @@ impl Rulebook {
         for (negated, atom) in literals {
             let atom = atom.map_err(|error| error.to_string())?;
             check_atom(&self.book, row, &atom)?;
-            read.push(Literal { symbol: self.symbol(atom)?, negated });
+            read.push(Literal { symbol: self.symbol(atom, known)?, negated });
         }
         read.sort_unstable();
         read.dedup();
         Ok(read)
     }
 
-    fn symbol(&mut self, atom: Atom) -> Result<Symbol, String> {
-        let found = self.atoms.iter().position(|known| *known == atom);
-        let place = found.unwrap_or(self.atoms.len());
-        if found.is_none() {
-            self.atoms.push(atom);
+    fn symbol(
+        &mut self,
+        atom: Atom,
+        known: &mut BTreeMap<String, Symbol>,
+    ) -> Result<Symbol, String> {
+        let text = atom.to_string();
+        if let Some(symbol) = known.get(&text) {
+            return Ok(*symbol);
         }
-        Symbol::try_from(place).map_err(|_| "more predicates than can be numbered".to_owned())
+        let symbol = Symbol::try_from(self.atoms.len())
+            .map_err(|_| "more predicates than can be numbered".to_owned())?;
+        self.atoms.push(atom);
+        known.insert(text, symbol);
+        Ok(symbol)
+    }
+}
+
+impl Slice {
+    fn find_needs(&mut self, literals: &[Vec<Literal>]) {
+        let wanted = |row: RowId| {
+            let all = literals.get(usize::from(row)).map_or(&[][..], Vec::as_slice);
+            all.iter().filter(|literal| !literal.negated).map(|literal| literal.symbol)
+        };
+        let mut askers: BTreeMap<Symbol, usize> = BTreeMap::new();
+        for symbol in self.rows.iter().flat_map(|row| wanted(*row)) {
+            *askers.entry(symbol).or_default() += 1;
+        }
+        for row in &self.rows {
+            match wanted(*row).min_by_key(|symbol| (askers.get(symbol).copied(), *symbol)) {
+                Some(need) => self.by_need.entry(need).or_default().push(*row),
+                None => self.needing_none.push(*row),
+            }
+        }
     }
 }
 
