@@ -13,13 +13,16 @@ use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub mod aside;
 pub mod guard;
+pub mod witness;
 
 use crate::audit::{Audit, Key, Text};
 use crate::caller::{Callers, Connection};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::console::{self, Part};
+use crate::cosign::Cosign;
 use crate::forward::Forward;
 use crate::gate::strict::Authorities;
 use crate::gate::{Gate, Rooms};
@@ -65,7 +68,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         forward: Arc::clone(&rooms.forward),
         registry: Arc::clone(&rooms.registry),
         policy: Arc::clone(&rooms.policy),
+        cosign: cosign(&config, &clock, &inner, &inner_stop).await?,
     };
+    view.cosign.iter().for_each(|cosign| metrics.with(|all| cosign.register(all)));
     let authorities = Authorities::new(&config.authorities)?;
     let callers = Arc::clone(&rooms.callers);
     let gate = Arc::new(Gate::new(&config.gate, rooms, authorities));
@@ -288,6 +293,22 @@ struct View {
     forward: Arc<Forward>,
     registry: Arc<Registry>,
     policy: Arc<Policy>,
+    cosign: Option<Cosign>,
+}
+
+/// Has the log's checkpoints cosigned, where somebody is there to do it.
+async fn cosign(
+    config: &Config,
+    clock: &Clock,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Cosign>> {
+    if config.cosign.witnesses.is_empty() {
+        return Ok(None);
+    }
+    let pool = config.database.pool().await?;
+    let cosign = Cosign::start(&config.cosign, &pool, clock.clone(), tracker, stop);
+    Ok(Some(cosign.context("`cosign`")?))
 }
 
 async fn console_sources(
@@ -323,6 +344,13 @@ impl View {
         });
         for (issuer, ready, cause) in self.callers.health() {
             parts.push(Part { name: format!("issuer {issuer}"), ready, cause });
+        }
+        for witness in self.cosign.iter().flat_map(Cosign::health) {
+            // Nothing waits for a witness; who relies on it reads here how it stands.
+            let age = witness.age_s.map(|age| format!("last cosignature {age} s ago"));
+            let age = age.unwrap_or_else(|| "no cosignature since the start".to_owned());
+            let cause = witness.trouble.map_or_else(|| age.clone(), |why| format!("{age}; {why}"));
+            parts.push(Part { name: format!("witness {}", witness.witness), ready: true, cause });
         }
         for site in self.forward.health() {
             // A site that is down is reported, not a reason to take no traffic for the others.

@@ -13,6 +13,7 @@ mod chance;
 mod closing;
 mod commit;
 mod config;
+mod cosigned;
 mod export;
 mod health;
 mod instant;
@@ -44,6 +45,7 @@ use verdict::decision::Outcome;
 
 pub use allows::{Allowed, allows};
 pub use config::{AuditError, Config};
+pub use cosigned::{Published, consistency, keep_cosignature, published};
 pub use export::{Exported, Range, checkpoints, export};
 pub use health::{Health, LaneHealth};
 pub use keeps::{Held, Keeps};

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod aside;
 pub mod decide;
 pub mod demo;
 pub mod guard;
@@ -18,6 +19,7 @@ pub mod registrar;
 pub mod registry;
 pub mod schema;
 pub mod serve;
+pub mod witness;
 
 /// A data-sovereignty policy gateway in front of GPU compute: it decides, records, proves, and only then forwards.
 #[derive(Debug, Parser)]
@@ -53,6 +55,8 @@ enum Command {
     Log(log::Args),
     /// At a GPU site, in front of its service: let in only what carries a valid, fresh, unused receipt.
     Guard(guard::Args),
+    /// The regulator's own process and key: cosign that a log only grew.
+    Witness(witness::Args),
     /// One demo GPU site (started by `haetae demo`).
     #[command(hide = true)]
     DemoSite(crate::demo::site::Args),
@@ -108,6 +112,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keygen(args) => keygen::run(&args),
         Command::Log(args) => log::run(args).await,
         Command::Guard(args) => guard::run(args).await,
+        Command::Witness(args) => witness::run(args).await,
         Command::DemoSite(args) => crate::demo::site::run(args).await,
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::{audit, caller, forward, gate, listen, telemetry, tiles};
+use crate::{audit, caller, cosign, forward, gate, listen, telemetry, tiles};
 
 /// The whole configuration; `haetae.toml` in the project's root explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Config {
     /// The log's public listener; absent: tiles are not served.
     #[serde(default)]
     pub tiles: Option<tiles::Config>,
+    #[serde(default)]
+    pub cosign: cosign::Config,
     #[serde(default)]
     pub forward: forward::Config,
     #[serde(default)]
@@ -111,6 +113,7 @@ impl Config {
         paths.extend(self.audit.paths_mut());
         paths.extend(self.tiles.iter_mut().flat_map(tiles::Config::paths_mut));
         paths.extend(self.forward.paths_mut());
+        paths.extend(self.cosign.paths_mut());
         for path in paths {
             *path = directory.join(&*path);
         }

@@ -10,6 +10,7 @@ pub mod cli; // what was typed -> what it means
 pub mod clock; // time as an argument
 pub mod config; // one file -> one Config made of the rooms' own Configs
 pub mod console; // what is shown: health, metrics and a JSON API for reviewers
+pub mod cosign; // what witnesses are asked: checkpoint -> cosignature
 pub mod demo; // the first run: everything on loopback, real traffic, a table of what happened
 pub mod forward; // what is done: Permit + request -> response
 pub mod gate; // one request: the only room that knows the order
@@ -22,4 +23,5 @@ pub mod registry; // what is true: Ask -> Facts
 pub mod reserve; // what is used up: reserved for one decision before it is recorded
 pub mod telemetry; // log, traces, metrics
 pub mod tiles; // what anybody may fetch of the log: checkpoints, tiles; and entries for its readers
-pub mod workload; // what is asked: bytes -> Claims
+pub mod witness;
+pub mod workload; // what is asked: bytes -> Claims // the regulator's own process: cosigns that a log only grew

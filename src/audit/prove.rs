@@ -28,7 +28,8 @@ pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError
     let Some(leaf) = leaves.into_iter().next() else { return Ok(None) };
     let receipt = match store::newest_checkpoint(&mut snapshot, lane).await? {
         Some(checkpoint) if checkpoint.size > index => {
-            let nodes = nodes(&mut snapshot, lane, index, checkpoint.size).await?;
+            let needs = proof::inclusion_needs(index, checkpoint.size).map_err(incomplete)?;
+            let nodes = nodes(&mut snapshot, lane, needs).await?;
             let proof = proof::inclusion(&nodes, index, checkpoint.size).map_err(incomplete)?;
             Some(receipt::write(index, &proof, &checkpoint.note))
         }
@@ -38,25 +39,18 @@ pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError
 }
 
 /// Complete subtrees by (level, index).
-struct Nodes(BTreeMap<(u32, u64), Hash>);
+type Nodes = BTreeMap<(u32, u64), Hash>;
 
-impl proof::Subtrees for Nodes {
-    fn subtree(&self, level: u32, index: u64) -> Option<Hash> {
-        self.0.get(&(level, index)).copied()
-    }
-}
-
-async fn nodes(
+pub(super) async fn nodes(
     connection: &mut PgConnection,
     lane: u16,
-    index: u64,
-    size: u64,
+    needs: Vec<(u32, u64)>,
 ) -> Result<Nodes, AuditError> {
     let mut nodes = BTreeMap::new();
-    for (level, place) in proof::inclusion_needs(index, size).map_err(incomplete)? {
+    for (level, place) in needs {
         nodes.insert((level, place), node(connection, lane, level, place).await?);
     }
-    Ok(Nodes(nodes))
+    Ok(nodes)
 }
 
 /// The root of a complete subtree: from leaves below the height of a tile, else from the full tiles under it.
@@ -108,7 +102,7 @@ pub(super) async fn leaves(
     Ok(found)
 }
 
-fn incomplete(cause: proof::ProofError) -> AuditError {
+pub(super) fn incomplete(cause: proof::ProofError) -> AuditError {
     AuditError::Content(cause.to_string())
 }
 

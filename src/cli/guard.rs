@@ -1,11 +1,9 @@
 //! `haetae guard serve`: a site's own process, in front of its service.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-
+use super::aside::{self, Ends};
 use crate::guard::Config;
 use crate::{app, telemetry};
 
@@ -28,39 +26,16 @@ enum Command {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::Serve { config } = args.command;
-    let config = read(&config)?;
+    let config: Config = aside::read(&config, |config: &mut Config, resolve| {
+        config.paths_mut().for_each(resolve);
+    })?;
     telemetry::start(&config.telemetry)?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let ends = Ends::new()?;
     let site = config.site.clone();
     let running = app::guard::start(config).await?;
-    tracing::info!(site, address = %running.site_address(), "the guard is ready to serve");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping: what is under way may end; a second signal ends it");
-    tokio::select! {
-        () = running.stop() => return Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    running.abort();
-    running.stop().await;
+    tracing::info!(site, address = %running.address(), "the guard is ready to serve");
+    ends.serve(&running).await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Relative paths in the file are meant from its own directory.
-fn read(path: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration `{}`", path.display()))?;
-    let mut config: Config = toml::from_str(&text)
-        .with_context(|| format!("the configuration `{}` cannot be used", path.display()))?;
-    let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    for named in config.paths_mut() {
-        *named = directory.join(&*named);
-    }
-    Ok(config)
 }
 
 const AFTER_HELP: &str = "\

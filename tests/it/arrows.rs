@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["verdict", "tlog", "clock"]),
     ("tiles", &["tlog", "caller", "audit", "listen::Config"]),
     ("hold", &["verdict", "audit::Act", "audit::ActKind"]),
+    ("cosign", &["tlog", "audit", "clock"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
     (
         "gate",
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("console", &["registry", "policy", "audit"]),
     ("guard", &["listen::Config", "telemetry::Config", "workload", "tlog", "clock"]),
+    ("witness", &["listen::Config", "telemetry::Config", "tlog", "clock"]),
     ("config", &["*::Config"]),
     ("app", &["*"]),
     ("demo", &["*"]),

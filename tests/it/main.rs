@@ -22,3 +22,4 @@ mod replicas;
 mod tiles;
 mod verify;
 mod wire;
+mod witness;

@@ -133,14 +133,23 @@ pub(in crate::audit) async fn place_of(
     Ok(row.map(|(lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index))))
 }
 
+/// The newest checkpoint with what witnesses said of it. Of the last few seconds' the newest that a witness has cosigned: a
+/// witness is a second behind.
 pub(in crate::audit) async fn newest_checkpoint(
     connection: &mut PgConnection,
     lane: u16,
 ) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
-    let select =
-        "select size, note, vkey from log_checkpoint where lane = $1 order by size desc limit 1";
-    let row: Option<(i64, String, String)> =
-        sqlx::query_as(select).bind(i32::from(lane)).fetch_optional(connection).await?;
+    let select = "
+        select size, note || coalesce((select string_agg(line || E'\\n', '' order by witness)
+                                       from log_cosignature c where c.lane = $1 and c.size = newest.size), ''), vkey
+        from (select size, note, vkey from log_checkpoint where lane = $1 order by size desc limit $2) newest
+        order by exists (select from log_cosignature c where c.lane = $1 and c.size = newest.size) desc, size desc
+        limit 1";
+    let row: Option<(i64, String, String)> = sqlx::query_as(select)
+        .bind(i32::from(lane))
+        .bind(COSIGNED_WITHIN)
+        .fetch_optional(connection)
+        .await?;
     Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))
 }
 
@@ -277,3 +286,6 @@ fn ended(row: &PgRow) -> Result<Row, sqlx::Error> {
 const DECISIONS: &str = "select * from row_decision where lane = $1 and index >= $2 and index < $3";
 const STARTED: &str = "select * from row_started where lane = $1 and index >= $2 and index < $3";
 const ENDED: &str = "select * from row_ended where lane = $1 and index >= $2 and index < $3";
+
+/// Checkpoints, one a second at most.
+const COSIGNED_WITHIN: i64 = 10;

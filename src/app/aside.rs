@@ -1,0 +1,100 @@
+//! The processes beside the gateway (a site's guard, a regulator's witness): one service on one listener, health and metrics
+//! on another, and an end in order.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::{Router, routing::get};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::listen::{self, Factory, Listener, Stop};
+use crate::telemetry::Metrics;
+
+/// A process that serves. Dropping it does not stop it: [`Running::stop`] does.
+pub struct Running {
+    address: SocketAddr,
+    console: Option<SocketAddr>,
+    edge: TaskTracker,
+    inner: TaskTracker,
+    stop: Stop,
+    inner_stop: CancellationToken,
+}
+
+/// What a part is built with before it serves.
+pub(super) struct Aside {
+    /// Tasks that end after the last connection.
+    pub inner: TaskTracker,
+    pub inner_stop: CancellationToken,
+    pub metrics: Metrics,
+}
+
+impl Aside {
+    pub fn new() -> Self {
+        Self {
+            inner: TaskTracker::new(),
+            inner_stop: CancellationToken::new(),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// Binds both listeners, the console first, and serves.
+    pub async fn serve(
+        self,
+        name: &'static str,
+        listener: &listen::Config,
+        console: Option<&listen::Config>,
+        factory: impl Factory,
+    ) -> anyhow::Result<Running> {
+        let Self { inner, inner_stop, metrics } = self;
+        let (edge, stop, wire) = (TaskTracker::new(), Stop::default(), listen::Metrics::default());
+        metrics.with(|all| wire.register(all));
+        let console = match console {
+            Some(config) => {
+                let bound = Listener::bind("console", config, &wire).await.context("`console`")?;
+                let address = bound.local_addr();
+                super::serve_router(bound, router(metrics), &edge, &stop);
+                Some(address)
+            }
+            None => None,
+        };
+        let bound = Listener::bind(name, listener, &wire).await.context("`listen`")?;
+        let address = bound.local_addr();
+        edge.spawn(bound.serve(factory, edge.clone(), stop.clone()));
+        Ok(Running { address, console, edge, inner, stop, inner_stop })
+    }
+}
+
+fn router(metrics: Metrics) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/metrics", get(move || async move { metrics.text() }))
+}
+
+impl Running {
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub const fn console_address(&self) -> Option<SocketAddr> {
+        self.console
+    }
+
+    /// Nothing new is taken, what is under way may end within the listener's drain limit, then the inner tasks end.
+    pub async fn stop(&self) {
+        self.stop.soft.cancel();
+        self.edge.close();
+        self.edge.wait().await;
+        self.inner_stop.cancel();
+        self.inner.close();
+        self.inner.wait().await;
+    }
+
+    /// Cuts what is under way.
+    pub fn abort(&self) {
+        self.stop.hard.cancel();
+    }
+}

@@ -1,0 +1,38 @@
+//! Checkpoints out, cosignatures in.
+
+use sqlx::PgPool;
+
+use super::Published;
+use crate::audit::store::{big, small};
+
+pub(super) async fn published(pool: &PgPool) -> Result<Vec<Published>, sqlx::Error> {
+    let select =
+        "select distinct on (lane) lane, size, note from log_checkpoint order by lane, size desc";
+    let rows: Vec<(i32, i64, String)> = sqlx::query_as(select).fetch_all(pool).await?;
+    let published = |(lane, size, note)| Published {
+        lane: u16::try_from(lane).unwrap_or(u16::MAX),
+        size: small(size),
+        note,
+    };
+    Ok(rows.into_iter().map(published).collect())
+}
+
+pub(super) async fn keep(
+    pool: &PgPool,
+    checkpoint: &Published,
+    witness: &str,
+    at_s: u64,
+    line: &str,
+) -> Result<(), sqlx::Error> {
+    let insert = "insert into log_cosignature (lane, size, witness, at_s, line)
+                  values ($1, $2, $3, $4, $5) on conflict do nothing";
+    sqlx::query(insert)
+        .bind(i32::from(checkpoint.lane))
+        .bind(big(checkpoint.size))
+        .bind(witness)
+        .bind(big(at_s))
+        .bind(line)
+        .execute(pool)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,231 @@
+//! What witnesses are asked: every second each lane's newest checkpoint goes to each witness, and the cosignature that comes
+//! back is kept beside it (C2SP tlog-witness, the log's side).
+//!
+//! *Invariant:* nothing waits for a witness. One that is away, refuses or lies costs its cosignature and is said, no more.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
+use prometheus_client::registry::Registry;
+use sqlx::PgPool;
+use tlog::{Note, VerifierKey};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::{self, Published};
+use crate::clock::Clock;
+
+mod client;
+mod config;
+
+pub use config::{Config, ConfigError, WitnessConfig};
+
+use client::{Answer, Client};
+
+/// The witnesses of this deployment. Cheap to clone.
+#[derive(Clone)]
+pub struct Cosign(Arc<Shared>);
+
+struct Shared {
+    witnesses: Vec<Arc<Seat>>,
+    cosigned: Family<Of, Counter>,
+    failed: Family<Of, Counter>,
+    age: Family<Of, Gauge>,
+    clock: Clock,
+}
+
+/// One witness, as far as we know it.
+struct Seat {
+    name: Arc<str>,
+    key: VerifierKey,
+    client: Client,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// For each lane the size that the witness cosigned last, as far as it was told to us.
+    sizes: HashMap<u16, u64>,
+    /// When it cosigned last, Unix seconds.
+    last_s: Option<u64>,
+    /// What went wrong last; none since it went well.
+    trouble: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    witness: String,
+}
+
+/// How a witness stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub witness: Arc<str>,
+    /// Seconds since its last cosignature; none since this process began.
+    pub age_s: Option<i64>,
+    pub trouble: Option<String>,
+}
+
+impl Cosign {
+    /// Asks from now on until `stop`. Does nothing when no witness is configured.
+    ///
+    /// # Errors
+    /// When a witness's key, address or CA cannot be used.
+    pub fn start(
+        config: &Config,
+        pool: &PgPool,
+        clock: Clock,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, ConfigError> {
+        let seat = |witness: &WitnessConfig| {
+            let key = witness.key()?;
+            Ok(Arc::new(Seat {
+                name: key.name().into(),
+                key,
+                client: Client::new(witness)?,
+                state: Mutex::default(),
+            }))
+        };
+        let witnesses =
+            config.witnesses.iter().map(seat).collect::<Result<Vec<_>, ConfigError>>()?;
+        let shared = Arc::new(Shared {
+            witnesses,
+            cosigned: Family::default(),
+            failed: Family::default(),
+            age: Family::default(),
+            clock,
+        });
+        for seat in &shared.witnesses {
+            let run = Arc::clone(&shared).run(Arc::clone(seat), pool.clone());
+            tracker.spawn(stop.clone().run_until_cancelled_owned(run));
+        }
+        Ok(Self(shared))
+    }
+
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("haetae_cosign");
+        let Shared { cosigned, failed, age, .. } = &*self.0;
+        registry.register("cosigned", "Cosignatures kept", cosigned.clone());
+        registry.register("failed", "Cosignatures asked for in vain", failed.clone());
+        registry.register("age_seconds", "Since the last cosignature", age.clone());
+    }
+
+    /// For `/readyz`: how old the last cosignature of each witness is.
+    #[must_use]
+    pub fn health(&self) -> Vec<Health> {
+        let now_s = self.0.clock.unix_s();
+        let health = |seat: &Arc<Seat>| {
+            let state = seat.state();
+            Health {
+                witness: Arc::clone(&seat.name),
+                age_s: state.last_s.map(|last| now_s - i64::try_from(last).unwrap_or(i64::MAX)),
+                trouble: state.trouble.clone(),
+            }
+        };
+        self.0.witnesses.iter().map(health).collect()
+    }
+}
+
+impl Shared {
+    async fn run(self: Arc<Self>, seat: Arc<Seat>, pool: PgPool) {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match audit::published(&pool).await {
+                Ok(published) => self.all(&seat, &pool, &published).await,
+                Err(cause) => tracing::debug!(%cause, "no checkpoints to have cosigned"),
+            }
+            let of = Of { witness: seat.name.to_string() };
+            if let Some(last) = seat.state().last_s {
+                let age = self.clock.unix_s() - i64::try_from(last).unwrap_or(i64::MAX);
+                self.age.get_or_create(&of).set(age);
+            }
+        }
+    }
+
+    async fn all(&self, seat: &Seat, pool: &PgPool, published: &[Published]) {
+        let of = Of { witness: seat.name.to_string() };
+        for checkpoint in published {
+            if seat.size(checkpoint.lane) == Some(checkpoint.size) {
+                continue;
+            }
+            let asked = seat.cosign(pool, checkpoint).await;
+            let counter = if asked.is_ok() { &self.cosigned } else { &self.failed };
+            counter.get_or_create(&of).inc();
+            seat.heard(checkpoint.lane, asked);
+        }
+    }
+}
+
+impl Seat {
+    /// Asks for a cosignature and keeps it; gives its time. A witness that remembers another size is asked once more.
+    async fn cosign(&self, pool: &PgPool, checkpoint: &Published) -> Result<u64, String> {
+        let mut old = self.size(checkpoint.lane).unwrap_or(0);
+        for _ in 0..2 {
+            if old > checkpoint.size {
+                return Err(format!(
+                    "the witness has cosigned {old} records of lane {}, and there are {}: was the database rolled back?",
+                    checkpoint.lane, checkpoint.size
+                ));
+            }
+            let proof = audit::consistency(pool, checkpoint.lane, old, checkpoint.size).await;
+            let proof = proof.map_err(|cause| cause.to_string())?;
+            match self.client.add_checkpoint(old, &proof, &checkpoint.note).await? {
+                Answer::Conflict(size) => old = size,
+                Answer::Lines(lines) => {
+                    let (at_s, line) = self.read(&checkpoint.note, &lines)?;
+                    let kept =
+                        audit::keep_cosignature(pool, checkpoint, &self.name, at_s, &line).await;
+                    kept.map_err(|cause| cause.to_string())?;
+                    self.state().sizes.insert(checkpoint.lane, checkpoint.size);
+                    return Ok(at_s);
+                }
+            }
+        }
+        Err("the witness remembers another size each time: does somebody else submit for this log?"
+            .to_owned())
+    }
+
+    /// The one line that this witness's key signed, and its time.
+    fn read(&self, note: &str, lines: &str) -> Result<(u64, String), String> {
+        let cosigned: Note = format!("{note}{lines}")
+            .parse()
+            .map_err(|_| "the witness's answer is no signature line")?;
+        let verified = cosigned.verify([&self.key]);
+        let at_s = verified.ok().and_then(|all| all.first()?.at);
+        let at_s = at_s.ok_or("the witness's answer is not signed with its key")?;
+        let ours = |line: &&str| line.starts_with(&format!("— {} ", self.name));
+        let line = lines.lines().find(ours).ok_or("the witness's answer has no line of its own")?;
+        Ok((at_s, line.to_owned()))
+    }
+
+    /// What came of asking; the same trouble is said once.
+    fn heard(&self, lane: u16, asked: Result<u64, String>) {
+        let mut state = self.state();
+        match asked {
+            Ok(at_s) => (state.last_s, state.trouble) = (Some(at_s), None),
+            Err(cause) if state.trouble.as_ref() == Some(&cause) => {}
+            Err(cause) => {
+                tracing::warn!(witness = &*self.name, lane, cause, "a checkpoint is not cosigned");
+                state.trouble = Some(cause);
+            }
+        }
+    }
+
+    fn size(&self, lane: u16) -> Option<u64> {
+        self.state().sizes.get(&lane).copied()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As often as checkpoints are published.
+const EVERY: Duration = Duration::from_secs(1);

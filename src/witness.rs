@@ -1,0 +1,312 @@
+//! The regulator's own process and key: cosigns that a log only grew, and keeps what shows that it did not.
+//!
+//! C2SP tlog-witness: `POST /add-checkpoint`, and for whoever watches `GET /<origin hash>/checkpoint`. `GET /status` says
+//! in plain words of each log how large it was last, when, and whether anything was refused.
+//!
+//! Reading order: [`submission`] (what a log sends), [`shelf`] (what is kept), this file (the checks, in order).
+//!
+//! *Invariant:* what is cosigned was on the disk before; and of one log, never two trees that do not extend each other.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::http::{HeaderValue, header};
+use hyper::{Method, Request, Response, StatusCode};
+use prometheus_client::registry::Registry;
+use tlog::key::Kind;
+use tlog::note::NoteError;
+use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, VerifierKey, cosignature, proof};
+
+use crate::clock::Clock;
+
+mod config;
+mod metrics;
+mod shelf;
+mod status;
+mod submission;
+
+pub use config::{Config, WitnessError};
+
+use metrics::Counters;
+use shelf::{Kept, Shelf};
+use submission::Submission;
+
+/// A witness. Share it behind an `Arc`.
+pub struct Witness {
+    signer: SigningKey,
+    logs: BTreeMap<String, Arc<Log>>,
+    counters: Counters,
+    clock: Clock,
+}
+
+/// A log that is witnessed.
+struct Log {
+    origin: String,
+    /// While a log changes its key both are trusted.
+    keys: Vec<VerifierKey>,
+    shelf: Shelf,
+    /// Locked from the check of the size to its record: two submissions cannot pass each other.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    kept: Option<Kept>,
+    /// Unix seconds of the last refusal of a well-signed checkpoint, and why.
+    refused: Option<(i64, Refusal)>,
+    refusals: u64,
+}
+
+/// Why a submission is not cosigned: the specification's statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Malformed,
+    UnknownOrigin,
+    NotSigned,
+    Backwards,
+    /// The size that is kept.
+    Conflict(u64),
+    /// An empty tree has one root.
+    EmptyRoot,
+    /// The proof does not show that the tree only grew.
+    Proof,
+    /// The state could not be written.
+    Disk,
+}
+
+impl Witness {
+    /// Reads the key, the logs, and what is kept of each.
+    ///
+    /// # Errors
+    /// When a file cannot be used, says which: a witness that has forgotten must not start as if it were new.
+    pub fn open(config: &Config, clock: Clock) -> Result<Self, WitnessError> {
+        let signer = config.signer()?;
+        let mut logs = BTreeMap::new();
+        for (origin, keys) in config.logs()? {
+            let shelf = Shelf::open(&config.state, &origin)?;
+            let kept = shelf.read(&keys, signer.verifier())?;
+            let state = Mutex::new(State { kept, ..State::default() });
+            logs.insert(origin.clone(), Arc::new(Log { origin, keys, shelf, state }));
+        }
+        Ok(Self { signer, logs, counters: Counters::default(), clock })
+    }
+
+    pub fn register(&self, registry: &mut Registry) {
+        self.counters.register(registry);
+    }
+
+    /// The public key (C2SP vkey) under which it cosigns.
+    #[must_use]
+    pub fn vkey(&self) -> String {
+        self.signer.verifier().to_string()
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(self: &Arc<Self>, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send,
+    {
+        let path = request.uri().path().to_owned();
+        match (request.method(), path.as_str()) {
+            (&Method::POST, "/add-checkpoint") => self.submitted(request.into_body()).await,
+            (_, "/add-checkpoint") => text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "POST it\n"),
+            (&Method::GET | &Method::HEAD, "/status") => {
+                text(StatusCode::OK, TEXT, status::text(self))
+            }
+            (&Method::GET | &Method::HEAD, "/status.json") => {
+                text(StatusCode::OK, "application/json", status::json(self))
+            }
+            (&Method::GET | &Method::HEAD, path) => self.latest(path),
+            _ => text(StatusCode::NOT_FOUND, TEXT, "there is nothing here\n"),
+        }
+    }
+
+    async fn submitted<B>(self: &Arc<Self>, body: B) -> Response<Full<Bytes>>
+    where
+        B: http_body::Body<Data = Bytes, Error = io::Error> + Send,
+    {
+        let Ok(body) = Limited::new(body, submission::BYTES_MAX).collect().await else {
+            return self.refuse(Refusal::Malformed);
+        };
+        let (witness, body) = (Arc::clone(self), body.to_bytes());
+        // It ends with a write to the disk that must be waited for.
+        let added = tokio::task::spawn_blocking(move || witness.add(&body)).await;
+        match added.unwrap_or(Err(Refusal::Disk)) {
+            Ok(lines) => {
+                self.counters.cosigned();
+                text(StatusCode::OK, TEXT, lines)
+            }
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// The checks of the specification, in its order; gives the signature lines.
+    fn add(&self, body: &[u8]) -> Result<String, Refusal> {
+        let submission = Submission::read(body).ok_or(Refusal::Malformed)?;
+        let note: Note = submission.note.parse().map_err(|_| Refusal::Malformed)?;
+        let checkpoint: Checkpoint = note.text().parse().map_err(|_| Refusal::Malformed)?;
+        let log = self.logs.get(&checkpoint.origin).ok_or(Refusal::UnknownOrigin)?;
+        let signed = match note.verify(&log.keys) {
+            Ok(signed) => signed,
+            Err(NoteError::Unsigned | NoteError::BadSignature(_)) => {
+                return Err(Refusal::NotSigned);
+            }
+            Err(_) => return Err(Refusal::Malformed),
+        };
+        let by: Vec<&VerifierKey> = signed.iter().map(|signature| signature.key).collect();
+        log.add(self, &submission, &note, &checkpoint, &by)
+    }
+
+    /// The newest cosigned checkpoint of the log whose origin has this hash.
+    fn latest(&self, path: &str) -> Response<Full<Bytes>> {
+        let hash = path.strip_prefix('/').and_then(|path| path.strip_suffix("/checkpoint"));
+        let log = hash.and_then(|hash| self.logs.values().find(|log| log.shelf.name() == hash));
+        let note = log.and_then(|log| Some(log.state().kept.as_ref()?.note.clone()));
+        match note {
+            Some(note) => text(StatusCode::OK, TEXT, note),
+            None => text(StatusCode::NOT_FOUND, TEXT, "no such log, or nothing cosigned of it\n"),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response<Full<Bytes>> {
+        self.counters.refused(refusal.code());
+        match refusal {
+            Refusal::Conflict(size) => text(refusal.status(), SIZE, format!("{size}\n")),
+            _ => text(refusal.status(), TEXT, format!("{}\n", refusal.message())),
+        }
+    }
+}
+
+impl Log {
+    fn add(
+        &self,
+        witness: &Witness,
+        submission: &Submission<'_>,
+        note: &Note,
+        checkpoint: &Checkpoint,
+        by: &[&VerifierKey],
+    ) -> Result<String, Refusal> {
+        let now_s = witness.clock.unix_s();
+        let mut state = self.state();
+        if let Err(refusal) = grew(state.kept.as_ref(), submission, checkpoint) {
+            if let Refusal::EmptyRoot | Refusal::Proof = refusal {
+                // Well signed, and not what came before: it may be what shows that the log was rewritten.
+                tracing::error!(
+                    origin = self.origin,
+                    "a signed checkpoint does not extend the last one"
+                );
+                self.shelf.evidence(submission.note, now_s);
+                state.refused = Some((now_s, refusal));
+                state.refusals += 1;
+            }
+            return Err(refusal);
+        }
+        let at = u64::try_from(now_s).map_err(|_| Refusal::Disk)?;
+        let line = cosignature::cosign(note, &witness.signer, at).map_err(|_| Refusal::Disk)?;
+        let answer = format!("{line}\n");
+        // Only the signatures that were verified, and ours.
+        let mut kept = note.text().to_owned();
+        kept.push('\n');
+        let theirs = note.signatures().iter().filter(|signature| {
+            by.iter().any(|key| signature.id == key.id() && signature.name == key.name())
+        });
+        for signature in theirs.chain([&line]) {
+            kept.push_str(&signature.to_string());
+            kept.push('\n');
+        }
+        let kept = Kept { size: checkpoint.size, root: checkpoint.root, at_s: at, note: kept };
+        // If we stop here, nothing was cosigned; after it, the log asks again and gets the same tree cosigned.
+        self.shelf.write(&kept).map_err(|cause| {
+            tracing::error!(%cause, "a checkpoint cannot be kept, so it is not cosigned");
+            Refusal::Disk
+        })?;
+        state.kept = Some(kept);
+        Ok(answer)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the checkpoint extends what is kept.
+fn grew(
+    kept: Option<&Kept>,
+    submission: &Submission<'_>,
+    checkpoint: &Checkpoint,
+) -> Result<(), Refusal> {
+    let (size, root) = kept.map_or((0, Hash::EMPTY), |kept| (kept.size, kept.root));
+    if submission.old > checkpoint.size {
+        return Err(Refusal::Backwards);
+    }
+    if submission.old != size {
+        return Err(Refusal::Conflict(size));
+    }
+    if checkpoint.size == 0 && checkpoint.root != Hash::EMPTY {
+        return Err(Refusal::EmptyRoot);
+    }
+    let new = (checkpoint.size, &checkpoint.root);
+    proof::verify_consistency((size, &root), new, &submission.proof).map_err(|_| Refusal::Proof)
+}
+
+impl Refusal {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed | Self::Backwards => StatusCode::BAD_REQUEST,
+            Self::UnknownOrigin => StatusCode::NOT_FOUND,
+            Self::NotSigned => StatusCode::FORBIDDEN,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::EmptyRoot | Self::Proof => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Disk => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownOrigin => "unknown_origin",
+            Self::NotSigned => "not_signed",
+            Self::Backwards => "backwards",
+            Self::Conflict(_) => "conflict",
+            Self::EmptyRoot => "empty_root",
+            Self::Proof => "not_consistent",
+            Self::Disk => "state_not_written",
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Malformed => {
+                "the body is not an `old` line, a proof and a checkpoint (c2sp.org/tlog-witness)"
+            }
+            Self::UnknownOrigin => "this witness does not know the log: ask its operator to add it",
+            Self::NotSigned => {
+                "no trusted key of the log signed the checkpoint, or its signature is bad"
+            }
+            Self::Backwards => "the old size is larger than the checkpoint's",
+            Self::Conflict(_) => "the old size is not the one that is kept",
+            Self::EmptyRoot => "an empty tree has the root SHA-256 of nothing",
+            Self::Proof => {
+                "the proof does not show that the tree only grew: the checkpoint is kept as evidence"
+            }
+            Self::Disk => "the witness cannot write its state, so it cosigns nothing",
+        }
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// Set by the specification.
+const SIZE: &str = "text/x.tlog.size";
+const KEY_KIND: Kind = Kind::Cosignature;

@@ -1,0 +1,113 @@
+//! What is kept of one log: the checkpoint that was cosigned last, and signed ones that contradicted it.
+//!
+//! *Invariant:* a file is replaced whole or not at all, and is on the disk when [`Shelf::write`] returns.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tlog::{Checkpoint, Hash, Note, VerifierKey};
+
+use super::WitnessError;
+
+/// The checkpoint that was cosigned last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub size: u64,
+    pub root: Hash,
+    /// Of the cosignature, Unix seconds.
+    pub at_s: u64,
+    /// The note with the log's signatures and ours.
+    pub note: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Shelf {
+    dir: PathBuf,
+    /// SHA-256 of the origin, hex: also the path under which it is shown.
+    name: String,
+}
+
+impl Shelf {
+    pub fn open(dir: &Path, origin: &str) -> Result<Self, WitnessError> {
+        std::fs::create_dir_all(dir).map_err(|cause| WitnessError::State {
+            path: dir.to_owned(),
+            cause: cause.to_string(),
+        })?;
+        Ok(Self { dir: dir.to_owned(), name: hex::encode(Sha256::digest(origin)) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was cosigned last; `None` for a log that is new. A file that does not bear our own signature is refused.
+    pub fn read(
+        &self,
+        keys: &[VerifierKey],
+        own: &VerifierKey,
+    ) -> Result<Option<Kept>, WitnessError> {
+        let path = self.path();
+        let wrong = |cause: String| WitnessError::State { path: path.clone(), cause };
+        let note = match std::fs::read_to_string(&path) {
+            Ok(note) => note,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(wrong(cause.to_string())),
+        };
+        let parsed: Note = note.parse().map_err(|_| wrong("it is not a note".to_owned()))?;
+        let signed = parsed.verify(keys.iter().chain([own]));
+        let ours = signed.ok().and_then(|all| all.into_iter().find(|one| one.key == own)?.at);
+        let at_s =
+            ours.ok_or_else(|| wrong("it does not bear this witness's signature".to_owned()))?;
+        let checkpoint: Checkpoint =
+            parsed.text().parse().map_err(|_| wrong("it is not a checkpoint".to_owned()))?;
+        Ok(Some(Kept { size: checkpoint.size, root: checkpoint.root, at_s, note }))
+    }
+
+    pub fn write(&self, kept: &Kept) -> std::io::Result<()> {
+        replace(&self.path(), kept.note.as_bytes())
+    }
+
+    /// Keeps a signed checkpoint that contradicts the kept one; the first ones of each log, so that nobody fills the disk.
+    pub fn evidence(&self, note: &str, now_s: i64) {
+        let number = self.evidences();
+        if number >= EVIDENCE_MAX {
+            return;
+        }
+        let said = format!("received at {now_s} (Unix seconds)\n\n{note}");
+        let kept = File::create_new(self.evidence_path(number))
+            .and_then(|mut file| file.write_all(said.as_bytes()).and_then(|()| file.sync_all()));
+        if let Err(cause) = kept {
+            tracing::error!(%cause, "evidence cannot be kept");
+        }
+    }
+
+    /// How many were kept.
+    pub fn evidences(&self) -> usize {
+        (0..EVIDENCE_MAX).take_while(|number| self.evidence_path(*number).exists()).count()
+    }
+
+    fn evidence_path(&self, number: usize) -> PathBuf {
+        self.dir.join(format!("{}.evidence-{number}", self.name))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let next = path.with_extension("next");
+    let mut file = File::create(&next)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&next, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// 160 KiB each at most.
+const EVIDENCE_MAX: usize = 16;
