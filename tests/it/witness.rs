@@ -67,8 +67,9 @@ impl Log {
 }
 
 fn body(old: u64, proof: &[Hash], note: &str) -> String {
-    let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
-    format!("old {old}\n{proof}\n{note}")
+    let mut lines = vec![format!("old {old}")];
+    lines.extend(proof.iter().map(Hash::to_string));
+    format!("{}\n\n{note}", lines.join("\n"))
 }
 
 fn config(dir: &Path, logs: &str) -> Config {
@@ -228,8 +229,8 @@ async fn lanes_get_their_checkpoints_cosigned() {
     let (fresh, dir) = (fresh_database().await, tempfile::tempdir().unwrap());
     let lab = Lab::start(&fresh.pool, 2).await;
     let _ = lab.allow().await;
-    let logs: String =
-        (0..2).map(|lane| format!("log {}\n", lab.key.vkey(ORIGIN, lane).unwrap())).collect();
+    let vkeys = [0, 1].map(|lane| lab.key.vkey(ORIGIN, lane).unwrap());
+    let logs = format!("log {}\nlog {}\n", vkeys[0], vkeys[1]);
     let config = config(dir.path(), &logs);
     let running = haetae::app::witness::start(config.clone()).await.unwrap();
     let address = running.address();
