@@ -13,7 +13,7 @@ demo: ## See the whole system on this machine: real traffic, a table of what hap
 	@./target/debug/haetae demo $(ARGS)
 
 test: ## Run every test against real parts: Postgres, TLS, processes
-	@scripts/need build postgres
+	@scripts/need build postgres python
 	@scripts/test
 
 chaos: ## Kill the gateway, Postgres and both 1,000 times under load, and judge by what the sites saw (about half an hour)

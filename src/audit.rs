@@ -9,13 +9,16 @@
 
 mod allows;
 mod batch;
+mod case;
 mod chance;
 mod closing;
 mod commit;
 mod config;
 mod cosigned;
 mod export;
+mod generation;
 mod health;
+mod highwater;
 mod instant;
 mod json;
 mod keeps;
@@ -44,6 +47,7 @@ use sha2::{Digest as _, Sha256};
 use verdict::decision::Outcome;
 
 pub use allows::{Allowed, allows};
+pub use case::{Case, CaseText, case};
 pub use config::{AuditError, Config};
 pub use cosigned::{Published, consistency, keep_cosignature, published};
 pub use export::{Exported, Range, checkpoints, export};
@@ -51,7 +55,7 @@ pub use health::{Health, LaneHealth};
 pub use keeps::{Held, Keeps};
 pub use key::Key;
 pub use outbox::{Act, ActKind};
-pub use prove::{Proven, prove};
+pub use prove::{Proven, prove, prove_place};
 pub use recorder::Audit;
 pub use served::{checkpoint, resource};
 pub use verify::{Finding, Report, verify, verify_with};

@@ -123,12 +123,21 @@ pub(super) fn build(
     let version = facts.version;
     memory.salts.turn(now_ns.max(tip.last_ns));
     let mut under_way = UnderWay::new(tip, now_ns, memory);
+    // The record that opens an epoch is its first, whatever the clock says.
+    let (opening, notices): (Vec<_>, Vec<_>) = items
+        .notices
+        .into_iter()
+        .partition(|noted| matches!(noted.notice, Notice::LaneOpen { .. }));
+    for noted in opening {
+        under_way.notice(&noted.notice)?;
+        under_way.notices.push(noted);
+    }
     under_way.clock()?;
     if version != tip.version {
         under_way.fact_change(facts)?;
     }
     let mut rest = Items::default();
-    for noted in items.notices {
+    for noted in notices {
         if under_way.is_full() {
             rest.notices.push(noted);
         } else if under_way.told(&noted.notice)? {

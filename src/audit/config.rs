@@ -14,6 +14,9 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Keys that sign beside it while the key changes: the next one before the change, the former one after it.
     pub also_sign_with: Vec<PathBuf>,
+    /// Where it is remembered, on a disk that is not the database's, how far each lane was. Absent: a database that was
+    /// rolled back while no gateway ran is not noticed by the gateway.
+    pub high_water_file: Option<PathBuf>,
     /// Lanes of the deployment, 1 to 16. May grow, never shrink.
     pub lanes: u16,
     /// Lanes that this process may hold at once: `lanes` for a single process, a share of them for each replica.
@@ -34,6 +37,7 @@ impl Default for Config {
             origin: "haetae.example/log".to_owned(),
             key_file: PathBuf::from("log.key"),
             also_sign_with: Vec::new(),
+            high_water_file: None,
             lanes: 2,
             lanes_held_max: LANES_MAX,
             queue_max: 8_192,
@@ -47,7 +51,8 @@ impl Default for Config {
 impl Config {
     /// The files it names, for whoever knows from which directory relative ones are meant.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        std::iter::once(&mut self.key_file).chain(&mut self.also_sign_with)
+        let keys = std::iter::once(&mut self.key_file).chain(&mut self.also_sign_with);
+        keys.chain(&mut self.high_water_file)
     }
 
     pub(super) fn check(&self) -> Result<(), AuditError> {
@@ -98,6 +103,11 @@ pub enum AuditError {
     Database(#[from] sqlx::Error),
     #[error("the audit database holds what this program does not understand: {0}")]
     Content(String),
+    #[error(
+        "the high-water file `{path}` cannot be used: {cause}; it remembers how far the log was, so do not delete it \
+         before `haetae log verify --trust` has shown with a checkpoint kept elsewhere that nothing is missing"
+    )]
+    HighWater { path: String, cause: String },
     #[error("writing: {0}")]
     Write(#[from] std::io::Error),
 }

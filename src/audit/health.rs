@@ -36,6 +36,8 @@ pub(super) struct Board {
     lanes: Mutex<Vec<Seen>>,
     held: watch::Sender<usize>,
     database: Mutex<Vec<String>>,
+    /// Why the high-water file could not be written.
+    water: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,6 +65,7 @@ impl Board {
             lanes: Mutex::new((0..lanes).map(seen).collect()),
             held: watch::Sender::new(0),
             database: Mutex::new(vec!["the database was not yet looked at".to_owned()]),
+            water: Mutex::new(None),
         }
     }
 
@@ -78,8 +81,10 @@ impl Board {
         self.lost(lane, "stopped".to_owned());
     }
 
-    pub fn grew(&self, lane: u16, size: u64, note: &str, key: &VerifierKey) {
-        self.change(lane, |seen| {
+    /// `slot` is the lane's place here; `lane` is its number in the log.
+    pub fn grew(&self, (slot, lane): (u16, u16), size: u64, note: &str, key: &VerifierKey) {
+        self.change(slot, |seen| {
+            seen.health.lane = lane;
             seen.health.size = size;
             seen.signed = Some(Signed { lane, size, note: note.to_owned(), vkey: key.to_string() });
         });
@@ -105,9 +110,14 @@ impl Board {
         *self.database.lock().unwrap_or_else(PoisonError::into_inner) = causes;
     }
 
+    pub fn water(&self, cause: Option<String>) {
+        *self.water.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
     /// Everything that speaks against readiness.
     pub fn causes(&self) -> Vec<String> {
         let mut causes = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        causes.extend(self.water.lock().unwrap_or_else(PoisonError::into_inner).clone());
         if self.lanes_held() == 0 {
             let each = self.lanes().into_iter();
             let each = each.map(|lane| (lane.lane, lane.cause.unwrap_or_default()));

@@ -17,6 +17,7 @@ use tlog::{
 use super::{AuditError, chance};
 
 /// The private key of the log. Never printed; its bytes are erased when it is dropped.
+#[derive(Clone)]
 pub struct Key(ed25519_dalek::SigningKey);
 
 impl Key {
@@ -75,12 +76,12 @@ pub(super) struct Signers {
 }
 
 impl Signers {
-    pub fn new(keys: &[&Key], origin: &str, lane: u16) -> Result<Self, AuditError> {
+    pub fn new(keys: &[Key], origin: &str, lane: u16) -> Result<Self, AuditError> {
         let (first, also) = keys.split_first().ok_or(AuditError::Config("no signing key"))?;
         let signer = |key: &Key| -> Result<Box<dyn Signer>, AuditError> {
             Ok(Box::new(key.signer(origin, lane)?))
         };
-        let also = also.iter().map(|key| signer(key)).collect::<Result<_, _>>()?;
+        let also = also.iter().map(signer).collect::<Result<_, _>>()?;
         Ok(Self { first: signer(first)?, also })
     }
 
@@ -152,7 +153,7 @@ mod tests {
     fn while_keys_change_a_reader_of_either_trusts_the_checkpoint() {
         let (old, new) = (key(1), key(2));
         let checkpoint = Checkpoint::new("gw.example/log/0".into(), 7, tlog::Hash::EMPTY);
-        let signers = Signers::new(&[&new, &old], "gw.example/log", 0).unwrap();
+        let signers = Signers::new(&[new.clone(), old.clone()], "gw.example/log", 0).unwrap();
         let note = signers.sign(&checkpoint).unwrap();
         assert_eq!(note.signatures().len(), 2);
         for key in [&old, &new] {
@@ -161,7 +162,10 @@ mod tests {
             assert_eq!(note.verify([&vkey]).unwrap().len(), 1);
         }
         assert_eq!(signers.also(), [old.vkey("gw.example/log", 0).unwrap()]);
-        let after = Signers::new(&[&new], "gw.example/log", 0).unwrap().sign(&checkpoint).unwrap();
+        let after = Signers::new(std::slice::from_ref(&new), "gw.example/log", 0)
+            .unwrap()
+            .sign(&checkpoint)
+            .unwrap();
         let vkey: VerifierKey = old.vkey("gw.example/log", 0).unwrap().parse().unwrap();
         assert!(after.verify([&vkey]).is_err(), "a removed key signs no more");
     }

@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use tlog::{Checkpoint, Hash};
+use tlog::Checkpoint;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    Ended, How, RecordError,
+    AuditError, Ended, How, Key, RecordError,
     batch::{self, Batch, Facts, Memory, Tip},
     commit::{self, Commit},
+    generation::{self, Found},
+    highwater::Mark,
     key::Signers,
     leaf::Notice,
     queue::{Delivery, Items, Next, Request},
@@ -23,14 +25,16 @@ use super::{
 
 /// A lane that this process works on, held or not. Owned by its task.
 pub(super) struct Lane {
+    /// Which of the deployment's lanes; its generations are 16 apart.
+    slot: u16,
+    /// The lane of the log: the slot's generation that is alive.
     number: u16,
     shared: Arc<Shared>,
+    keys: Arc<[Key]>,
     signers: Signers,
     memory: Memory,
     /// A batch whose commit got no answer.
     unknown: Option<Batch>,
-    /// Size and root after the last commit that we know of: the database may never be behind it.
-    high: (u64, Hash),
     /// The epoch under which we held it last; 0 for never.
     last_epoch: u64,
 }
@@ -56,16 +60,18 @@ enum Left {
 }
 
 impl Lane {
-    pub fn new(number: u16, shared: Arc<Shared>, signers: Signers) -> Self {
-        Self {
-            number,
+    pub fn new(slot: u16, shared: Arc<Shared>, keys: Arc<[Key]>) -> Result<Self, AuditError> {
+        let signers = Signers::new(&keys, &shared.config.origin, slot)?;
+        Ok(Self {
+            slot,
+            number: slot,
             shared,
+            keys,
             signers,
             memory: Memory::new(),
             unknown: None,
-            high: (0, Hash::EMPTY),
             last_epoch: 0,
-        }
+        })
     }
 
     /// Until the room is told to stop. Reconnects by itself, at most `BACKOFF_MAX` after the database is back.
@@ -92,19 +98,19 @@ impl Lane {
             // Whoever waits for a lost answer must not also wait for a place.
             kept = self.unknown.is_some().then_some(seat);
             let cause = match left {
-                Left::Stopped => return shared.board.stopped(self.number),
+                Left::Stopped => return shared.board.stopped(self.slot),
                 Left::Dead(cause) => {
                     tracing::error!(
                         lane = self.number,
                         cause,
                         "a lane is dead: it is not signed again"
                     );
-                    return shared.board.lost(self.number, cause);
+                    return shared.board.lost(self.slot, cause);
                 }
                 Left::Lost(cause) => cause,
             };
             tracing::warn!(lane = self.number, cause, "a lane is not held");
-            shared.board.lost(self.number, cause);
+            shared.board.lost(self.slot, cause);
             let stopped = shared.stop.cancelled();
             if timeout(backoff, stopped).await.is_ok() {
                 return self.give_up();
@@ -117,7 +123,7 @@ impl Lane {
     async fn take(&mut self) -> Result<Option<Held>, Left> {
         let within = |what| move |_| Left::Lost(format!("no answer from the database: {what}"));
         let connection = timeout(CONNECT_MAX, self.connect()).await.map_err(within("connect"))?;
-        let (mut connection, ours) = connection.map_err(lost)?;
+        let (mut connection, ours) = connection.map_err(unusable)?;
         if !ours {
             // Whoever holds it raised the epoch: what we sent is there by now, or never will be.
             timeout(CLAIM_MAX, self.settle(&mut connection, None))
@@ -133,7 +139,9 @@ impl Lane {
         timeout(CLAIM_MAX, self.settle(&mut connection, Some(&claim)))
             .await
             .map_err(within("look up"))??;
-        self.check(&claim)?;
+        timeout(CLAIM_MAX, self.check(&mut connection, &claim))
+            .await
+            .map_err(within("check"))??;
         let open = Notice::LaneOpen {
             origin: claim.origin.clone(),
             key: self.signers.verifier().to_string(),
@@ -143,16 +151,28 @@ impl Lane {
         };
         let in_force = claim.tip.version;
         let mut held = Held { connection, tip: claim.tip, in_force, heard: Instant::now() };
-        let opening = Items { notices: vec![open.into()], decisions: Vec::new() };
+        let mut notices = vec![open.into()];
+        if held.tip.frontier.size() == 0 {
+            let asked = generation::opening(&mut held.connection, self.number, &self.shared.water);
+            let rollback = timeout(CLAIM_MAX, asked).await.map_err(within("generation"))?;
+            notices.extend(rollback.map_err(unusable)?.map(Into::into));
+        }
+        let opening = Items { notices, decisions: Vec::new() };
         self.commit(&mut held, opening).await?;
         tracing::info!(lane = self.number, epoch = held.tip.epoch, "a lane is held");
         Ok(Some(held))
     }
 
     /// A connection, and whether the lane may be claimed.
-    async fn connect(&self) -> Result<(PgConnection, bool), sqlx::Error> {
-        let shared = &self.shared;
+    async fn connect(&mut self) -> Result<(PgConnection, bool), AuditError> {
+        let shared = Arc::clone(&self.shared);
         let mut connection = store::connect(&shared.options, &shared.identity).await?;
+        let of = (self.slot, shared.config.origin.as_str());
+        let number = generation::current(&mut connection, of.0, of.1, &shared.water).await?;
+        if number != self.number {
+            self.signers = Signers::new(&self.keys, of.1, number)?;
+            (self.number, self.last_epoch) = (number, 0);
+        }
         let origin = self.signers.origin();
         let ours = store::may_claim(&mut connection, self.number, origin, self.last_epoch).await?;
         Ok((connection, ours))
@@ -181,32 +201,29 @@ impl Lane {
         Ok(())
     }
 
-    /// A database that is behind what we committed, or behind a published checkpoint, was rolled back.
-    fn check(&self, claim: &Claim) -> Result<(), Left> {
-        let size = claim.tip.frontier.size();
-        let (known, root) = self.high;
-        let (number, published) = (self.number, claim.published);
-        if size < known || (size == known && claim.root != root) {
-            return Err(Left::Dead(format!(
-                "the database was rolled back: lane {number} had {known} records, now {size}"
-            )));
-        }
-        if size < published {
-            return Err(Left::Dead(format!(
-                "the database was rolled back: lane {number} has {size} records, a checkpoint says {published}"
-            )));
-        }
+    /// A database that is behind what we know was committed, or behind a published checkpoint, was rolled back: the lane
+    /// is declared dead, and the next claim opens the slot's next generation.
+    async fn check(&self, connection: &mut PgConnection, claim: &Claim) -> Result<(), Left> {
+        let number = self.number;
         if claim.origin != self.signers.origin() {
             return Err(Left::Dead(format!(
                 "lane {number} belongs to `{}`: set `origin` to it without the lane number",
                 claim.origin
             )));
         }
-        Ok(())
+        let (size, root) = (claim.tip.frontier.size(), claim.root);
+        let found = Found { size, root, published: claim.published };
+        let known = self.shared.water.mark(number);
+        let cause = generation::lost(connection, number, found, known).await.map_err(unusable)?;
+        let Some((cause, known)) = cause else { return Ok(()) };
+        tracing::error!(lane = number, cause, "a lane is dead: it is not signed again");
+        let buried = generation::store::bury(connection, number, self.signers.origin(), known);
+        buried.await.map_err(lost)?;
+        Err(Left::Lost(cause))
     }
 
     async fn serve(&mut self, held: &mut Held) -> Left {
-        self.shared.board.held(self.number);
+        self.shared.board.held(self.slot);
         loop {
             let step = if self.shared.stop.is_cancelled() {
                 self.close(held).await
@@ -221,6 +238,9 @@ impl Lane {
 
     /// Waits for work and commits it; pings while there is none, so that a dead connection is noticed before a request.
     async fn step(&mut self, held: &mut Held) -> Result<(), Left> {
+        if self.shared.is_doubted(self.slot, self.number) {
+            return Err(Left::Lost("the database is behind what was committed".to_owned()));
+        }
         let due = match self.shared.queue.next() {
             Next::Commit(items, _turn) => return self.commit(held, items).await,
             Next::Wait(due) => due,
@@ -340,7 +360,7 @@ impl Lane {
     /// Signs the durable batch and tells everybody who waits. The only place from which permits come.
     fn release(&mut self, batch: Batch) {
         let (size, root) = (batch.tree.size(), batch.tree.root());
-        self.high = (size, root);
+        self.shared.water.raise(self.number, Mark { size, root });
         let origin = self.signers.origin().to_owned();
         // If we stop here, the same checkpoint can be made again: Ed25519 gives the same signature for the same tree.
         let signed = self.signers.sign(&Checkpoint::new(origin, size, root));
@@ -351,7 +371,7 @@ impl Lane {
                 return self.withhold(batch);
             }
         };
-        self.shared.board.grew(self.number, size, &note, self.signers.verifier());
+        self.shared.board.grew((self.slot, self.number), size, &note, self.signers.verifier());
         let (committed, decisions) = batch.committed(note);
         let committed = Arc::new(committed);
         for (place, id, request) in decisions {
@@ -388,6 +408,11 @@ impl Lane {
         }
         self.shared.queue.close();
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unusable(cause: AuditError) -> Left {
+    Left::Lost(cause.to_string())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

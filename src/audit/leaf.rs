@@ -6,7 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
 use super::{
-    Act, AuditError, Draft, Ended, Stranger, Target, instant,
+    Act, AuditError, Draft, Ended, Stranger, Target,
+    highwater::Mark,
+    instant,
     json::{self, Object},
 };
 
@@ -58,6 +60,14 @@ pub(super) enum Notice {
     },
     LaneClose {
         why: &'static str,
+    },
+    /// The lane `of` lost records that were `known`; its database has what was `found`.
+    Rollback {
+        of: u16,
+        known: Mark,
+        found: Mark,
+        cluster: String,
+        cluster_known: Option<String>,
     },
     FactChange {
         version: i64,
@@ -221,18 +231,7 @@ fn kind<'a>(
             ]);
             fields.extend((*more > 0).then_some(("more", Field::Number(*more))));
         }
-        Notice::LaneOpen { origin, key, also, version, root } => {
-            fields.extend([
-                ("kind", Field::Text("lane_open")),
-                ("build", Field::Text(BUILD)),
-                ("key", Field::Text(key)),
-                ("origin", Field::Text(origin)),
-                ("root", Field::Bytes(root)),
-                ("size", Field::Number(stamp.index)),
-                ("version", Field::signed(*version)),
-            ]);
-            fields.extend((!also.is_empty()).then_some(("also", Field::Texts(also))));
-        }
+        Notice::LaneOpen { .. } | Notice::Rollback { .. } => opening(fields, stamp, notice),
         Notice::LaneClose { why } => {
             fields.extend([("kind", Field::Text("lane_close")), ("why", Field::Text(why))]);
         }
@@ -270,6 +269,38 @@ fn kind<'a>(
         }
         // Its keys are not known beforehand.
         Notice::Act(act) => fields.push(("kind", Field::Text(act.kind.name()))),
+    }
+}
+
+/// The records with which an epoch, or a generation, opens.
+fn opening<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, stamp: &'a Stamp, notice: &'a Notice) {
+    match notice {
+        Notice::LaneOpen { origin, key, also, version, root } => {
+            fields.extend([
+                ("kind", Field::Text("lane_open")),
+                ("build", Field::Text(BUILD)),
+                ("key", Field::Text(key)),
+                ("origin", Field::Text(origin)),
+                ("root", Field::Bytes(root)),
+                ("size", Field::Number(stamp.index)),
+                ("version", Field::signed(*version)),
+            ]);
+            fields.extend((!also.is_empty()).then_some(("also", Field::Texts(also))));
+        }
+        Notice::Rollback { of, known, found, cluster, cluster_known } => {
+            fields.extend([
+                ("kind", Field::Text("rollback")),
+                ("cluster", Field::Text(cluster)),
+                ("found", Field::Number(found.size)),
+                ("found_root", Field::Bytes(&found.root.0)),
+                ("of", Field::Number((*of).into())),
+                ("root", Field::Bytes(&known.root.0)),
+                ("size", Field::Number(known.size)),
+            ]);
+            let before = cluster_known.as_deref();
+            fields.extend(before.map(|text| ("cluster_known", Field::Text(text))));
+        }
+        _ => {}
     }
 }
 

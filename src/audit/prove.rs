@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, PgPool};
-use tlog::{Hash, bundle, proof, receipt, tile};
+use tlog::{Hash, Receipt, bundle, proof, receipt, tile};
 use uuid::Uuid;
 
 use super::AuditError;
@@ -24,18 +24,59 @@ pub struct Proven {
 pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError> {
     let mut snapshot = store::snapshot(pool).await?;
     let Some((lane, index)) = store::place_of(&mut snapshot, id).await? else { return Ok(None) };
-    let leaves = leaves(&mut snapshot, lane, index, index + 1).await?;
+    prove_at(&mut snapshot, lane, index).await
+}
+
+/// The same for the record of any kind at a place of the log; `None` when it is not there.
+pub async fn prove_place(
+    pool: &PgPool,
+    lane: u16,
+    index: u64,
+) -> Result<Option<Proven>, AuditError> {
+    prove_at(&mut *store::snapshot(pool).await?, lane, index).await
+}
+
+pub(super) async fn prove_at(
+    connection: &mut PgConnection,
+    lane: u16,
+    index: u64,
+) -> Result<Option<Proven>, AuditError> {
+    let leaves = leaves(connection, lane, index, index + 1).await?;
     let Some(leaf) = leaves.into_iter().next() else { return Ok(None) };
-    let receipt = match store::newest_checkpoint(&mut snapshot, lane).await? {
+    let receipt = match store::newest_checkpoint(connection, lane).await? {
         Some(checkpoint) if checkpoint.size > index => {
             let needs = proof::inclusion_needs(index, checkpoint.size).map_err(incomplete)?;
-            let nodes = nodes(&mut snapshot, lane, needs).await?;
+            let nodes = nodes(connection, lane, needs).await?;
             let proof = proof::inclusion(&nodes, index, checkpoint.size).map_err(incomplete)?;
             Some(receipt::write(index, &proof, &checkpoint.note))
         }
         _ => None,
     };
     Ok(Some(Proven { lane, index, leaf, receipt }))
+}
+
+impl Proven {
+    /// The tlog-proof with the record itself in its `extra` line: one text that proves what it says to who has the
+    /// lane's key. `None` while no checkpoint covers the record.
+    #[must_use]
+    pub fn self_contained(&self) -> Option<String> {
+        let mut receipt: Receipt = self.receipt.as_deref()?.parse().ok()?;
+        receipt.extra = Some(self.leaf.clone());
+        Some(receipt.to_string())
+    }
+}
+
+/// The root that the first `size` leaves of a lane have now.
+pub(super) async fn root_at(
+    connection: &mut PgConnection,
+    lane: u16,
+    size: u64,
+) -> Result<Hash, AuditError> {
+    // One complete subtree for each bit of the size.
+    let bits = (0..u64::BITS).filter(|level| (size >> level) & 1 == 1);
+    let needs = bits.map(|level| (level, (size >> level) - 1)).collect();
+    let nodes = nodes(connection, lane, needs).await?;
+    proof::root(&nodes, size).map_err(incomplete)
 }
 
 /// Complete subtrees by (level, index).

@@ -1,11 +1,14 @@
 //! What goes out by the clock: checkpoints for the world, the minute's strangers, heartbeats, a look at the database.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{leaf::Notice, recorder::Shared};
+use tlog::Hash;
+
+use super::{AuditError, generation, leaf::Notice, recorder::Shared};
 
 mod store;
 
@@ -13,7 +16,7 @@ mod store;
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut tick = interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut published = vec![0; shared.config.lanes.into()];
+    let mut published = BTreeMap::new();
     let (mut minute, mut beat) = (shared.clock.unix_s().div_euclid(60), 0_u64);
     while !shared.stop.is_cancelled() {
         tokio::select! { _ = tick.tick() => {}, () = shared.stop.cancelled() => {} }
@@ -52,14 +55,31 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             Err(_) => vec!["the audit database does not answer".to_owned()],
         };
         shared.board.database(causes);
+        if let Ok(Err(cause)) = timeout(QUERY_MAX, look_back(&shared)).await {
+            tracing::debug!(%cause, "the heads of the lanes cannot be read");
+        }
         let (decisions, notices) = shared.queue.depth();
         shared.metrics.look(decisions + notices, shared.board.lanes_held());
     }
 }
 
-async fn checkpoints(shared: &Shared, published: &mut [u64]) {
-    for signed in shared.board.signed() {
-        let Some(last) = published.get_mut(usize::from(signed.lane)) else { continue };
+async fn checkpoints(shared: &Arc<Shared>, published: &mut BTreeMap<u16, u64>) {
+    let signed = shared.board.signed();
+    // Remembered before the world sees it. If we stop between, we know more than was published.
+    let water = Arc::clone(shared);
+    let written = tokio::task::spawn_blocking(move || water.water.write()).await;
+    let cause = match written {
+        Ok(Ok(())) => None,
+        Ok(Err(cause)) => Some(format!("the high-water file cannot be written: {cause}")),
+        Err(_) => Some("the high-water file was not written".to_owned()),
+    };
+    let remembered = cause.is_none();
+    shared.board.water(cause);
+    if !remembered {
+        return;
+    }
+    for signed in signed {
+        let last = published.entry(signed.lane).or_insert(0);
         if *last == signed.size {
             continue;
         }
@@ -70,6 +90,33 @@ async fn checkpoints(shared: &Shared, published: &mut [u64]) {
             Err(_) => tracing::warn!("a checkpoint is not published: no answer from the database"),
         }
     }
+}
+
+/// Whether the database still has what was committed, and is still the one it was.
+async fn look_back(shared: &Shared) -> Result<(), AuditError> {
+    // Marks first: what is committed meanwhile makes heads higher, never lower.
+    let marks = shared.water.marks();
+    let heads = store::heads(&shared.pool).await?;
+    for (lane, mark) in &marks {
+        let head = heads.iter().find(|head| head.lane == *lane);
+        let (size, root) = head.map_or((0, Hash::EMPTY), |head| (head.size, Hash(head.root)));
+        let behind = size < mark.size || (size == mark.size && root != mark.root);
+        let newest =
+            shared.water.newest(generation::slot(*lane)).is_some_and(|(of, _)| of == *lane);
+        if behind && newest {
+            shared.doubt(generation::slot(*lane), *lane);
+        }
+    }
+    let mut connection = shared.pool.acquire().await?;
+    let Some(now) = generation::store::cluster(&mut connection).await? else { return Ok(()) };
+    if let Some(before) = shared.water.cluster(&now) {
+        let about = format!(
+            "the database is another cluster or timeline: {before} before, {now} now; lanes were held against what is known of them"
+        );
+        tracing::warn!(about);
+        shared.queue.note(Notice::Alarm { what: "database_changed", about, decision: None });
+    }
+    Ok(())
 }
 
 async fn heartbeat(shared: &Shared) {

@@ -54,7 +54,10 @@ impl Items {
     /// Without the records that open or close one epoch of one lane: another would write them out of place.
     pub fn without_lane(mut self) -> Self {
         self.notices.retain(|noted| {
-            !matches!(noted.notice, Notice::LaneOpen { .. } | Notice::LaneClose { .. })
+            !matches!(
+                noted.notice,
+                Notice::LaneOpen { .. } | Notice::Rollback { .. } | Notice::LaneClose { .. }
+            )
         });
         self
     }

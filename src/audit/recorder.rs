@@ -1,6 +1,9 @@
 //! What the gate calls: record a decision and wait until it is durable; say what became of it.
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU32, Ordering},
+};
 
 use prometheus_client::registry::Registry;
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -14,7 +17,7 @@ use super::{
     AuditError, Config, Draft, Ended, Health, Key, Permit, RecordError, Recorded, Stranger, Target,
     chance,
     health::Board,
-    key::Signers,
+    highwater::HighWater,
     lane::Lane,
     leaf::{Decision, Notice},
     metrics::Metrics,
@@ -41,6 +44,10 @@ pub(super) struct Shared {
     pub board: Board,
     pub metrics: Metrics,
     pub strangers: Strangers,
+    /// How far each lane was.
+    pub water: HighWater,
+    /// Slots of which the database was seen behind: their lanes are claimed again, and looked at.
+    doubts: Vec<AtomicU32>,
     /// Something was committed: for the projection.
     pub grown: Notify,
     /// `at` of the newest record that this process wrote in any lane.
@@ -64,7 +71,6 @@ impl Audit {
     ) -> Result<Self, AuditError> {
         let files = std::iter::once(&config.key_file).chain(&config.also_sign_with);
         let keys = files.map(|path| Key::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let keys: Vec<&Key> = keys.iter().collect();
         Self::start_with_keys(config, &keys, pool, clock, tracker, stop)
     }
 
@@ -77,13 +83,13 @@ impl Audit {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, AuditError> {
-        Self::start_with_keys(config, &[key], pool, clock, tracker, stop)
+        Self::start_with_keys(config, std::slice::from_ref(key), pool, clock, tracker, stop)
     }
 
     /// The same with several: lanes are known by the first, and all sign.
     pub fn start_with_keys(
         config: &Config,
-        keys: &[&Key],
+        keys: &[Key],
         pool: PgPool,
         clock: Clock,
         tracker: &TaskTracker,
@@ -99,6 +105,8 @@ impl Audit {
             stop,
             queue: Arc::new(Queue::new(config.queue_max)),
             board: Board::new(config.lanes),
+            water: HighWater::open(config.high_water_file.as_deref())?,
+            doubts: (0..config.lanes).map(|_| AtomicU32::new(NO_DOUBT)).collect(),
             metrics: Metrics::new(),
             strangers: Strangers::default(),
             grown: Notify::new(),
@@ -106,9 +114,10 @@ impl Audit {
             seats: Arc::new(Semaphore::new(config.lanes_held_max.min(config.lanes).into())),
             config: config.clone(),
         });
+        let keys: Arc<[Key]> = keys.into();
         for lane in 0..config.lanes {
-            let signers = Signers::new(keys, &config.origin, lane)?;
-            tracker.spawn(Lane::new(lane, Arc::clone(&shared), signers).run());
+            let lane = Lane::new(lane, Arc::clone(&shared), Arc::clone(&keys))?;
+            tracker.spawn(lane.run());
         }
         tracker.spawn(publish::run(Arc::clone(&shared)));
         tracker.spawn(publish::watch(Arc::clone(&shared)));
@@ -241,6 +250,19 @@ impl Shared {
         self.board.lanes_held() > 0
     }
 
+    /// The database is behind what is known of a lane: it is claimed again, and judged then.
+    pub fn doubt(&self, slot: u16, lane: u16) {
+        if let Some(doubt) = self.doubts.get(usize::from(slot)) {
+            doubt.store(lane.into(), Ordering::Release);
+        }
+    }
+
+    /// Whether there was a doubt of this very lane since it was asked last.
+    pub fn is_doubted(&self, slot: u16, lane: u16) -> bool {
+        let doubt = self.doubts.get(usize::from(slot));
+        doubt.is_some_and(|doubt| doubt.swap(NO_DOUBT, Ordering::AcqRel) == u32::from(lane))
+    }
+
     /// Room to hold one more lane; `None` when the room is told to stop.
     pub async fn seat(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
@@ -273,3 +295,6 @@ fn digests(draft: Draft) -> Result<Decision, RecordError> {
         token.map(|hex| read(hex, "the token's digest is not 64 hex digits")).transpose()?;
     Ok(Decision { draft, body, token })
 }
+
+/// No lane has this number.
+const NO_DOUBT: u32 = u32::MAX;

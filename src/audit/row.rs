@@ -28,6 +28,10 @@ pub(super) struct Leaf {
     pub fact_version: Option<i64>,
     pub key: Option<String>,
     pub heads: Vec<HeadRow>,
+    /// Of a `rollback`: the lane that ended, what was known of it, what was found.
+    pub of: Option<u16>,
+    pub size: Option<u64>,
+    pub found: Option<u64>,
     pub decision: Option<String>,
     org: Option<String>,
     actor: Option<String>,

@@ -87,7 +87,9 @@ pub(super) async fn claim(
         .bind(instance)
         .fetch_optional(&mut *connection)
         .await?
-        .ok_or_else(|| AuditError::Content(format!("lane {lane} has no head")))?;
+        .ok_or_else(|| {
+            AuditError::Content(format!("lane {lane} has no head, or was declared dead just now"))
+        })?;
     let broken = |what: &str| AuditError::Content(format!("lane {lane}: {what}"));
     let size = small(row.try_get("size")?);
     let frontier = Frontier::from_bytes(row.try_get("frontier")?);
@@ -248,7 +250,7 @@ const MAY_CLAIM: &str = "
 
 const CLAIM: &str = "
     with claimed as (
-        update log_head set epoch = epoch + 1 where lane = $1
+        update log_head set epoch = epoch + 1 where lane = $1 and dead_at is null
         returning lane, origin, epoch, size, frontier, root, last_ns
     ), noted as (
         insert into log_epoch (lane, epoch, first_index, instance)

@@ -18,8 +18,11 @@ pub struct Args {
     #[arg(long)]
     origin: String,
     /// Lanes of the deployment: as many public keys are printed.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     lanes: u16,
+    /// Generation of the lanes: one more for each time that the database lost records (docs/decisions/0018).
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=255))]
+    generation: u16,
     /// Where the secret key goes; made with mode 0600, never overwritten.
     #[arg(long, required_unless_present = "of")]
     out: Option<PathBuf>,
@@ -39,8 +42,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             anyhow::bail!("give `--out FILE` for a new key, or `--of FILE` for one that is there")
         }
     };
-    for lane in 0..args.lanes {
-        let vkey = key.vkey(&args.origin, lane)?;
+    for slot in 0..args.lanes {
+        let vkey = key.vkey(&args.origin, args.generation * GENERATION + slot)?;
         println!("{}{vkey}", if args.trust { "log " } else { "" });
     }
     if args.trust {
@@ -68,9 +71,13 @@ fn make(out: &Path) -> anyhow::Result<Key> {
     Ok(key)
 }
 
+/// Generations of one lane are so many numbers apart, and there are as many lanes at most (docs/record.md).
+const GENERATION: u16 = 16;
+
 const AFTER_HELP: &str = "\
 For example:
   haetae keygen --origin gateway.example.kr/log --out secrets/log.key > log.vkeys
   haetae keygen --origin gateway.example.kr/log --of secrets/log.key --trust > trust.policy     for the sites' guards
+  haetae keygen --origin gateway.example.kr/log --of secrets/log.key --generation 1    after the database lost records
 Standard output has the public keys, a line for each lane: give them to whoever verifies, by a way that they trust.
 `haetae log verify --vkey LINE` and `haetae-verify --key LINE FILE` take them.";

@@ -1,13 +1,17 @@
-//! `haetae log`: what was recorded, verified in the database, written into one file, or signed for the world.
+//! `haetae log`: what was recorded, verified in the database, proven to others, written into a file, or signed for the world.
+
+mod case;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use sqlx::PgPool;
+use tlog::{Policy, VerifierKey};
+use uuid::Uuid;
 
 use crate::audit::{self, Range, Report};
 use crate::clock::Clock;
@@ -32,14 +36,34 @@ enum What {
     /// Hold the log against itself: leaves, tree, tiles, checkpoints, texts, rows. Exit code 1 when anything differs.
     Verify {
         /// Trust this public key (a line of `haetae keygen`; give it once for each lane) instead of those in the database.
-        #[arg(long = "vkey")]
+        #[arg(long = "vkey", conflicts_with = "trust")]
         vkeys: Vec<String>,
+        /// Trust the logs of this trust file (C2SP tlog-policy).
+        #[arg(long)]
+        trust: Option<PathBuf>,
+    },
+    /// Prove one record to others: a C2SP tlog-proof that carries the record, for `haetae-verify` or docs/verify.py.
+    Prove {
+        /// The decision, by its id (`Haetae-Decision` of the answer).
+        #[arg(required_unless_present = "lane")]
+        id: Option<Uuid>,
+        /// Any record instead, by its lane and its index there.
+        #[arg(long, requires = "index", conflicts_with = "id")]
+        lane: Option<u16>,
+        #[arg(long, requires = "lane")]
+        index: Option<u64>,
+        /// Where the proof goes, instead of standard output.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Write the log into one file for `haetae-verify`, which needs neither this program nor the database.
     Export {
-        /// The file to write; it is replaced only when the export is complete.
+        /// The file to write; it is replaced only when the export is complete. With `--case` a directory, made anew.
         #[arg(long)]
         out: PathBuf,
+        /// Only these decisions, as a bundle of evidence that explains itself: records, proofs, facts, rules, a README.
+        #[arg(long = "case", conflicts_with_all = ["lane", "from", "to"])]
+        cases: Vec<Uuid>,
         /// Only this lane.
         #[arg(long)]
         lane: Option<u16>,
@@ -64,8 +88,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let pool = database.reader_pool().await?;
     match args.what {
-        What::Verify { vkeys } => verify(&pool, &vkeys).await,
-        What::Export { out, lane, from, to } => export(&pool, &out, Range { lane, from, to }).await,
+        What::Verify { vkeys, trust } => verify(&pool, &keys(&vkeys, trust.as_deref())?).await,
+        What::Prove { id, lane, index, out } => {
+            let place = lane.zip(index);
+            prove(&pool, id, place, out.as_deref()).await
+        }
+        What::Export { out, cases, .. } if !cases.is_empty() => {
+            case::write(&pool, &cases, &out).await
+        }
+        What::Export { out, lane, from, to, .. } => {
+            export(&pool, &out, Range { lane, from, to }).await
+        }
         What::Reconcile(args) => super::reconcile::run(&pool, &args, &Clock::system()).await,
         What::Checkpoint => {
             for note in audit::checkpoints(&pool).await? {
@@ -76,11 +109,40 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn verify(pool: &PgPool, vkeys: &[String]) -> anyhow::Result<ExitCode> {
+/// Whom the reader trusts; nobody in particular when nothing was given.
+fn keys(vkeys: &[String], trust: Option<&Path>) -> anyhow::Result<Vec<VerifierKey>> {
     let read =
         |vkey: &String| vkey.parse().with_context(|| format!("`{vkey}` is not a public key"));
-    let trusted = vkeys.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    let report = audit::verify_with(pool, &trusted).await?;
+    let Some(path) = trust else { return vkeys.iter().map(read).collect() };
+    let file = || format!("the trust file `{}`", path.display());
+    let policy: Policy =
+        std::fs::read_to_string(path).with_context(file)?.parse().with_context(file)?;
+    Ok(policy.logs.into_iter().map(|log| log.key).collect())
+}
+
+async fn prove(
+    pool: &PgPool,
+    id: Option<Uuid>,
+    place: Option<(u16, u64)>,
+    out: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let proven = match (id, place) {
+        (Some(id), _) => audit::prove(pool, id).await?,
+        (None, Some((lane, index))) => audit::prove_place(pool, lane, index).await?,
+        (None, None) => None,
+    };
+    let proven = proven.context("the log has no such record: rows follow it within a second")?;
+    let text = proven.self_contained().context(UNCOVERED)?;
+    match out {
+        Some(path) => std::fs::write(path, text)
+            .with_context(|| format!("cannot write `{}`", path.display()))?,
+        None => print!("{text}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(pool: &PgPool, trusted: &[VerifierKey]) -> anyhow::Result<ExitCode> {
+    let report = audit::verify_with(pool, trusted).await?;
     print(&report);
     if trusted.is_empty() {
         eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
@@ -131,10 +193,15 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+const UNCOVERED: &str =
+    "no published checkpoint covers the record yet: one follows within a second, try again";
+
 const AFTER_HELP: &str = "\
 For example:
   haetae log verify                        exit code 0: whole; 1: what differs, and where
   haetae log export --out log.export       then, anywhere and offline: haetae-verify log.export
+  haetae log prove ID > ID.tlog-proof      then, for whoever has the lane's key: haetae-verify --key LINE ID.tlog-proof
+  haetae log export --case ID --out DIR    one decision with its proofs, facts and rules, and how to check them by hand
   haetae log checkpoint                    keep one: whoever has it finds any later change of what came before
 
 With keys of your own (`haetae keygen` printed them) nothing is believed that the database says of them:

@@ -64,6 +64,7 @@ dir = {policies}
 [audit]
 origin = "{ORIGIN}"
 key_file = "log.key"
+high_water_file = "high-water.json"
 
 [tiles]
 readers = [{{ organisation = "{SUPERVISOR}", role = "auditor" }}]

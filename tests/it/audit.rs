@@ -9,5 +9,7 @@ mod outage;
 mod pace;
 mod reserved;
 mod rights;
+mod rolled_back;
+mod shown;
 mod tamper;
 mod writing;

@@ -2,6 +2,7 @@
 //! [`stage`] a whole gateway with its sites, in [`mod@pair`] two of them.
 
 pub mod pair;
+pub mod python;
 pub mod stage;
 
 use std::path::PathBuf;
@@ -27,6 +28,21 @@ pub async fn fresh_database() -> Fresh {
     let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
     cluster.create_database(&name, Some(TEMPLATE)).await.unwrap();
     open(cluster, name).await
+}
+
+/// A copy of a database of the run's cluster as it is now, as a backup would be. Whoever is connected to it is cut off.
+pub async fn backup(of: &Fresh) -> Fresh {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let cluster = shared_cluster().await;
+    let name = format!("b{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    of.pool.close().await;
+    cluster.create_database(&name, Some(&of.name)).await.unwrap();
+    open(cluster, name).await
+}
+
+/// The same database again, after its connections were closed.
+pub async fn reopen(fresh: Fresh) -> Fresh {
+    open(shared_cluster().await, fresh.name).await
 }
 
 /// A cluster for this test alone, with fsync on and a migrated database `haetae`: for what must survive a crash.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use haetae::audit::Key;
 use haetae::caller::{Callers, Connection, PeerCertificate};
 use haetae::clock::Clock;
 use haetae::demo::gateway::SUPERVISOR;
@@ -20,6 +21,7 @@ use tlog::{Checkpoint, Frontier, Hash, Note, SigningKey, VerifierKey, key::Kind}
 
 use crate::support::{
     fresh_database,
+    python::python,
     stage::{Answer, CHAT, Stage, chat, eventually},
 };
 
@@ -356,6 +358,19 @@ async fn the_gateway_serves_its_log_and_a_receipt_is_proven_from_it() {
         (200, Some("text/plain; charset=utf-8"))
     );
     stage.trust(lane.parse().unwrap()).check(&published.text()).unwrap();
+
+    // A second implementation reads the whole lane over TLS.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
+    let url = format!("{}/{lane}", stage.log_url());
+    let key = Key::read(&stage.world.dir.join("log.key")).unwrap();
+    let vkey = key.vkey(haetae::demo::gateway::ORIGIN, lane.parse().unwrap()).unwrap();
+    let root = stage.world.dir.join("pki/root.pem");
+    let reader = tokio::process::Command::new(python())
+        .args([script, "served", &url, &vkey, root.to_str().unwrap()])
+        .output()
+        .await
+        .unwrap();
+    assert!(reader.status.success(), "{}", String::from_utf8_lossy(&reader.stderr));
 
     let entries = format!("{lane}/tile/entries/000.p/1");
     let refused = get(&entries).await;

@@ -122,7 +122,7 @@ haetae-verify: check an exported decision log, offline
 usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint FILE ...]
                      [--lang en|ko] [--json]
 
-  FILE               made by `haetae log export`
+  FILE               made by `haetae log export`; or one record's proof, made by `haetae log prove`
   --trust FILE       whom you trust: C2SP tlog-policy lines (log, witness, group, quorum)
   --key VKEY         the public key of a lane, got from elsewhere than this file; once for each lane
   --checkpoint FILE  signed checkpoints that you kept from earlier (as `haetae log checkpoint` prints them, or

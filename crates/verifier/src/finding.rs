@@ -2,6 +2,8 @@
 
 mod words;
 
+pub(crate) use words::doubted;
+
 use serde_json::{Value, json};
 use verdict::decision::{Outcome, Text};
 

@@ -3,7 +3,7 @@
 //! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
 //! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `records` (second pass: every leaf), of that `lane` (one tree)
 //! and `joins` (what records say of each other), `judge` (the decision again), [`finding`] (what is wrong, in two
-//! languages), [`report`] (what is said in the end). The format is fixed in `docs/record.md`.
+//! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export. The format is fixed in `docs/record.md`.
 //!
 //! *Invariant:* no network, no database, no clock, nothing of the gateway; nothing in the file can make it panic, and
 //! nothing the file says of itself is trusted unless the report says so.
@@ -19,6 +19,7 @@ mod lane;
 mod record;
 mod records;
 pub mod report;
+pub mod single;
 pub mod trust;
 
 use std::{fs::File, io, path::Path};

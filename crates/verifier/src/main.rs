@@ -2,10 +2,15 @@
 
 mod args;
 
-use std::{io::Write as _, process::ExitCode, time::Instant};
+use std::{
+    io::{Read as _, Write as _},
+    process::ExitCode,
+    time::Instant,
+};
 
 use args::{Args, Asked, Lang};
-use haetae_verify::{Report, report::Exit};
+use haetae_verify::{Report, Trust, report::Exit, single};
+use serde_json::json;
 use verdict::decision::Text;
 
 fn main() -> ExitCode {
@@ -24,6 +29,9 @@ fn main() -> ExitCode {
 }
 
 fn check(args: &Args) -> ExitCode {
+    if let Some(proof) = read_proof(&args.file) {
+        return check_proof(args, &proof);
+    }
     let start = Instant::now();
     let report = match haetae_verify::verify_since(&args.file, &args.trust, &args.kept) {
         Ok(report) => report,
@@ -42,11 +50,42 @@ fn check(args: &Args) -> ExitCode {
     ExitCode::from(report.exit() as u8)
 }
 
-fn tell(report: &Report, lang: Lang, seconds: f64) {
-    let pick = |text: Text| match lang {
+/// The text of a proof; `None` when the file is something else.
+fn read_proof(path: &std::path::Path) -> Option<String> {
+    let (mut file, mut text) = (std::fs::File::open(path).ok()?, Vec::new());
+    (&mut file).take(PROOF_BYTES_MAX).read_to_end(&mut text).ok()?;
+    single::is_proof(&text).then(|| String::from_utf8(text).ok()).flatten()
+}
+
+fn check_proof(args: &Args, proof: &str) -> ExitCode {
+    if matches!(args.trust, Trust::File) {
+        return unreadable(
+            &"a proof says nothing without a key that you trust: give `--key` or `--trust`",
+        );
+    }
+    let checked = single::check(proof, &args.trust);
+    let (exit, code, text) = match &checked {
+        Ok(held) => (Exit::Whole, "proven", held.text()),
+        Err(unproven) => (Exit::Finding, unproven.code(), unproven.text()),
+    };
+    if args.json {
+        let Text { en, ko } = text;
+        say(&format!("{:#}", json!({ "exit": exit as u8, "code": code, "en": en, "ko": ko })));
+    } else {
+        say(&pick(args.lang, text));
+    }
+    ExitCode::from(exit as u8)
+}
+
+fn pick(lang: Lang, text: Text) -> String {
+    match lang {
         Lang::En => text.en,
         Lang::Ko => text.ko,
-    };
+    }
+}
+
+fn tell(report: &Report, lang: Lang, seconds: f64) {
+    let pick = |text: Text| pick(lang, text);
     for finding in &report.findings {
         say(&pick(finding.text()));
     }
@@ -77,3 +116,6 @@ fn unreadable(cause: &dyn std::fmt::Display) -> ExitCode {
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
+
+/// A record of 65,535 bytes in base64, 64 hashes, and the largest note that is read (160 KiB).
+const PROOF_BYTES_MAX: u64 = 512 * 1024;

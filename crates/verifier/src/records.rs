@@ -8,7 +8,7 @@ use tlog::{Hash, tile};
 use crate::{
     ReadError,
     export::{self, Digest, LeafLine, Line, Lines},
-    finding::{FileFault, Finding, Place, RecordFault},
+    finding::{FileFault, Finding, Place, RecordFault, TreeFault},
     frame::Frame,
     joins::Joins,
     judge::Judge,
@@ -137,14 +137,33 @@ impl<'p> Pass<'p> {
             self.report.counts.unknown_kinds += 1;
         }
         self.joins.add(record, place.lane);
-        if record.kind == "decision" {
-            self.decision(record, &place);
+        match record.kind.as_str() {
+            "decision" => self.decision(record, &place),
+            "rollback" => self.rollback(record, &place),
+            _ => {}
         }
         let projected = self.lane.as_ref().is_some_and(|lane| record.index < lane.header.projected);
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),
             None => Expected::None(place),
         };
+    }
+
+    /// The log itself says that records of a lane were lost.
+    fn rollback(&mut self, record: &Record, place: &Place) {
+        let lane = record.number("of").and_then(|lane| u16::try_from(lane).ok());
+        let (Some(lane), Some(size), Some(found)) =
+            (lane, record.number("size"), record.number("found"))
+        else {
+            let fault = RecordFault::Unreadable("of");
+            return self.report.find(Finding::Record(place.clone(), fault));
+        };
+        let fault = if size > found {
+            TreeFault::Missing { lane, from: found, to: size }
+        } else {
+            TreeFault::Root { lane, from: 0, to: size }
+        };
+        self.report.find(Finding::Tree(fault));
     }
 
     fn decision(&mut self, record: &Record, place: &Place) {

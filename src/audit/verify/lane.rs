@@ -210,6 +210,7 @@ fn gather(leaf: &Leaf, at: &At, projected: bool, walk: &mut Walk) {
         }
         ("started", _, Some(of)) => walk.ends.started(of, at.clone()),
         ("ended", _, Some(of)) => walk.ends.ended(of, at.clone()),
+        ("rollback", ..) => rollback(leaf, at, walk),
         ("heartbeat", ..) => {
             let beats = leaf
                 .heads
@@ -219,6 +220,26 @@ fn gather(leaf: &Leaf, at: &At, projected: bool, walk: &mut Walk) {
         }
         _ => {}
     }
+}
+
+/// The log itself says that records were lost: that is so, whatever else agrees.
+fn rollback(leaf: &Leaf, at: &At, walk: &mut Walk) {
+    let (Some(lane), Some(size), Some(found)) = (leaf.of, leaf.size, leaf.found) else {
+        return walk.find(at, What::Rule, "a `rollback` without `of`, `size` and `found`");
+    };
+    let about = if size > found {
+        format!(
+            "records {found} to {size} were lost: the database was rolled back, as lane {} says at index {}",
+            at.lane, at.index
+        )
+    } else {
+        format!(
+            "the first {size} records are other ones than before: so says lane {} at index {}",
+            at.lane, at.index
+        )
+    };
+    let (index, id) = (Some(found.min(size)), None);
+    walk.report.findings.push(super::Finding { lane, index, id, what: What::Missing, about });
 }
 
 fn texts(leaf: &Leaf, at: &At, projected: bool, walk: &mut Walk) {

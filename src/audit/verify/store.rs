@@ -133,6 +133,19 @@ pub(in crate::audit) async fn place_of(
     Ok(row.map(|(lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index))))
 }
 
+/// Where a decision, its start and its end stand, in this order.
+pub(in crate::audit) async fn places_of(
+    connection: &mut PgConnection,
+    id: uuid::Uuid,
+) -> Result<Vec<(u16, u64)>, sqlx::Error> {
+    let select = "select 1 as n, lane, index from row_decision where id = $1
+                  union all select 2, lane, index from row_started where decision = $1
+                  union all select 3, lane, index from row_ended where decision = $1 order by n, lane, index";
+    let rows: Vec<(i32, i32, i64)> = sqlx::query_as(select).bind(id).fetch_all(connection).await?;
+    let place = |(_, lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index));
+    Ok(rows.into_iter().map(place).collect())
+}
+
 /// The newest checkpoint with what witnesses said of it. Of the last few seconds' the newest that a witness has cosigned: a
 /// witness is a second behind.
 pub(in crate::audit) async fn newest_checkpoint(

@@ -60,7 +60,7 @@ impl Lab {
         let config = Config { origin: ORIGIN.to_owned(), ..config };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let pool = pool.clone();
-        let all: Vec<&Key> = keys.iter().map(AsRef::as_ref).collect();
+        let all: Vec<Key> = keys.iter().map(|key| Key::clone(key)).collect();
         let audit =
             Audit::start_with_keys(&config, &all, pool.clone(), clock, &tracker, stop.clone())
                 .unwrap();

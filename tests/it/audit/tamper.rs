@@ -169,7 +169,7 @@ async fn a_tail_cut_off_with_its_head_rewound_is_named() {
         (tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new());
     let clock = haetae::clock::Clock::system();
     let key = haetae::audit::Key::generate().unwrap();
-    let audit = haetae::audit::Audit::start_with_key(
+    let _running = haetae::audit::Audit::start_with_key(
         &config,
         &key,
         pool.clone(),
@@ -178,12 +178,22 @@ async fn a_tail_cut_off_with_its_head_rewound_is_named() {
         stop.clone(),
     )
     .unwrap();
-    eventually("the lane is dead", async || {
-        audit.health().causes.iter().any(|cause| {
-            cause.contains("was rolled back: lane 0 has 2 records, a checkpoint says 302")
+    eventually("the lane is dead, and the next generation says why", async || {
+        let leaves = super::lab::leaves(&pool).await;
+        leaves.iter().any(|leaf| {
+            leaf["kind"] == "rollback"
+                && leaf["of"] == 0
+                && leaf["size"] == 302
+                && leaf["found"] == 2
         })
     })
     .await;
+    let signed: i64 =
+        sqlx::query_scalar("select size from log_head where lane = 0 and dead_at is not null")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(signed, 2);
     stop.cancel();
     tracker.close();
     tracker.wait().await;

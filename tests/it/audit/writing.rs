@@ -262,6 +262,24 @@ async fn an_allow_that_nobody_waits_for_is_ended_as_not_forwarded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_an_hour_back_at_a_restart_is_said_after_the_lane_is_opened() {
+    let (pool, key) =
+        (fresh_database().await.pool, Arc::new(haetae::audit::Key::generate().unwrap()));
+    for now in [1_763_900_000_000_000_000, 1_763_896_400_000_000_000] {
+        let lab = Lab::start_at(&pool, 1, Clock::fixed(now), Arc::clone(&key)).await;
+        lab.deny().await.unwrap();
+        lab.projected().await;
+        lab.stop().await;
+    }
+    let leaves = super::lab::leaves(&pool).await;
+    let second: Vec<_> = leaves.iter().filter(|leaf| leaf["epoch"] == 2).collect();
+    let kinds: Vec<_> = second.iter().map(|leaf| leaf["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["lane_open", "clock", "decision", "lane_close"]);
+    assert_eq!(second[1]["seen"], "2025-11-23T11:13:20.000000000Z");
+    assert_eq!(verify(&pool).await.unwrap().findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_goes_back_is_clamped_and_said() {
     let clock = Clock::fixed(1_763_900_000_000_000_000);
     let key = Arc::new(haetae::audit::Key::generate().unwrap());

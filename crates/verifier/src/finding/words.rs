@@ -130,7 +130,7 @@ fn tree(fault: &TreeFault) -> Text {
     }
 }
 
-fn doubted(doubt: &Doubt) -> Text {
+pub(crate) fn doubted(doubt: &Doubt) -> Text {
     match doubt {
         Doubt::Unknown => {
             say!("no trusted key has this log's name", "이 로그 이름의 신뢰하는 키가 없습니다")

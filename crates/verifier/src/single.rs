@@ -1,0 +1,160 @@
+//! One record and its proof (C2SP tlog-proof), without an export: is it in a log that the reviewer trusts?
+
+use tlog::{Checkpoint, Hash, Note, Receipt, proof, receipt::ReceiptError};
+use verdict::decision::Text;
+
+use crate::{
+    finding::doubted,
+    record::Record,
+    trust::{Doubt, Trust},
+};
+
+/// A record that the log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub id: String,
+    pub kind: String,
+    pub origin: String,
+    pub index: u64,
+    /// Size of the tree whose root was signed.
+    pub size: u64,
+    /// Witnesses of the trust file that cosigned.
+    pub witnesses: usize,
+}
+
+/// Why the proof proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unproven {
+    /// Neither in the proof's `extra` line nor beside it.
+    NoRecord,
+    /// The record cannot be read: this key.
+    Record(&'static str),
+    Checkpoint(Doubt),
+    /// So many known witnesses cosigned, which is not the quorum.
+    Quorum(usize),
+    /// The hashes do not lead from the record to the root.
+    NotInTree,
+    /// The record says that it stands elsewhere.
+    Elsewhere,
+}
+
+/// Whether a file holds a proof and not an export.
+#[must_use]
+pub fn is_proof(start: &[u8]) -> bool {
+    start.starts_with(b"c2sp.org/tlog-proof@")
+}
+
+/// Holds a proof against the keys that the reviewer trusts; the record stands in its `extra` line.
+pub fn check(text: &str, trust: &Trust) -> Result<Held, Unproven> {
+    let receipt: Receipt = text.parse().map_err(|_| Unproven::Checkpoint(Doubt::Unreadable))?;
+    let leaf = receipt.extra.as_deref().ok_or(Unproven::NoRecord)?;
+    let record = Record::parse(leaf).map_err(Unproven::Record)?;
+    let (checkpoint, witnesses) = signed(&receipt, trust, leaf)?;
+    let hash = Hash::leaf(leaf);
+    proof::verify_inclusion(
+        &hash,
+        receipt.index,
+        checkpoint.size,
+        &checkpoint.root,
+        &receipt.proof,
+    )
+    .map_err(|_| Unproven::NotInTree)?;
+    let lane = checkpoint.origin.rsplit('/').next().and_then(|lane| lane.parse().ok());
+    if record.index != receipt.index || lane != Some(record.lane) {
+        return Err(Unproven::Elsewhere);
+    }
+    Ok(Held {
+        id: record.id_text().to_owned(),
+        kind: record.kind,
+        origin: checkpoint.origin,
+        index: receipt.index,
+        size: checkpoint.size,
+        witnesses,
+    })
+}
+
+/// The checkpoint, if who signed it is trusted, and how many known witnesses cosigned.
+fn signed(receipt: &Receipt, trust: &Trust, leaf: &[u8]) -> Result<(Checkpoint, usize), Unproven> {
+    let doubt = |doubt| Err(Unproven::Checkpoint(doubt));
+    let Ok(note) = receipt.checkpoint.parse::<Note>() else { return doubt(Doubt::Unreadable) };
+    let Ok(stated) = note.text().parse::<Checkpoint>() else { return doubt(Doubt::Unreadable) };
+    let checkpoint =
+        trust.read(&receipt.checkpoint, &stated.origin, &[]).map_err(Unproven::Checkpoint)?;
+    if let Some(cosigned) = trust.lacks_witnesses(&receipt.checkpoint) {
+        return Err(Unproven::Quorum(cosigned));
+    }
+    let Trust::Policy(policy) = trust else { return Ok((checkpoint, 0)) };
+    match receipt.verify(&Hash::leaf(leaf), policy) {
+        Ok(trusted) => Ok((checkpoint, trusted.witnessed.len())),
+        Err(ReceiptError::Proof(_)) => Err(Unproven::NotInTree),
+        Err(_) => doubt(Doubt::Unsigned),
+    }
+}
+
+impl Held {
+    #[must_use]
+    pub fn text(&self) -> Text {
+        let Self { id, kind, origin, index, size, witnesses } = self;
+        Text {
+            en: format!(
+                "proven: record {id} (`{kind}`) is number {index} of `{origin}`, under the root that was signed at size {size}; {witnesses} known witnesses"
+            ),
+            ko: format!(
+                "증명됨: 기록 {id}(`{kind}`)은(는) `{origin}`의 {index}번이며 크기 {size}에서 서명된 루트 아래에 있습니다. 아는 증인 {witnesses}곳"
+            ),
+        }
+    }
+}
+
+impl Unproven {
+    #[must_use]
+    pub fn text(&self) -> Text {
+        let pair = |en: &str, ko: &str| Text { en: en.into(), ko: ko.into() };
+        match self {
+            Self::NoRecord => pair(
+                "NOT proven: the proof does not carry its record: make one with `haetae log prove`",
+                "증명되지 않음: 증명에 기록이 들어 있지 않습니다. `haetae log prove`로 만드십시오",
+            ),
+            Self::Record(key) => Text {
+                en: format!("NOT proven: the record cannot be read: `{key}`"),
+                ko: format!("증명되지 않음: 기록을 읽을 수 없습니다: `{key}`"),
+            },
+            Self::Checkpoint(doubt) => {
+                let Text { en, ko } = doubted(doubt);
+                Text {
+                    en: format!("NOT proven: the checkpoint does not count: {en}"),
+                    ko: format!("증명되지 않음: 체크포인트가 유효하지 않습니다: {ko}"),
+                }
+            }
+            Self::Quorum(cosigned) => Text {
+                en: format!(
+                    "NOT proven: {cosigned} known witnesses cosigned, which is not the quorum"
+                ),
+                ko: format!(
+                    "증명되지 않음: 아는 증인 {cosigned}곳이 함께 서명하여 정족수에 미치지 못합니다"
+                ),
+            },
+            Self::NotInTree => pair(
+                "NOT proven: the record is not in the signed tree: it or the proof was changed",
+                "증명되지 않음: 기록이 서명된 트리에 없습니다. 기록이나 증명이 바뀌었습니다",
+            ),
+            Self::Elsewhere => pair(
+                "NOT proven: the record says that it stands at another place of the log",
+                "증명되지 않음: 기록에 적힌 위치가 다릅니다",
+            ),
+        }
+    }
+
+    /// The published code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoRecord => "no_record",
+            Self::Record(_) => "record",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Quorum(_) => "quorum",
+            Self::NotInTree => "not_in_tree",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}

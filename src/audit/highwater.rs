@@ -1,0 +1,227 @@
+//! How far each lane was when this process last saw it, on a disk that is not the database's.
+//!
+//! A restored backup, a promoted stale standby or a tail deleted with its head rewound is whole in itself; only somebody
+//! who remembers more can tell. The file is written, whole and synced, before a checkpoint is published: whatever the world
+//! has seen of a lane cannot be taken back unseen by the gateway itself.
+//!
+//! *Invariant:* a mark only rises; a lane whose database is behind its mark is never signed again.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tlog::Hash;
+
+use super::{AuditError, generation};
+
+/// Size and root of a lane at some commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub size: u64,
+    pub root: Hash,
+}
+
+/// The marks of all lanes, in memory and, where the configuration names one, in a file.
+#[derive(Debug)]
+pub(super) struct HighWater {
+    path: Option<PathBuf>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    marks: BTreeMap<u16, Mark>,
+    /// System identifier and timeline of the database, as seen last.
+    cluster: Option<String>,
+    /// Something is not in the file yet.
+    fresh: bool,
+}
+
+/// The file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    v: u64,
+    cluster: Option<String>,
+    lanes: Vec<WrittenMark>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMark {
+    lane: u16,
+    size: u64,
+    root: String,
+}
+
+impl HighWater {
+    /// Reads the file, if there is one.
+    pub fn open(path: Option<&Path>) -> Result<Self, AuditError> {
+        let known = match path {
+            Some(path) if path.exists() => read(path).map_err(|cause| AuditError::HighWater {
+                path: path.display().to_string(),
+                cause,
+            })?,
+            _ => Known::default(),
+        };
+        Ok(Self { path: path.map(Path::to_owned), known: Mutex::new(known) })
+    }
+
+    pub fn mark(&self, lane: u16) -> Option<Mark> {
+        self.lock().marks.get(&lane).copied()
+    }
+
+    pub fn marks(&self) -> BTreeMap<u16, Mark> {
+        self.lock().marks.clone()
+    }
+
+    /// The newest generation of a slot that was ever seen.
+    pub fn newest(&self, slot: u16) -> Option<(u16, Mark)> {
+        let known = self.lock();
+        let mut of_slot = known.marks.iter().filter(|(lane, _)| generation::slot(**lane) == slot);
+        of_slot.next_back().map(|(lane, mark)| (*lane, *mark))
+    }
+
+    /// The lane has this size and root, durably.
+    pub fn raise(&self, lane: u16, mark: Mark) {
+        let mut known = self.lock();
+        let higher = known.marks.get(&lane).is_none_or(|old| old.size < mark.size);
+        if higher {
+            known.marks.insert(lane, mark);
+            known.fresh = true;
+        }
+    }
+
+    /// The database is this cluster; gives the one that was known when it is another.
+    pub fn cluster(&self, now: &str) -> Option<String> {
+        let mut known = self.lock();
+        if known.cluster.as_deref() == Some(now) {
+            return None;
+        }
+        known.fresh = true;
+        known.cluster.replace(now.to_owned())
+    }
+
+    pub fn known_cluster(&self) -> Option<String> {
+        self.lock().cluster.clone()
+    }
+
+    /// Brings the file up to the marks. Blocks for as long as the disk takes to sync.
+    pub fn write(&self) -> std::io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let text = {
+            let mut known = self.lock();
+            if !std::mem::take(&mut known.fresh) {
+                return Ok(());
+            }
+            text(&known)
+        };
+        let done = replace(path, text.as_bytes());
+        if done.is_err() {
+            self.lock().fresh = true;
+        }
+        done
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn text(known: &Known) -> String {
+    let mark = |(lane, mark): (&u16, &Mark)| WrittenMark {
+        lane: *lane,
+        size: mark.size,
+        root: mark.root.to_string(),
+    };
+    let lanes = known.marks.iter().map(mark).collect();
+    let written = Written { v: VERSION, cluster: known.cluster.clone(), lanes };
+    // Numbers and strings: this cannot fail.
+    serde_json::to_string_pretty(&written).unwrap_or_default() + "\n"
+}
+
+fn read(path: &Path) -> Result<Known, String> {
+    let text = std::fs::read_to_string(path).map_err(|cause| cause.to_string())?;
+    let written: Written = serde_json::from_str(&text).map_err(|cause| cause.to_string())?;
+    if written.v != VERSION {
+        return Err(format!("its version is {}", written.v));
+    }
+    let mut marks = BTreeMap::new();
+    for WrittenMark { lane, size, root } in written.lanes {
+        let root = root.parse().map_err(|_| format!("the root of lane {lane} is no digest"))?;
+        marks.insert(lane, Mark { size, root });
+    }
+    Ok(Known { marks, cluster: written.cluster, fresh: false })
+}
+
+/// Old or new, never half: written beside, synced, renamed, and the directory synced too.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    // Two processes that were given one file by mistake do not write into each other's.
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    // If we stop here, the old file stands: its marks are lower, and still true.
+    std::fs::rename(&beside, path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+const VERSION: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    //! Marks rise, survive a restart, and a file that is not one refuses to start.
+
+    use super::*;
+
+    fn mark(size: u64) -> Mark {
+        Mark { size, root: Hash::leaf(&size.to_be_bytes()) }
+    }
+
+    #[test]
+    fn marks_rise_and_are_there_again_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water.json");
+        let water = HighWater::open(Some(&path)).unwrap();
+        water.write().unwrap();
+        assert!(!path.exists(), "nothing to say yet");
+        water.raise(0, mark(10));
+        water.raise(0, mark(9));
+        water.raise(1, mark(4));
+        water.raise(16, mark(2));
+        assert_eq!(water.cluster("7/1"), None);
+        water.write().unwrap();
+        let again = HighWater::open(Some(&path)).unwrap();
+        assert_eq!(again.marks(), water.marks());
+        assert_eq!((again.mark(0), again.newest(0)), (Some(mark(10)), Some((16, mark(2)))));
+        assert_eq!((again.newest(1), again.newest(2)), (Some((1, mark(4))), None));
+        assert_eq!(again.cluster("7/1"), None);
+        assert_eq!(again.cluster("7/2").as_deref(), Some("7/1"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_one_is_named_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water.json");
+        for text in [
+            "",
+            "{",
+            r#"{"v":2,"cluster":null,"lanes":[]}"#,
+            r#"{"v":1,"cluster":null,"lanes":[{"lane":0,"size":1,"root":"x"}]}"#,
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = HighWater::open(Some(&path)).unwrap_err().to_string();
+            assert!(
+                error.contains("high-water.json") && error.contains("do not delete it"),
+                "{error}"
+            );
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+}
