@@ -28,12 +28,13 @@ use crate::gate::strict::Authorities;
 use crate::gate::{Gate, Rooms};
 use crate::hold::Holds;
 use crate::listen::{Listener, Peer, Stop};
-use crate::policy::Policy;
+use crate::mandate::{self, Mandate};
+use crate::policy::{Policy, Unready};
 use crate::registry::{Registry, Snapshot};
 use crate::reserve::Reserve;
 use crate::telemetry::Metrics;
 use crate::tiles::Tiles;
-use crate::{forward, listen};
+use crate::{forward, gate, listen};
 
 /// A gateway that serves. Dropping it does not stop it: [`Running::drain`] or [`Running::abort`] does.
 pub struct Running {
@@ -56,10 +57,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (edge, inner) = (TaskTracker::new(), TaskTracker::new());
     let (stop, inner_stop) = (Stop::default(), CancellationToken::new());
     let rooms = build(&config, &clock, &inner, &inner_stop).await?;
+    let mandate = mandate(&config, &rooms, &inner, &inner_stop).await?;
     let metrics = Metrics::new();
     metrics.with(|all| rooms.audit.register(all));
     metrics.with(|all| rooms.forward.register(all));
     metrics.with(|all| rooms.callers.register(all));
+    metrics.with(|all| mandate.register(all));
     let wire = listen::Metrics::default();
     metrics.with(|all| wire.register(all));
     let view = View {
@@ -69,6 +72,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         registry: Arc::clone(&rooms.registry),
         policy: Arc::clone(&rooms.policy),
         cosign: cosign(&config, &clock, &inner, &inner_stop).await?,
+        mandate,
+        clock: clock.clone(),
     };
     view.cosign.iter().for_each(|cosign| metrics.with(|all| cosign.register(all)));
     let authorities = Authorities::new(&config.authorities)?;
@@ -159,8 +164,6 @@ async fn build(
     let holds = Holds::new(pool.clone());
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
-    // Which bundle this process judges with, from here on.
-    audit.policy_changed(Text::new(policy.current().texts().to_vec().into()).digest, None);
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
     Ok(Rooms {
@@ -175,8 +178,35 @@ async fn build(
     })
 }
 
+/// Has the bundle in force at hand before anything is asked, or says why it has not.
+async fn mandate(
+    config: &Config,
+    rooms: &Rooms,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Mandate> {
+    let parts = mandate::Parts {
+        pool: config.database.pool().await?,
+        clock: rooms.clock.clone(),
+        policy: Arc::clone(&rooms.policy),
+        registry: Arc::clone(&rooms.registry),
+        audit: Arc::clone(&rooms.audit),
+    };
+    let mandate = Mandate::start(parts, rooms.audit.new_id()?, tracker, stop.clone()).await;
+    let now = rooms.clock.unix_s();
+    // Which rules this process judges with, from here on. Later changes are told by whoever makes them.
+    match gate::bundle_in_force(&rooms.policy, &rooms.registry.current(), now) {
+        Ok(bundle) => {
+            let text = Text::new(bundle.texts().to_vec().into());
+            rooms.audit.policy_changed(text.digest, None);
+        }
+        Err(unready) => tracing::error!(%unready, "every request will be refused"),
+    }
+    Ok(mandate)
+}
+
 async fn bundle(config: &Config, clock: &Clock) -> anyhow::Result<Policy> {
-    let dir = &config.policy.dir;
+    let Some(dir) = &config.policy.dir else { return Ok(Policy::new(None)) };
     let loaded = Policy::load(dir, clock.unix_s()).await;
     loaded.with_context(|| format!("the policy bundle `{}` cannot be used", dir.display()))
 }
@@ -293,6 +323,8 @@ struct View {
     forward: Arc<Forward>,
     registry: Arc<Registry>,
     policy: Arc<Policy>,
+    mandate: Mandate,
+    clock: Clock,
     cosign: Option<Cosign>,
 }
 
@@ -342,6 +374,8 @@ impl View {
             ready: registry.ready(),
             cause: registry.cause(),
         });
+        let policy = self.mandate.health();
+        parts.push(Part { name: "policy".into(), ready: policy.ready, cause: policy.cause });
         for (issuer, ready, cause) in self.callers.health() {
             parts.push(Part { name: format!("issuer {issuer}"), ready, cause });
         }
@@ -361,10 +395,17 @@ impl View {
     }
 
     fn in_force(&self) -> serde_json::Value {
+        let snapshot = self.registry.current();
+        let bundle = gate::bundle_in_force(&self.policy, &snapshot, self.clock.unix_s());
+        let digest = bundle.as_ref().map(|bundle| bundle.digest());
+        let unready = bundle.as_ref().err().map(Unready::to_string);
         serde_json::json!({
             "build": env!("CARGO_PKG_VERSION"),
-            "bundle": self.policy.current().digest(),
-            "fact_version": self.registry.current().version(),
+            "bundle": digest.ok(),
+            "bundle_files": bundle.as_ref().ok().map(|bundle| bundle.content_digest()),
+            "bundle_since": snapshot.in_force().map_or(0, |named| named.since),
+            "bundle_unready": unready,
+            "fact_version": snapshot.version(),
         })
     }
 }

@@ -25,6 +25,7 @@ pub struct Config {
     pub console: listen::Config,
     pub database: Database,
     pub identity: caller::Config,
+    #[serde(default)]
     pub policy: Policy,
     pub audit: audit::Config,
     /// The log's public listener; absent: tiles are not served.
@@ -40,11 +41,12 @@ pub struct Config {
     pub telemetry: telemetry::Config,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Directory of the bundle.
-    pub dir: PathBuf,
+    /// Directory of the bundle, for as long as none was activated in the database. Absent: nothing is decided before that.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
 }
 
 /// How Postgres is reached. Three logins with three sets of rights; one may serve for all on a developer's machine.
@@ -105,7 +107,8 @@ impl Config {
     }
 
     fn root(&mut self, directory: &Path) {
-        let mut paths: Vec<&mut PathBuf> = vec![&mut self.policy.dir];
+        let mut paths: Vec<&mut PathBuf> = Vec::new();
+        paths.extend(self.policy.dir.as_mut());
         paths.extend(self.listen.paths_mut());
         paths.extend(self.console.paths_mut());
         paths.extend(self.database.password_file.as_mut());

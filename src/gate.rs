@@ -13,6 +13,7 @@ mod manage;
 mod metrics;
 mod prepare;
 mod route;
+mod standing;
 pub mod strict;
 mod trace;
 mod underway;
@@ -44,6 +45,7 @@ pub use limits::Config;
 use limits::Limits;
 use metrics::Metrics;
 use prepare::{Prepared, Preparer};
+pub use standing::bundle_in_force;
 use trace::Trace;
 use underway::{Given, Open, UnderWay};
 use uses::Ready;
@@ -157,6 +159,7 @@ impl Gate {
             Err(why) => return self.refuse(&known, &why).await,
         };
         if claims.operation == workload::Operation::Metadata {
+            self.preparer.settle(&self.clock).await;
             return match self.metadata(&known, &claims) {
                 Ok(answer) => answer,
                 Err(why) => self.refuse(&known, &why).await,
@@ -248,8 +251,8 @@ impl Gate {
 
     /// Records a refusal that needs no decision by rules, then answers it.
     async fn refuse(&self, known: &Known, why: &NotUnderstood) -> Response<Body> {
-        let now = self.clock.unix_s();
-        let mut prepared = self.preparer.not_understood(&known.caller, why, now);
+        let again = || self.preparer.not_understood(&known.caller, why, self.clock.unix_s());
+        let mut prepared = again();
         for _ in 0..JUDGE_AGAIN_MAX {
             let draft = draft::build(known, None, &prepared, None, Keeps::default());
             match self.audit.record(draft).await {
@@ -269,7 +272,8 @@ impl Gate {
                 }
                 Err(RecordError::FactsMoved { now }) => {
                     self.facts(now).await;
-                    prepared = self.preparer.renew(&prepared);
+                    // Another bundle may be in force by now.
+                    prepared = again();
                 }
                 Err(error) => return self.answer_unavailable(known, error.into()),
             }

@@ -17,6 +17,7 @@ pub mod gate; // one request: the only room that knows the order
 pub mod guard; // the site's own process: lets in only what carries a valid, fresh, unused receipt
 pub mod hold; // what waits for people: votes and releases
 pub mod listen; // bind, TLS, limits: a connection with its peer certificate
+pub mod mandate; // what gives a bundle its force: proposed, approved, in force since a version
 pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod registry; // what is true: Ask -> Facts

@@ -29,7 +29,7 @@ mod words;
 
 pub use entity::{Dataset, Evidence, Organisation, Service, SiteEntry};
 pub use resolve::SENT;
-pub use snapshot::Snapshot;
+pub use snapshot::{InForce, Snapshot};
 pub use watch::{Health, Registry};
 
 /// What to look up: who asks and what was claimed, in the registry's terms. The gate builds it.

@@ -1,7 +1,11 @@
-//! `haetae policy`: is this bundle sound, does it say what its cases say, and what does it say in all?
+//! `haetae policy`: is this bundle sound, does it say what its cases say, and what does it say in all? And in [`life`]
+//! and [`people`]: how another bundle comes into force, and whose signature that takes.
 
 pub mod diff;
 pub mod table;
+
+mod life;
+mod people;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +15,7 @@ use anyhow::Result;
 use crate::clock::Clock;
 use crate::policy::{Bundle, BundleError};
 
-/// Look at a bundle of policies before it is used
+/// Look at a bundle of policies before it is used, and bring it into force
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -35,6 +39,10 @@ enum Command {
     Table(table::Args),
     /// Print every combination whose outcome is another in a second bundle, and everything that is written otherwise
     Diff(diff::Args),
+    #[command(flatten)]
+    Life(life::Command),
+    #[command(flatten)]
+    People(people::Command),
 }
 
 /// Runs the subcommand; 0 when the bundle is sound, 1 when it is not.
@@ -48,6 +56,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Test { dir } => test(Bundle::read(&dir, at).await),
         Command::Table(args) => return table::run(args).await,
         Command::Diff(args) => return diff::run(args).await,
+        Command::Life(command) => life::run(command).await?,
+        Command::People(command) => people::run(command).await?,
     })
 }
 
@@ -97,4 +107,12 @@ const AFTER_HELP: &str = "\
 A bundle is a directory; policies/README.md explains its files. A slip in it is an error with file and line.
   haetae policy check policies    is it sound? (a gateway takes no other)
   haetae policy test policies     does it say what its cases say?
-  haetae policy table policies    what does it say, for everything that can be asked?";
+  haetae policy table policies    what does it say, for everything that can be asked?
+
+How another bundle comes into force (docs/policy-life.md):
+  haetae policy propose policies --purpose 'HR data: the new annex'
+  haetae policy approve DIGEST --key kim.key       two approvers, one not a platform administrator
+  haetae policy activate DIGEST                    from its commit on, no decision rests on the one of before
+  haetae policy rollback --reason '...' --key park.key
+  haetae policy break-glass DIGEST --reason '...' --minutes 30 --key kim.key
+  haetae policy status; haetae policy history";

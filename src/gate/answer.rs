@@ -75,6 +75,9 @@ pub(super) fn refusal(
     stamp(response.headers_mut(), Some(prepared), Some(proof));
     let hold = hold.and_then(|hold| HeaderValue::from_str(&hold.id).ok());
     insert(response.headers_mut(), HOLD, hold);
+    if status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+    }
     response
 }
 
@@ -197,6 +200,10 @@ fn status_and_code(
         return (StatusCode::FORBIDDEN.as_u16(), "held_for_review".to_owned());
     }
     let code = match first.map(|why| why.code) {
+        // Not the request's fault: the same may pass in a moment.
+        Some(reason @ Reason::PolicyUnavailable) => {
+            return (StatusCode::SERVICE_UNAVAILABLE.as_u16(), snake(reason));
+        }
         Some(
             Reason::DeniedByRule
             | Reason::NoGround

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use verdict::reason::Reason;
 
 use super::answer::Unavailable;
+use super::standing::no_bundle;
 use super::{Gate, Known, answer, no_route};
 use crate::hold::{self, Choice, Filter, Say, VoteError, Wanted};
 use crate::workload::NotUnderstood;
@@ -52,6 +53,7 @@ impl Gate {
     {
         let errand = known.errand().ok_or_else(no_route)?.clone();
         // Before the body: who may not do it is told nothing about what was sent.
+        self.preparer.settle(&self.clock).await;
         self.may(known, &errand)?;
         let body = self.take(head, body, known).await?;
         match errand.does {
@@ -65,9 +67,10 @@ impl Gate {
 
     fn may(&self, known: &Known, errand: &Errand) -> Result<(), NotUnderstood> {
         let Some(service) = errand.service else { return Ok(()) };
-        self.preparer.may_manage(&known.caller, service).map_err(|why| {
-            let text = if known.korean { why.text.ko } else { why.text.en };
-            let row = why.rule.map(|row| format!(" [row {row}]")).unwrap_or_default();
+        let may = self.preparer.may_manage(&known.caller, service, self.clock.unix_s());
+        may.map_err(|unready| no_bundle(&unready))?.map_err(|why| {
+            let text = if known.korean { &why.text.ko } else { &why.text.en };
+            let row = why.rule.as_ref().map(|row| format!(" [row {row}]")).unwrap_or_default();
             let message = format!("{text} (`admin` on `{service}`){row}");
             refused(StatusCode::FORBIDDEN, why.code, message)
         })

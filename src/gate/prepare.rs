@@ -18,10 +18,13 @@ use verdict::volume::{self, Slice};
 
 use crate::audit::{Held, Text};
 use crate::caller::Caller;
-use crate::policy::{Bundle, Policy};
+use crate::clock::Clock;
+use crate::policy::{Bundle, Policy, Unready};
 use crate::registry::{Ask, Registry, Resolved, SENT, Snapshot};
 use crate::reserve::{Once, Sought, Uses};
 use crate::workload::{Claims, NotUnderstood, Operation};
+
+use super::standing::Standing;
 
 /// A judgement with the texts that its record points to.
 #[derive(Debug)]
@@ -60,17 +63,19 @@ pub struct More {
 /// A judgement on what others have used up, with the facts that say what it would use up itself.
 pub struct Again {
     pub prepared: Arc<Prepared>,
-    bundle: Arc<Bundle>,
+    /// `None`: there was none to judge with, so it is a refusal.
+    bundle: Option<Arc<Bundle>>,
     facts: Facts,
 }
 
 impl Again {
     /// What an allow of it at this site uses up.
     pub fn uses(&self, site: &str) -> Uses {
+        let Some(bundle) = &self.bundle else { return Uses::default() };
         let question = &self.facts.question;
         let at_s = self.prepared.judged_at;
         let chosen = self.facts.sites.iter().find(|one| one.id.as_deref() == Some(site));
-        let slices = chosen.map(|site| slices(&self.bundle, &self.facts, site, at_s));
+        let slices = chosen.map(|site| slices(bundle, &self.facts, site, at_s));
         let told = self.prepared.judgement.candidates.iter().find(|one| one.site == site);
         let reasons = told.into_iter().flat_map(|one| &one.decision.reasons);
         let mut once: Vec<Once> = Vec::new();
@@ -92,8 +97,7 @@ impl Again {
 }
 
 pub struct Preparer {
-    policy: Arc<Policy>,
-    registry: Arc<Registry>,
+    standing: Standing,
     memo: Cache<Key, Arc<Prepared>, Bytes>,
     /// Texts of the bundles in use, by digest; owned by this lock, entries are few.
     bundles: Mutex<BTreeMap<Arc<str>, Arc<Text>>>,
@@ -127,13 +131,16 @@ impl Preparer {
         let entries_max = entries_max.max(1);
         let least = MEMO_BYTES_MAX / entries_max as u64;
         let memo = Cache::with_weighter(entries_max, MEMO_BYTES_MAX, Bytes { least });
-        Self { policy, registry, memo, bundles: Mutex::default() }
+        Self { standing: Standing::new(policy, registry), memo, bundles: Mutex::default() }
     }
 
     /// The judgement of this claim by this caller at `now` (unix seconds).
     pub fn prepare(&self, caller: &Caller, claims: &Claims, now: i64) -> Arc<Prepared> {
-        let snapshot = self.registry.current();
-        let bundle = self.policy.current();
+        let snapshot = self.registry().current();
+        let bundle = match self.standing.bundle(&snapshot, now) {
+            Ok(bundle) => bundle,
+            Err(unready) => return Arc::new(self.unready(caller, &unready, &snapshot, now)),
+        };
         let key = Key {
             ask: ask(caller, claims),
             operation: operation(claims.operation),
@@ -157,14 +164,22 @@ impl Preparer {
 
     /// What must be locked before this claim can be judged again.
     pub fn sought(&self, caller: &Caller, claims: &Claims, now: i64) -> Sought {
-        let bundle = self.policy.current();
-        sought(&bundle, &resolve(&self.registry.current(), &bundle, caller, claims).facts, now)
+        let snapshot = self.registry().current();
+        let Ok(bundle) = self.standing.bundle(&snapshot, now) else { return Sought::default() };
+        sought(&bundle, &resolve(&snapshot, &bundle, caller, claims).facts, now)
     }
 
     /// The judgement of this claim when others have used up so much. Never from the memo, and not kept in it.
     pub fn again(&self, caller: &Caller, claims: &Claims, now: i64, more: More) -> Again {
-        let bundle = self.policy.current();
-        let mut resolved = resolve(&self.registry.current(), &bundle, caller, claims);
+        let snapshot = self.registry().current();
+        let bundle = match self.standing.bundle(&snapshot, now) {
+            Ok(bundle) => bundle,
+            Err(unready) => {
+                let prepared = Arc::new(self.unready(caller, &unready, &snapshot, now));
+                return Again { prepared, bundle: None, facts: Facts::default() };
+            }
+        };
+        let mut resolved = resolve(&snapshot, &bundle, caller, claims);
         let question = &mut resolved.facts.question;
         question.counters = more.counters;
         question.releases = more.releases;
@@ -172,61 +187,112 @@ impl Preparer {
             .grounds
             .retain(|ground| ground.id.as_ref().is_none_or(|id| !more.grounds_used.contains(id)));
         let prepared = Arc::new(self.judge(&bundle, &resolved, now));
-        Again { prepared, bundle, facts: resolved.facts }
+        Again { prepared, bundle: Some(bundle), facts: resolved.facts }
     }
 
     /// The refusal of a known caller whose request could not be read.
     pub fn not_understood(&self, caller: &Caller, why: &NotUnderstood, now: i64) -> Arc<Prepared> {
         let facts = gap(caller, why.reason, why.message.clone());
-        let version = self.registry.current().version();
-        Arc::new(self.judge(
-            &self.policy.current(),
-            &Resolved { facts, version, valid_until: None },
-            now,
-        ))
-    }
-
-    /// The same refusal on the facts now in force.
-    pub fn renew(&self, prepared: &Prepared) -> Arc<Prepared> {
-        Arc::new(Prepared {
-            judgement: Arc::clone(&prepared.judgement),
-            permitted: prepared.permitted.clone(),
-            facts: Arc::clone(&prepared.facts),
-            detail: Arc::clone(&prepared.detail),
-            bundle: Arc::clone(&prepared.bundle),
-            bundle_digest: Arc::clone(&prepared.bundle_digest),
-            access_digest: Arc::clone(&prepared.access_digest),
-            version: self.registry.current().version(),
-            judged_at: prepared.judged_at,
-            valid_until: prepared.valid_until,
-            may_use: prepared.may_use,
-            held: prepared.held.clone(),
+        let snapshot = self.registry().current();
+        let version = snapshot.version();
+        Arc::new(match self.standing.bundle(&snapshot, now) {
+            Ok(bundle) => self.judge(&bundle, &Resolved { facts, version, valid_until: None }, now),
+            Err(_) => self.refused(&facts, version, now),
         })
     }
 
     /// Waits until the registry shows `version`, without what has run out by `now`; at most [`FACTS_WAIT_MAX`].
     pub async fn wait_for(&self, version: i64, now: i64) {
-        let holds = || self.registry.current().valid_until().is_none_or(|until| now < until);
-        let mut changed = self.registry.changed();
+        let holds = || self.registry().current().valid_until().is_none_or(|until| now < until);
+        let mut changed = self.registry().changed();
         let seen = changed.wait_for(|seen| *seen >= version && holds());
         // Nothing to do on either failure: the commit checks the version again.
         let _ = tokio::time::timeout(FACTS_WAIT_MAX, seen).await;
     }
 
-    /// May this caller see `service` in a list of models?
-    pub fn may_list(&self, caller: &Caller, service: &str) -> bool {
-        let bundle = self.policy.current();
-        bundle.access(&caller.org, &caller.roles, service, operation(Operation::Metadata)).is_ok()
+    /// Whether there is no bundle to judge with, but it may come.
+    pub fn awaits_bundle(&self, now: i64) -> bool {
+        self.standing.awaits(now)
+    }
+
+    /// Waits, a little, for the bundle in force.
+    pub async fn settle(&self, clock: &Clock) {
+        self.standing.settle(clock).await;
+    }
+
+    /// Those of the services that this caller may see in a list of models.
+    ///
+    /// # Errors
+    /// When there is no bundle to ask.
+    pub fn may_list(
+        &self,
+        caller: &Caller,
+        mut services: Vec<Arc<str>>,
+        now: i64,
+    ) -> Result<Vec<Arc<str>>, Unready> {
+        let bundle = self.standing.bundle(&self.registry().current(), now)?;
+        let metadata = operation(Operation::Metadata);
+        let may = |service: &Arc<str>| {
+            bundle.access(&caller.org, &caller.roles, service, metadata).is_ok()
+        };
+        services.retain(may);
+        Ok(services)
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.standing.registry
+    }
+
+    /// The refusal while the bundle in force is not here.
+    fn unready(
+        &self,
+        caller: &Caller,
+        unready: &Unready,
+        snapshot: &Snapshot,
+        now: i64,
+    ) -> Prepared {
+        // Why it is not is for operators (/readyz): it may name files and lines.
+        let what = match &*unready.digest {
+            "" => String::new(),
+            digest if unready.why.is_none() => format!("{digest} is being loaded"),
+            digest => format!("{digest} cannot be used"),
+        };
+        self.refused(&gap(caller, Reason::PolicyUnavailable, what), snapshot.version(), now)
+    }
+
+    /// Facts with a gap, judged without any rule.
+    fn refused(&self, facts: &Facts, version: i64, now: i64) -> Prepared {
+        let none = &self.standing.none;
+        let judgement = verdict::judge(none, facts, now);
+        Prepared {
+            facts: Arc::new(text(facts)),
+            detail: Arc::new(text(&judgement)),
+            bundle: Arc::clone(&self.standing.none_text),
+            bundle_digest: Arc::from(none.digest()),
+            access_digest: Arc::from(""),
+            version,
+            judged_at: now,
+            valid_until: None,
+            may_use: false,
+            held: None,
+            permitted: Vec::new(),
+            judgement: Arc::new(judgement),
+        }
     }
 
     /// May this caller do `admin` on a service of the gateway's own, in its organisation?
     ///
     /// # Errors
-    /// Why not.
-    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
-    pub fn may_manage(&self, caller: &Caller, service: &str) -> Result<(), Why> {
-        let bundle = self.policy.current();
-        bundle.access(&caller.org, &caller.roles, service, operation(Operation::Admin))
+    /// When there is no bundle to ask; inside, why not.
+    pub fn may_manage(
+        &self,
+        caller: &Caller,
+        service: &str,
+        now: i64,
+    ) -> Result<Result<(), Box<Why>>, Unready> {
+        let bundle = self.standing.bundle(&self.registry().current(), now)?;
+        let admin = operation(Operation::Admin);
+        Ok(bundle.access(&caller.org, &caller.roles, service, admin).map_err(Box::new))
     }
 
     fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
@@ -251,6 +317,9 @@ impl Preparer {
 
     fn bundle_text(&self, bundle: &Bundle) -> Arc<Text> {
         let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        if bundles.len() >= BUNDLE_TEXTS_MAX && !bundles.contains_key(bundle.digest()) {
+            bundles.clear();
+        }
         if let Some(known) = bundles.get(bundle.digest()) {
             return Arc::clone(known);
         }
@@ -383,6 +452,8 @@ const fn operation(operation: Operation) -> &'static str {
     }
 }
 
+/// As many as may be on the shelf, and those of before that requests under way still hold: 32 of 0.3 MB.
+const BUNDLE_TEXTS_MAX: usize = 32;
 /// Longer than one poll of the registry (1 s), shorter than a caller's patience.
 const FACTS_WAIT_MAX: Duration = Duration::from_millis(1_500);
 /// The whole memo: some 2,000 entries of 3 sites, or all of those that only refuse.

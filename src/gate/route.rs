@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 use verdict::reason::Reason;
 
 use super::prepare::Prepared;
+use super::standing::no_bundle;
 use super::{Gate, Known, answer};
 use crate::audit::Target;
 use crate::workload::{Claims, NotUnderstood};
@@ -47,10 +48,9 @@ impl Gate {
         claims: &Claims,
     ) -> Result<Response<Body>, NotUnderstood> {
         let snapshot = self.registry.current();
-        let services: Vec<Arc<str>> = snapshot
-            .services(&known.caller.org)
-            .filter(|service| self.preparer.may_list(&known.caller, service))
-            .collect();
+        let services: Vec<Arc<str>> = snapshot.services(&known.caller.org).collect();
+        let listed = self.preparer.may_list(&known.caller, services, self.clock.unix_s());
+        let services = listed.map_err(|unready| no_bundle(&unready))?;
         if claims.model.is_empty() {
             return Ok(answer::models(&services));
         }

@@ -179,6 +179,9 @@ impl Gate {
         let claims = Claims { site: Some(Arc::clone(&open.site)), ..Claims::clone(&open.claims) };
         for _ in 0..JUDGE_AGAIN_MAX {
             let now = self.clock.unix_s();
+            if self.preparer.awaits_bundle(now) {
+                return; // it is being swapped: the next sweep judges with the new one
+            }
             let prepared = self.judged_again(open, &claims, now);
             self.metrics.judged_again();
             if prepared.permitted.contains(&open.site) {

@@ -28,6 +28,7 @@ pub(super) struct Ready {
 
 impl Gate {
     pub(super) async fn ready(&self, known: &Known, claims: &Claims) -> Result<Ready, Unavailable> {
+        self.preparer.settle(&self.clock).await;
         let now = self.clock.unix_s();
         let prepared = self.preparer.prepare(&known.caller, claims, now);
         // Most requests use nothing up and are not held: no word with the database before their record.

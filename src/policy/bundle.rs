@@ -28,6 +28,7 @@ use super::rulebook::Engines;
 #[derive(Debug)]
 pub struct Bundle {
     rulebook: Rulebook,
+    content_digest: String,
     texts: Vec<u8>,
     access: Access,
     access_digest: String,
@@ -51,8 +52,16 @@ impl Bundle {
             .await
             .unwrap_or_else(|error| Err(whole(format!("reading stopped: {error}"))))
             .map_err(|fault| BundleError { faults: vec![fault] })?;
+        Self::of(&folder, at_unix_s).await
+    }
+
+    /// The same from files that were read already.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
+    pub async fn of(folder: &Folder, at_unix_s: i64) -> Result<Self, BundleError> {
         let Parts { rulebook, sheets, cases, access_cases, notices, warnings } =
-            build::parts(&folder, at_unix_s)?;
+            build::parts(folder, at_unix_s)?;
         let broken = |error: String| BundleError { faults: vec![whole(error)] };
         let texts = verdict::canonical(&rulebook).map_err(|error| broken(error.to_string()))?;
         let access_bytes =
@@ -63,6 +72,7 @@ impl Bundle {
         let model = folder.text(ACCESS, &mut Vec::new());
         let access = sheets.build(model).await.map_err(|error| broken(error.to_string()))?;
         Ok(Self {
+            content_digest: folder.digest(),
             texts,
             access,
             access_digest: verdict::digest(&access_bytes),
@@ -82,7 +92,16 @@ impl Bundle {
     /// # Errors
     /// Everything that is wrong with it, each with file and line; a case that fails is one of them.
     pub async fn load(dir: &Path, at_unix_s: i64) -> Result<Self, BundleError> {
-        let bundle = Self::read(dir, at_unix_s).await?;
+        Self::read(dir, at_unix_s).await?.tried()
+    }
+
+    /// The bundle, if every case and canary of it passes. Takes a second of a core or so: not for an async worker that
+    /// serves.
+    ///
+    /// # Errors
+    /// The cases that fail, each with file and line.
+    pub fn tried(self) -> Result<Self, BundleError> {
+        let bundle = self;
         let failed: Vec<Fault> = bundle
             .test()
             .into_iter()
@@ -118,6 +137,12 @@ impl Bundle {
         access.chain(cases).collect()
     }
 
+    /// `sha256:` and hex over all its files ([`Folder::digest`]): what is stored, approved and activated under that name.
+    #[must_use]
+    pub fn content_digest(&self) -> &str {
+        &self.content_digest
+    }
+
     /// `sha256:` and hex over the canonical rulebook: independent of the order of rows, of spacing and of comments.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -128,6 +153,13 @@ impl Bundle {
     #[must_use]
     pub fn access_digest(&self) -> &str {
         &self.access_digest
+    }
+
+    /// Name and version, as its bundle.toml says.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let book = self.rulebook.book();
+        format!("{} {}", book.name, book.version)
     }
 
     /// Canonical bytes of the rulebook, kept by audit as the record's `bundle` text: what the offline verifier judges with.

@@ -1,4 +1,7 @@
 //! The files of a bundle: everything under its directory, by relative path, and nothing that is not expected there.
+//!
+//! They have one name, [`Folder::digest`]: whoever has the files can compute it, and whoever has the name and the files
+//! knows that they are these.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,16 +10,57 @@ use super::fault::{Fault, Faults};
 
 /// Text by path inside the bundle (`packs/kr.pipa/rules.csv`).
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Folder {
+pub struct Folder {
     files: BTreeMap<String, String>,
 }
 
 impl Folder {
     /// Reads the whole directory. Blocks on the disk: not for an async worker.
-    pub(crate) fn read(dir: &Path) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// When something of it cannot be read, or is more than a bundle can be.
+    pub fn read(dir: &Path) -> Result<Self, Fault> {
         let mut folder = Self::default();
         folder.walk(dir, "", 0)?;
         Ok(folder)
+    }
+
+    /// The canonical JSON (RFC 8785) of an object of path to text: how a bundle is kept, and what its name is taken over.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        // An object of texts can always be written.
+        verdict::canonical(&self.files).unwrap_or_default()
+    }
+
+    /// The files that [`Folder::bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not an object of texts, or a path could lead out of a directory.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
+        let fault = |found: String| Fault {
+            file: "bundle".into(),
+            line: 0,
+            found,
+            meant: None,
+            mend: "propose the bundle again from its directory".into(),
+        };
+        let files: BTreeMap<String, String> = serde_json::from_slice(bytes)
+            .map_err(|error| fault(format!("what is stored is no bundle: {error}")))?;
+        if let Some(path) = files.keys().find(|path| !is_plain(path)) {
+            return Err(fault(format!("`{path}` is no path inside a bundle")));
+        }
+        Ok(Self { files })
+    }
+
+    /// `sha256:` and hex over [`Folder::bytes`]: the name of exactly these files, comments, cases and texts included.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        verdict::digest(&self.bytes())
+    }
+
+    /// Path and text of each file, in the order of paths.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     fn walk(&mut self, dir: &Path, inside: &str, depth: usize) -> Result<(), Fault> {
@@ -109,6 +153,13 @@ impl Folder {
     }
 }
 
+/// Whether a path stays inside its directory wherever it is written: plain names with single slashes between.
+fn is_plain(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name = |name: &str| !name.is_empty() && !name.starts_with('.') && name.chars().all(plain);
+    path.split('/').count() <= DEPTH_MAX + 1 && path.split('/').all(name)
+}
+
 /// Files at the top and in `model/`.
 const TOP: [&str; 6] = [
     "bundle.toml",
@@ -125,3 +176,28 @@ const DEPTH_MAX: usize = 2;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// 100 packs of 5 files, and one access sheet for each of 1,500 organisations.
 const FILES_MAX: usize = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_again_under_the_same_name() {
+        let folder = Folder {
+            files: [("b/c.csv".into(), "p, ü\n".into()), ("a".into(), String::new())].into(),
+        };
+        assert_eq!(folder.bytes(), r#"{"a":"","b/c.csv":"p, ü\n"}"#.as_bytes());
+        let again = Folder::from_bytes(&folder.bytes()).unwrap();
+        assert_eq!((&again, again.digest()), (&folder, folder.digest()));
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_refused() {
+        for path in ["../x", "/etc/x", "a//b", "a/.hidden", "", "a/b/c/d", "a\\b", "a b"] {
+            let bytes = serde_json::json!({ path: "" }).to_string();
+            let fault = Folder::from_bytes(bytes.as_bytes()).unwrap_err();
+            assert!(fault.found.contains("no path inside a bundle"), "{path}: {fault}");
+        }
+        assert!(Folder::from_bytes(b"[1]").is_err());
+    }
+}

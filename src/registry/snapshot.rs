@@ -19,6 +19,7 @@ use super::{
 pub struct Snapshot {
     version: i64,
     valid_until: Option<i64>,
+    in_force: Option<InForce>,
     pub(super) organisations: BTreeMap<Arc<str>, Organisation>,
     pub(super) sites: BTreeMap<Arc<str>, SiteEntry>,
     pub(super) datasets: BTreeMap<Arc<str>, Dataset>,
@@ -28,6 +29,17 @@ pub struct Snapshot {
     pub(super) lists: BTreeMap<Arc<str>, List>,
     /// By host; a host covers the hosts under it.
     pub(super) outside: BTreeMap<Arc<str>, Outside>,
+}
+
+/// The bundle of policy that is in force at a version, as the database names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// `sha256:` and hex over its files.
+    pub digest: Arc<str>,
+    /// The version that put it in force.
+    pub since: i64,
+    /// The unix second from which nothing may be decided on it: it was put in force for a while only.
+    pub until: Option<i64>,
 }
 
 impl Snapshot {
@@ -51,6 +63,21 @@ impl Snapshot {
     /// The snapshot of a tree that is in no database: for `decide`, for tests.
     pub fn of(tree: &Tree, version: i64, at: i64) -> Result<Self, RegistryError> {
         Self::build(version, at, tree.documents())
+    }
+
+    /// The same with the bundle that the database names at this version.
+    #[must_use]
+    pub fn with_bundle(mut self, in_force: Option<InForce>, at: i64) -> Self {
+        let ends = in_force.as_ref().and_then(|one| one.until).filter(|until| *until > at);
+        self.valid_until = [self.valid_until, ends].into_iter().flatten().min();
+        self.in_force = in_force;
+        self
+    }
+
+    /// The bundle in force; `None`: that of the configuration's directory.
+    #[must_use]
+    pub const fn in_force(&self) -> Option<&InForce> {
+        self.in_force.as_ref()
     }
 
     /// `fact_head`'s version.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgPool, PgTransaction, Row};
 
 use super::{
-    RegistryError, Snapshot, Sort, orders,
+    InForce, RegistryError, Snapshot, Sort, orders,
     tree::{Entry, Tree},
 };
 
@@ -117,18 +117,42 @@ pub async fn head(pool: &PgPool) -> Result<i64, RegistryError> {
     Ok(sqlx::query_scalar(HEAD).fetch_one(pool).await?)
 }
 
+/// The same in a transaction of [`begin`], where nobody else raises it.
+pub async fn head_in(transaction: &mut PgTransaction<'_>) -> Result<i64, RegistryError> {
+    Ok(sqlx::query_scalar(HEAD).fetch_one(&mut **transaction).await?)
+}
+
 /// Everything present, from one state of the database, as it is at `at` (unix seconds).
 pub async fn snapshot(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError> {
     let mut transaction =
         pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
     let present = present(&mut transaction).await?;
+    let in_force = in_force(&mut transaction).await?;
     transaction.commit().await?;
-    Snapshot::build(
+    let snapshot = Snapshot::build(
         version,
         at,
         present.iter().map(|((sort, id), entry)| (*sort, id.as_str(), &entry.document)),
+    )?;
+    Ok(snapshot.with_bundle(in_force, at))
+}
+
+/// The bundle in force in the state that this transaction sees.
+pub async fn in_force(
+    transaction: &mut PgTransaction<'_>,
+) -> Result<Option<InForce>, RegistryError> {
+    let row = sqlx::query(
+        "SELECT bundle, version, until_s FROM policy_enacted ORDER BY version DESC LIMIT 1",
     )
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let read = |row: sqlx::postgres::PgRow| {
+        let digest: String = row.try_get("bundle")?;
+        let (since, until) = (row.try_get("version")?, row.try_get("until_s")?);
+        Ok::<_, sqlx::Error>(InForce { digest: digest.into(), since, until })
+    };
+    Ok(row.map(read).transpose()?)
 }
 
 /// The present entries of one sort, or of all.
@@ -171,9 +195,37 @@ async fn put(pool: &PgPool, entry: &Entry, who: &str) -> Result<Applied, Registr
     commit(transaction, change, &present, who).await
 }
 
+/// Takes the next version of the facts for a change that is no entry of the registry (another bundle), and announces it.
+/// The caller commits, and writes in the same transaction (of [`begin`]) what changed.
+pub async fn raise(
+    transaction: &mut PgTransaction<'_>,
+    how: &str,
+    who: &str,
+) -> Result<i64, RegistryError> {
+    let version: i64 = sqlx::query_scalar(RAISE).fetch_one(&mut **transaction).await?;
+    // The entries are those of before, and so is the digest over them.
+    sqlx::query(
+        "INSERT INTO registry_version (version, applied_by, how, digest)
+         SELECT $1, $2, $3,
+                coalesce((SELECT digest FROM registry_version ORDER BY version DESC LIMIT 1), sha256(''))",
+    )
+    .bind(version)
+    .bind(who)
+    .bind(how)
+    .execute(&mut **transaction)
+    .await?;
+    announce(transaction, version).await?;
+    Ok(version)
+}
+
+async fn announce(transaction: &mut PgTransaction<'_>, version: i64) -> Result<(), sqlx::Error> {
+    let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(version.to_string());
+    notify.execute(&mut **transaction).await.map(drop)
+}
+
 /// Writers come one after the other. The lock is not `fact_head`'s row: commits of records share that one, and wait
 /// only while a change is written, not while it is computed.
-pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RegistryError> {
+pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, RegistryError> {
     let mut transaction = pool.begin().await?;
     sqlx::query("SET LOCAL lock_timeout = '5s'").execute(&mut *transaction).await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('haetae_registry', 0))")
@@ -262,11 +314,7 @@ pub(super) async fn write(
         change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut **transaction).await?;
         return Ok(change.applied);
     }
-    let version: i64 = sqlx::query_scalar(
-        "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version",
-    )
-    .fetch_one(&mut **transaction)
-    .await?;
+    let version: i64 = sqlx::query_scalar(RAISE).fetch_one(&mut **transaction).await?;
     sqlx::query(
         "INSERT INTO registry_version (version, applied_by, how, digest) VALUES ($1, $2, $3, $4)",
     )
@@ -278,11 +326,7 @@ pub(super) async fn write(
     .await?;
     end_old(transaction, &change.applied, version).await?;
     write_new(transaction, &change, version).await?;
-    sqlx::query("SELECT pg_notify($1, $2)")
-        .bind(CHANNEL)
-        .bind(version.to_string())
-        .execute(&mut **transaction)
-        .await?;
+    announce(transaction, version).await?;
     change.applied.version = version;
     Ok(change.applied)
 }
@@ -378,3 +422,4 @@ fn sort_of(row: &sqlx::postgres::PgRow) -> Result<Sort, RegistryError> {
 }
 
 const HEAD: &str = "SELECT version FROM fact_head WHERE id = 1";
+const RAISE: &str = "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version";

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tiles", &["tlog", "caller", "audit", "listen::Config"]),
     ("hold", &["verdict", "audit::Act", "audit::ActKind"]),
     ("cosign", &["tlog", "audit", "clock"]),
+    ("mandate", &["registry", "policy", "audit::Audit", "verdict", "tlog", "clock"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
     (
         "gate",

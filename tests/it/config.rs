@@ -13,7 +13,7 @@ const EXAMPLE: &str = include_str!("../../haetae.toml");
 fn the_example_loads_and_its_paths_are_meant_from_its_directory() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = Config::read(&root.join("haetae.toml")).unwrap();
-    assert_eq!(config.policy.dir, root.join("policies"));
+    assert_eq!(config.policy.dir, Some(root.join("policies")));
     assert_eq!(config.audit.key_file, root.join("secrets/log.key"));
     assert_eq!(config.listen.tls.unwrap().client_cas, [root.join("tls/clients.pem")]);
     assert_eq!(

@@ -15,6 +15,7 @@ mod forward;
 mod gate;
 mod guard;
 mod listen;
+mod mandate;
 mod policy;
 mod postgres;
 mod registry;

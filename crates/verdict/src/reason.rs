@@ -86,6 +86,8 @@ reasons! {
     SamePerson "SAME_PERSON" "This person asked for it or has voted already." "요청한 본인이거나 이미 의견을 낸 사람입니다."
     // --- the gateway
     EngineDisagreement "ENGINE_DISAGREEMENT" "Two policy engines did not agree." "두 정책 엔진의 판단이 일치하지 않았습니다."
+    /// The bundle that is in force cannot be judged with here: not loaded yet, or not sound, or not approved.
+    PolicyUnavailable "POLICY_UNAVAILABLE" "The policy in force cannot be judged with here." "시행 중인 정책을 이 게이트웨이에서 적용할 수 없습니다."
     EngineError "ENGINE_ERROR" "The policy could not be evaluated." "정책을 평가할 수 없었습니다."
     AuditUnavailable "AUDIT_UNAVAILABLE" "The decision could not be recorded." "결정을 기록할 수 없었습니다."
     Overloaded "OVERLOADED" "The gateway is overloaded." "게이트웨이가 과부하 상태입니다."

@@ -80,6 +80,28 @@ impl Rulebook {
         if problems.is_empty() { Ok(rulebook) } else { Err(RulebookError { problems }) }
     }
 
+    /// The rulebook without a rule, named `none`. It can judge nothing but gaps, which refuse under any rulebook: what a
+    /// refusal is judged with while the rules in force are not at hand, so that it too can be judged again.
+    #[must_use]
+    pub fn none() -> Self {
+        let book = Book {
+            name: "none".into(),
+            version: "0".into(),
+            reviewed_on: None,
+            missing_rule: None,
+            regimes: Vec::new(),
+            groups: Vec::new(),
+            rules: Vec::new(),
+            rows: Vec::new(),
+            vocabulary: crate::rule::Vocabulary::default(),
+            limits: crate::rule::Limits::default(),
+        };
+        // A book has string keys only, so it can be written.
+        let digest = crate::digest(&crate::canonical(&book).unwrap_or_default());
+        let (atoms, literals, slices) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { book, digest, atoms, literals, slices }
+    }
+
     #[must_use]
     pub const fn book(&self) -> &Book {
         &self.book
@@ -327,3 +349,22 @@ const fn place_of(profile: Profile, flow: Flow) -> usize {
 pub(crate) const NO_REGIME: &str = "-";
 /// Links followed from a category to a broader one.
 const CATEGORY_DEPTH_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Facts, Gap};
+    use crate::{decision::Outcome, reason::Reason};
+
+    #[test]
+    fn the_rulebook_without_a_rule_is_one_and_refuses_everything() {
+        let none = Rulebook::none();
+        assert_eq!(Rulebook::new(none.book().clone()).unwrap(), none);
+        assert_eq!(crate::judge(&none, &Facts::default(), 0).outcome, Outcome::Deny);
+        let what = String::from("bundle `x` is being loaded");
+        let gaps = Vec::from([Gap { reason: Reason::PolicyUnavailable, what }]);
+        let judgement = crate::judge(&none, &Facts { gaps, ..Facts::default() }, 0);
+        assert_eq!(judgement.decision.reasons[0].code, Reason::PolicyUnavailable);
+        assert_eq!(judgement.outcome, Outcome::Deny);
+    }
+}

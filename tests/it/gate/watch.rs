@@ -17,7 +17,8 @@ async fn readiness_names_every_part_and_metrics_count_what_happened() {
         .map(|part| part["name"].as_str().unwrap())
         .collect();
     let issuer = format!("issuer {}", stage.world.issuer.url);
-    let expected = ["audit", "registry", &issuer, "site eu-fra-1", "site kr-seo-1", "site us-va-1"];
+    let expected =
+        ["audit", "registry", "policy", &issuer, "site eu-fra-1", "site kr-seo-1", "site us-va-1"];
     assert_eq!(parts, expected);
 
     let (allow, deny) = (DECIDED[0], DECIDED[1]);

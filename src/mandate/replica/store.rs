@@ -1,0 +1,71 @@
+//! The replicas' rows, and which bundles they should have at hand.
+
+use std::sync::Arc;
+
+use sqlx::{PgPool, Row as _};
+
+use super::Replica;
+
+/// Says how this replica is.
+pub async fn report(pool: &PgPool, replica: &Replica) -> Result<(), sqlx::Error> {
+    let (bad, why): (Vec<&str>, Vec<&str>) =
+        replica.bad.iter().map(|(digest, why)| (digest.as_str(), why.as_str())).unzip();
+    sqlx::query(
+        "insert into policy_replica (instance, build, bundle, since, staged, bad, why) values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (instance) do update set bundle = $3, since = $4, staged = $5, bad = $6, why = $7, seen_at = now()",
+    )
+    .bind(replica.instance)
+    .bind(&replica.build)
+    .bind(replica.bundle.as_deref())
+    .bind(replica.since)
+    .bind(&replica.staged)
+    .bind(bad)
+    .bind(why)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// Those that were seen in the last seconds.
+pub async fn alive(pool: &PgPool) -> Result<Vec<Replica>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select instance, build, bundle, since, staged, bad, why from policy_replica
+         where seen_at > now() - interval '5 seconds' order by instance",
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let (bad, why): (Vec<String>, Vec<String>) = (row.try_get("bad")?, row.try_get("why")?);
+            Ok(Replica {
+                instance: row.try_get("instance")?,
+                build: row.try_get("build")?,
+                bundle: row.try_get::<Option<String>, _>("bundle")?.map(Arc::from),
+                since: row.try_get("since")?,
+                staged: row.try_get("staged")?,
+                bad: bad.into_iter().zip(why).collect(),
+            })
+        })
+        .collect()
+}
+
+/// Bundles that may soon be judged with, the likeliest first: what is in force and what it replaced, what it falls back
+/// to, what somebody approved in place of it, and what was proposed last.
+pub async fn wanted(pool: &PgPool) -> Result<Vec<Arc<str>>, sqlx::Error> {
+    let digests: Vec<String> = sqlx::query_scalar(
+        "with last as (select * from policy_enacted order by version desc limit 1),
+         wanted (bundle, rank, n) as (
+             select bundle, 0, 0 from last
+             union all select falls_back_to, 1, 0 from last
+             union all select previous, 2, 0 from last
+             union all (
+                 select bundle, 3, -max(at_s) from policy_approval
+                 where since = coalesce((select version from last), 0) group by bundle order by 3 limit 3)
+             union all (select digest, 4, -number from policy_bundle order by number desc limit 2)
+         )
+         select bundle from wanted where bundle is not null group by bundle order by min(rank), min(n)",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(digests.into_iter().map(Arc::from).collect())
+}
