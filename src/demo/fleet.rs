@@ -62,6 +62,11 @@ impl Fleet {
         self.sites.iter().map(|site| (site.plan.id.as_str(), site.plan.address))
     }
 
+    /// The same of the services behind the guards, for the observer.
+    pub fn services(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.sites.iter().map(|site| (site.plan.id.as_str(), site.behind))
+    }
+
     /// What each service has seen by now.
     pub async fn reports(&self) -> Result<Vec<(String, Report)>> {
         let mut reports = Vec::new();

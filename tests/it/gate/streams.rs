@@ -114,11 +114,11 @@ fn streamed() -> String {
     body.to_string()
 }
 
-/// The same question put to the site as the gateway puts it.
+/// The same question put to the service as the site's guard puts it.
 async fn from_the_site(stage: &Stage, body: &str) -> String {
-    let (_, address) = stage.world.fleet.addresses().find(|(id, _)| *id == "kr-seo-1").unwrap();
+    let (_, address) = stage.world.fleet.services().find(|(id, _)| *id == "kr-seo-1").unwrap();
     let url = format!("https://localhost:{}{CHAT}", address.port());
-    let request = stage.to_sites("gateway-client").post(url).header("haetae-decision", "direct");
+    let request = stage.to_sites("guard").post(url).header("haetae-decision", "direct");
     request.body(body.to_owned()).send().await.unwrap().text().await.unwrap()
 }
 

@@ -144,7 +144,7 @@ impl Stage {
         Caller { http: http.build().unwrap(), ..caller }
     }
 
-    /// Straight to the sites, with the gateway's own certificate (`gateway-client`) or the observer's (`observer`).
+    /// Straight to the services of the sites, with their guard's certificate (`guard`) or the observer's (`observer`).
     pub fn to_sites(&self, who: &str) -> reqwest::Client {
         reqwest::Client::builder()
             .tls_certs_only([self.pem("sites.pem")])
@@ -156,7 +156,7 @@ impl Stage {
     /// The sites, for whoever asks what they have seen.
     pub fn sites(&self) -> Sites {
         let address = |(id, address): (&str, SocketAddr)| (id.to_owned(), address.port());
-        let ports = self.world.fleet.addresses().map(address).collect();
+        let ports = self.world.fleet.services().map(address).collect();
         Sites { observer: self.to_sites("observer"), ports }
     }
 
