@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`leaf`] (a record as bytes), [`queue`] (what waits), [`batch`] (what waits becomes a commit), [`lane`]
 //! (claim, commit, release), [`recorder`] (what the gate calls); [`outbox`] brings the acts of people; [`projection`] and
-//! [`closing`] follow the log, [`verify`], [`export`] and [`served`] read it.
+//! [`closing`] follow the log, [`verify`], [`export`], [`served`] and [`recorded`] read it.
 
 mod allows;
 mod batch;
@@ -33,6 +33,7 @@ mod projection;
 mod prove;
 mod publish;
 mod queue;
+mod recorded;
 mod recorder;
 mod row;
 mod served;
@@ -56,6 +57,7 @@ pub use keeps::{Held, Keeps};
 pub use key::Key;
 pub use outbox::{Act, ActKind};
 pub use prove::{Proven, prove, prove_place};
+pub use recorded::{ExportFile, Records};
 pub use recorder::Audit;
 pub use served::{checkpoint, resource};
 pub use verify::{Finding, Report, verify, verify_with};

@@ -2,6 +2,7 @@
 //! and [`people`]: how another bundle comes into force, and whose signature that takes.
 
 pub mod diff;
+pub mod replay;
 pub mod table;
 
 mod life;
@@ -43,6 +44,8 @@ enum Command {
     Life(life::Command),
     #[command(flatten)]
     People(people::Command),
+    /// Judge recorded decisions again under another bundle, and report what would have been decided otherwise
+    Replay(replay::Args),
 }
 
 /// Runs the subcommand; 0 when the bundle is sound, 1 when it is not.
@@ -58,6 +61,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Diff(args) => return diff::run(args).await,
         Command::Life(command) => life::run(command).await?,
         Command::People(command) => people::run(command).await?,
+        Command::Replay(args) => return replay::run(args).await,
     })
 }
 

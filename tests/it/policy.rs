@@ -166,7 +166,7 @@ fn policies() -> PathBuf {
 }
 
 /// The bundle as it stands, loaded once for all tests: its cases take a second in a test build.
-async fn bundle() -> &'static Bundle {
+pub async fn bundle() -> &'static Bundle {
     static BUNDLE: OnceCell<Bundle> = OnceCell::const_new();
     let load =
         || async { Bundle::load(&policies(), AT).await.unwrap_or_else(|error| panic!("{error}")) };

@@ -11,6 +11,7 @@
 )]
 
 mod export;
+mod replay;
 
 use std::fs;
 
