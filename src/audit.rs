@@ -60,7 +60,7 @@ pub use prove::{Proven, prove, prove_place};
 pub use recorded::{ExportFile, Records};
 pub use recorder::Audit;
 pub use served::{checkpoint, resource};
-pub use verify::{Finding, Report, verify, verify_with};
+pub use verify::{Finding, Progress, Report, Watch, verify, verify_watched, verify_with};
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:
 /// `actor` is digested here before it is written.

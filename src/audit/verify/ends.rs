@@ -26,6 +26,13 @@ impl Ends {
         self.ended.push((decision, at));
     }
 
+    /// Takes over those of another lane.
+    pub fn join(&mut self, other: Self) {
+        self.allows.extend(other.allows);
+        self.started.extend(other.started);
+        self.ended.extend(other.ended);
+    }
+
     pub fn check(&self, findings: &mut Vec<Finding>) {
         for (list, name) in [(&self.started, "started"), (&self.ended, "ended")] {
             let mut seen = HashSet::new();

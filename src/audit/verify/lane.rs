@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use tlog::{Hash, VerifierKey};
 
 use super::{
-    At, Walk, What,
+    At, Pace, Walk, What,
     store::{self, HeadState, StoredBatch},
     tree::Tree,
 };
@@ -30,6 +30,7 @@ pub(super) async fn walk(
     head: &HeadState,
     trusted: &[VerifierKey],
     walk: &mut Walk,
+    pace: &Pace,
 ) -> Result<(), AuditError> {
     let lane = head.lane;
     let tiles = store::tiles(connection, lane).await?;
@@ -39,6 +40,7 @@ pub(super) async fn walk(
     loop {
         let batches = store::batches(connection, lane, at.next, BATCHES).await?;
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else { break };
+        let before = at.next;
         let range = (first.first.min(at.next), last.first + last.count);
         let kept = store::rows(connection, lane, range).await?;
         let mut due = Vec::new();
@@ -47,6 +49,7 @@ pub(super) async fn walk(
         }
         due.sort_by_key(|row: &Row| row.place().index);
         compare(&kept, &due, lane, walk);
+        pace.page(at.next - before);
     }
     let beyond = store::rows(connection, lane, (at.next, i64::MAX.unsigned_abs())).await?;
     compare(&beyond, &[], lane, walk);
@@ -186,7 +189,8 @@ impl Position {
         if leaf.kind == "decision" && self.version.is_some() && leaf.fact_version != self.version {
             walk.find(at, What::Rule, "its fact version is not the one in force in the lane");
         }
-        let fresh = leaf.id.parse().is_ok_and(|id| walk.ids.insert(id));
+        let place = (self.lane, self.next);
+        let fresh = leaf.id.parse().is_ok_and(|id| walk.ids.insert(id, place).is_none());
         if !fresh {
             walk.find(at, What::Rule, "its id is not a UUID or another record has it");
         }

@@ -1,6 +1,6 @@
 //! The log as it is, read in one snapshot; for verifying and for exporting.
 
-use sqlx::{PgConnection, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
 use tlog::{Frontier, Hash};
 
 use crate::audit::{
@@ -38,6 +38,25 @@ pub(in crate::audit) async fn snapshot(
     pool: &PgPool,
 ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     pool.begin_with("begin transaction isolation level repeatable read, read only").await
+}
+
+/// A name by which other connections get the same view, as long as this one has it.
+pub(in crate::audit) async fn snapshot_name(
+    connection: &mut PgConnection,
+) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("select pg_export_snapshot()").fetch_one(connection).await
+}
+
+/// The view of that name on a connection of its own.
+pub(in crate::audit) async fn same_snapshot(
+    pool: &PgPool,
+    name: &str,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut transaction = snapshot(pool).await?;
+    // Postgres made the name: hexadecimal digits and hyphens.
+    let set = AssertSqlSafe(format!("set transaction snapshot '{name}'"));
+    sqlx::query(set).execute(&mut *transaction).await?;
+    Ok(transaction)
 }
 
 pub(in crate::audit) async fn heads(
