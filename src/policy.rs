@@ -33,6 +33,6 @@ pub use diff::{Change, Diff, Interval, RegimeCells, Told};
 pub use fault::{BundleError, Fault};
 pub use folder::Folder;
 pub use memo::MemoCounts;
-pub use shelf::{Policy, Shelved, Unready};
 pub use replay::{Recorded, Report, Span, Ways, replay};
+pub use shelf::{Policy, Shelved, Unready};
 pub use table::{Destination, Line, Page, Reading, Scope, Table, TableError, Wanted, When};
