@@ -36,17 +36,19 @@ async fn two_processes_use_up_a_threshold_and_a_ground_as_one() {
 
 /// The second process dies while it has reserved and not recorded; what it had is given to others.
 async fn killed_in_the_middle(pair: &mut Pair, pool: &PgPool) {
+    let caller = Arc::new(pair.caller(1, "kr-retailer"));
+    assert_eq!(caller.send("GET", "/v1/models", &[]).await.status, 200, "the connection is open");
     // No record can be committed while this is held; reservations can be made.
     let mut held = pool.begin().await.unwrap();
     sqlx::query("select 1 from fact_head for update").execute(&mut *held).await.unwrap();
     let mut asking = JoinSet::new();
     for _ in 0..MIDDLE {
-        asking.spawn(shanghai(Arc::new(pair.caller(1, "kr-retailer"))));
+        asking.spawn(shanghai(Arc::clone(&caller)));
     }
     let reserved = "select count(*) from reservation where state = 'reserved'";
     eventually("it has reserved", async || {
         let count: i64 = sqlx::query_scalar(reserved).fetch_one(pool).await.unwrap();
-        count >= 3
+        count >= 2
     })
     .await;
     pair.kill_second();
