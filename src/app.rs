@@ -34,7 +34,7 @@ use crate::registry::{Registry, Snapshot};
 use crate::reserve::Reserve;
 use crate::telemetry::Metrics;
 use crate::tiles::Tiles;
-use crate::{forward, gate, listen};
+use crate::{access, forward, gate, listen, webhook};
 
 /// A gateway that serves. Dropping it does not stop it: [`Running::drain`] or [`Running::abort`] does.
 pub struct Running {
@@ -81,6 +81,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let gate = Arc::new(Gate::new(&config.gate, rooms, authorities));
     metrics.with(|all| gate.register(all));
     inner.spawn(inner_stop.clone().run_until_cancelled_owned(Arc::clone(&gate).watch()));
+    let engines = Arc::clone(&gate);
+    let following = async move { engines.follow_access().await };
+    inner.spawn(inner_stop.clone().run_until_cancelled_owned(following));
 
     let console = console_sources(&config, view, metrics).await?;
     let console = serve_console(&config, &wire, console, &edge, &stop).await?;
@@ -162,10 +165,12 @@ async fn build(
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let holds = Holds::new(pool.clone());
+    let (access, notices) = (access::Desk::new(pool.clone()), pool.clone());
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
+    webhook::start(&config.webhooks, &notices, Arc::clone(&registry), clock, tracker, stop)?;
     Ok(Rooms {
         callers: Arc::new(callers),
         registry,
@@ -174,6 +179,7 @@ async fn build(
         forward,
         reserve: Arc::new(reserve),
         holds,
+        access,
         clock: clock.clone(),
     })
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod access;
 mod aside;
 pub mod decide;
 pub mod demo;
@@ -19,6 +20,7 @@ pub mod registrar;
 pub mod registry;
 pub mod schema;
 pub mod serve;
+pub mod webhook;
 pub mod witness;
 
 /// A data-sovereignty policy gateway in front of GPU compute: it decides, records, proves, and only then forwards.
@@ -45,6 +47,10 @@ enum Command {
     Order(order::Args),
     /// What a rule held for review: list, show, release, refuse.
     Hold(hold::Args),
+    /// Who may do what: list, grant, revoke and explain an organisation's access entries.
+    Access(access::Args),
+    /// Where organisations are told of what runs out and of orders that touch them.
+    Webhook(webhook::Args),
     /// Answer questions from a file: no server, no database.
     Decide(decide::Args),
     /// Print a JSON Schema: question, decision or record.
@@ -107,6 +113,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Registry(args) => registry::run(args).await,
         Command::Order(args) => order::run(args).await,
         Command::Hold(args) => hold::run(args).await,
+        Command::Access(args) => access::run(args).await,
+        Command::Webhook(args) => webhook::run(args).await,
         Command::Decide(args) => decide::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),

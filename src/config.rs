@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::{audit, caller, cosign, forward, gate, listen, telemetry, tiles};
+use crate::{audit, caller, cosign, forward, gate, listen, telemetry, tiles, webhook};
 
 /// The whole configuration; `haetae.toml` in the project's root explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub forward: forward::Config,
     #[serde(default)]
     pub gate: gate::Config,
+    #[serde(default)]
+    pub webhooks: webhook::Config,
     #[serde(default)]
     pub telemetry: telemetry::Config,
 }
@@ -117,6 +119,7 @@ impl Config {
         paths.extend(self.tiles.iter_mut().flat_map(tiles::Config::paths_mut));
         paths.extend(self.forward.paths_mut());
         paths.extend(self.cosign.paths_mut());
+        paths.extend(self.webhooks.paths_mut());
         for path in paths {
             *path = directory.join(&*path);
         }

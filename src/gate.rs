@@ -27,6 +27,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
+use crate::access;
 use crate::audit::{Audit, Keeps, Permit, RecordError, Recorded, Stranger};
 use crate::caller::{self, Caller, Callers, Connection};
 use crate::clock::Clock;
@@ -58,6 +59,7 @@ pub struct Gate {
     pub(crate) registry: Arc<Registry>,
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) holds: Holds,
+    pub(crate) access: access::Desk,
     pub(crate) clock: Clock,
     preparer: Preparer,
     underway: Arc<UnderWay>,
@@ -75,6 +77,7 @@ pub struct Rooms {
     pub forward: Arc<Forward>,
     pub reserve: Arc<Reserve>,
     pub holds: Holds,
+    pub access: access::Desk,
     pub clock: Clock,
 }
 
@@ -108,6 +111,7 @@ impl Gate {
             registry: rooms.registry,
             reserve: rooms.reserve,
             holds: rooms.holds,
+            access: rooms.access,
             clock: rooms.clock,
             authorities,
         }
@@ -115,6 +119,11 @@ impl Gate {
 
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         self.metrics.register(registry);
+    }
+
+    /// Keeps the access engines those of the registry; never returns while that is followed.
+    pub async fn follow_access(&self) {
+        self.preparer.follow_access(&self.clock).await;
     }
 
     /// Counts a request that was refused below HTTP.
@@ -160,6 +169,7 @@ impl Gate {
         };
         if claims.operation == workload::Operation::Metadata {
             self.preparer.settle(&self.clock).await;
+            self.preparer.build_access(&known.caller.org, self.clock.unix_s()).await;
             return match self.metadata(&known, &claims) {
                 Ok(answer) => answer,
                 Err(why) => self.refuse(&known, &why).await,

@@ -3,6 +3,7 @@
 //! The rooms in reading order. Each gives one noun to the next; ARCHITECTURE.md has the life of a request and the
 //! table of arrows, and `tests/it/arrows.rs` holds the code to it.
 
+pub mod access; // who may be given what: a wish of an administrator -> a recorded change of the registry
 pub mod app; // builds every part once, joins them, serves, drains in two steps
 pub mod audit; // what is kept: Decision -> Permit | Refusal
 pub mod caller; // who asks: connection + head -> Caller
@@ -24,5 +25,6 @@ pub mod registry; // what is true: Ask -> Facts
 pub mod reserve; // what is used up: reserved for one decision before it is recorded
 pub mod telemetry; // log, traces, metrics
 pub mod tiles; // what anybody may fetch of the log: checkpoints, tiles; and entries for its readers
-pub mod witness;
-pub mod workload; // what is asked: bytes -> Claims // the regulator's own process: cosigns that a log only grew
+pub mod webhook; // what organisations are told: endings and orders -> signed notices, each accepted once
+pub mod witness; // the regulator's own process: cosigns that a log only grew
+pub mod workload; // what is asked: bytes -> Claims

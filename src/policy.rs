@@ -27,6 +27,7 @@ mod shelf;
 mod table;
 mod vocabulary;
 
+pub use access::{Acting, Asker, Because, ChangeError, Leave, OPERATIONS};
 pub use bundle::Bundle;
 pub use cases::CaseResult;
 pub use diff::{Change, Diff, Interval, RegimeCells, Told};

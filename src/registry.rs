@@ -12,8 +12,10 @@ use verdict::{
     question::{ActorKind, Workload},
 };
 
+pub mod access;
 mod check;
 mod cross;
+mod endings;
 mod entity;
 pub mod orders;
 mod places;
@@ -27,6 +29,7 @@ pub mod tree;
 mod watch;
 mod words;
 
+pub use endings::Ending;
 pub use entity::{Dataset, Evidence, Organisation, Service, SiteEntry};
 pub use resolve::SENT;
 pub use snapshot::{InForce, Snapshot};
@@ -74,10 +77,14 @@ pub enum Sort {
     Outside,
     /// Who gives orders, with the keys that it signs them with.
     Authority,
+    /// What an organisation lets a role of its own do.
+    AccessRow,
+    /// A role that an organisation gives to another role or to somebody.
+    RoleGrant,
 }
 
 impl Sort {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Organisation,
         Self::Site,
         Self::Dataset,
@@ -86,6 +93,8 @@ impl Sort {
         Self::List,
         Self::Outside,
         Self::Authority,
+        Self::AccessRow,
+        Self::RoleGrant,
     ];
 
     /// As in the database and on the command line.
@@ -100,6 +109,8 @@ impl Sort {
             Self::List => "list",
             Self::Outside => "outside",
             Self::Authority => "authority",
+            Self::AccessRow => "access_row",
+            Self::RoleGrant => "role_grant",
         }
     }
 
@@ -120,12 +131,22 @@ impl Sort {
             Self::List => "lists",
             Self::Outside => "outside",
             Self::Authority => "authorities",
+            Self::AccessRow => "access_rows",
+            Self::RoleGrant => "role_grants",
         }
     }
 
     /// True for what comes in great numbers and has no lists of tables.
     const fn in_csv(self) -> bool {
-        matches!(self, Self::Dataset | Self::Ground | Self::Outside)
+        matches!(
+            self,
+            Self::Dataset | Self::Ground | Self::Outside | Self::AccessRow | Self::RoleGrant
+        )
+    }
+
+    /// True for what an organisation grants itself.
+    pub(crate) const fn is_access(self) -> bool {
+        matches!(self, Self::AccessRow | Self::RoleGrant)
     }
 
     const fn id_key(self) -> &'static str {
@@ -147,11 +168,15 @@ pub enum RegistryError {
     #[error("{} `{id}` in the database is not understood: {cause}", .sort.name())]
     Document { sort: Sort, id: String, cause: serde_json::Error },
     #[error(
-        "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority"
+        "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority, access_row, role_grant"
     )]
     UnknownSort(String),
     #[error("{} `{id}` is not registered", .sort.name())]
     NotFound { sort: Sort, id: String },
+    #[error("`{service}` is no service of `{org}`: `haetae registry show organisation` lists them")]
+    UnknownService { org: String, service: String },
+    #[error("the access entries of `{org}` cannot be judged with: {fault}")]
+    Access { org: String, fault: String },
     /// A single change (a suspended ground, an order) is not undone by an older directory.
     #[error(
         "{} `{id}` was changed by `{by}` in version {version} and the directory says otherwise: bring the directory up to date first (`haetae registry history {id}`)",

@@ -30,6 +30,11 @@ impl Registrar {
         database.registrar_pool().await
     }
 
+    /// The configuration, for what it says beside the database.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        Config::read(&self.config)
+    }
+
     /// Who types it, where nobody may act unnamed.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ enum What {
     /// Make the registry say what the directory says, in one transaction. Twice is the same as once.
     Apply { dir: PathBuf },
     /// List what is in force, or print the entries of one kind: organisation, site, dataset, ground, order, list,
-    /// outside, authority.
+    /// outside, authority, `access_row`, `role_grant`.
     Show { kind: Option<String> },
     /// Register a legal ground, or suspend one.
     #[command(subcommand)]
@@ -140,7 +140,7 @@ fn print_version(version: &Version) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_applied(applied: &Applied) {
+pub(super) fn print_applied(applied: &Applied) {
     if applied.is_nothing() {
         println!("nothing changed: facts stay at version {}", applied.version);
         return;

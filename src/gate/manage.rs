@@ -3,6 +3,8 @@
 //! *Invariant:* an errand is done only for who may do `admin` on its service in the caller's own organisation, and only on
 //! what is that organisation's. Whatever is refused is recorded as every refusal is; nothing is forwarded.
 
+mod access;
+
 use std::io;
 
 use axum::body::Body;
@@ -54,6 +56,7 @@ impl Gate {
         let errand = known.errand().ok_or_else(no_route)?.clone();
         // Before the body: who may not do it is told nothing about what was sent.
         self.preparer.settle(&self.clock).await;
+        self.preparer.build_access(&known.caller.org, self.clock.unix_s()).await;
         self.may(known, &errand)?;
         let body = self.take(head, body, known).await?;
         match errand.does {
@@ -62,6 +65,12 @@ impl Gate {
             Does::ShowHold => self.show_hold(known, &errand).await,
             Does::ReleaseHold => self.vote(known, &errand, Choice::Release, &body).await,
             Does::RefuseHold => self.vote(known, &errand, Choice::Refuse, &body).await,
+            Does::ListAccess
+            | Does::ExplainAccess
+            | Does::GrantRow
+            | Does::GrantRole
+            | Does::RevokeRow
+            | Does::RevokeRole => self.access(known, &errand, &body).await,
         }
     }
 

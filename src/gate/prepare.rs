@@ -19,7 +19,8 @@ use verdict::volume::{self, Slice};
 use crate::audit::{Held, Text};
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::policy::{Bundle, Policy, Unready};
+use crate::policy::{Asker, Bundle, Policy, Unready};
+use crate::registry::access::{self, OwnAccess};
 use crate::registry::{Ask, Registry, Resolved, SENT, Snapshot};
 use crate::reserve::{Once, Sought, Uses};
 use crate::workload::{Claims, NotUnderstood, Operation};
@@ -44,6 +45,8 @@ pub struct Prepared {
     pub judged_at: i64,
     /// Unix seconds; from then on it must be judged again.
     pub valid_until: Option<i64>,
+    /// Refused only because the organisation's access entries could not be judged with.
+    pub unbuilt: bool,
     /// It may use something up, so this judgement alone is no answer: see `uses`.
     pub may_use: bool,
     /// What a release of it would be for, if it is held. The request is the asker's to fill in.
@@ -108,6 +111,8 @@ struct Key {
     ask: Ask,
     operation: &'static str,
     roles: Arc<[Arc<str>]>,
+    /// Who asks, where the organisation's own entries say something of this one person or service.
+    actor: Option<Arc<str>>,
 }
 
 /// What an entry of the memo takes. A caller's own words are part of the key (datasets, hosts of images), so entries
@@ -145,6 +150,7 @@ impl Preparer {
             ask: ask(caller, claims),
             operation: operation(claims.operation),
             roles: Arc::clone(&caller.roles),
+            actor: Rights::of(&snapshot, caller).actor.map(Arc::from),
         };
         if let Some(prepared) = self.memo.get(&key)
             && prepared.version == snapshot.version()
@@ -158,8 +164,38 @@ impl Preparer {
         }
         let resolved = resolve(&snapshot, &bundle, caller, claims);
         let prepared = Arc::new(self.judge(&bundle, &resolved, now));
-        self.memo.insert(key, Arc::clone(&prepared));
+        // What could not be judged is asked again: the engine may be there by then.
+        if !prepared.unbuilt {
+            self.memo.insert(key, Arc::clone(&prepared));
+        }
         prepared
+    }
+
+    /// Has what the caller's organisation granted itself made into an engine, if that was not done yet; waits at most
+    /// [`FACTS_WAIT_MAX`], after which its requests are refused.
+    pub async fn build_access(&self, org: &str, now: i64) {
+        let snapshot = self.registry().current();
+        let Ok(bundle) = self.standing.bundle(&snapshot, now) else { return };
+        let Some(own) = snapshot.own_access(org).filter(|own| !bundle.has_access(own)) else {
+            return;
+        };
+        let _ = tokio::time::timeout(FACTS_WAIT_MAX, bundle.build_access(own)).await;
+    }
+
+    /// Builds the engines of organisations whose entries changed, before anybody asks.
+    pub async fn follow_access(&self, clock: &Clock) {
+        let mut changed = self.registry().changed();
+        loop {
+            let snapshot = self.registry().current();
+            let bundle = self.standing.bundle(&snapshot, clock.unix_s());
+            // Without a bundle each engine is built when its organisation asks.
+            if let Ok(bundle) = bundle {
+                build_all(&bundle, &snapshot).await;
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// What must be locked before this claim can be judged again.
@@ -230,13 +266,21 @@ impl Preparer {
         mut services: Vec<Arc<str>>,
         now: i64,
     ) -> Result<Vec<Arc<str>>, Unready> {
-        let bundle = self.standing.bundle(&self.registry().current(), now)?;
+        let snapshot = self.registry().current();
+        let bundle = self.standing.bundle(&snapshot, now)?;
         let metadata = operation(Operation::Metadata);
-        let may = |service: &Arc<str>| {
-            bundle.access(&caller.org, &caller.roles, service, metadata).is_ok()
-        };
+        let rights = Rights::of(&snapshot, caller);
+        let may = |service: &Arc<str>| bundle.may(&rights.asker(), service, metadata).is_ok();
         services.retain(may);
         Ok(services)
+    }
+
+    /// The bundle in force, for whoever looks at its access rows.
+    ///
+    /// # Errors
+    /// When there is none to ask.
+    pub fn bundle(&self, now: i64) -> Result<Arc<Bundle>, Unready> {
+        self.standing.bundle(&self.registry().current(), now)
     }
 
     fn registry(&self) -> &Registry {
@@ -273,6 +317,7 @@ impl Preparer {
             version,
             judged_at: now,
             valid_until: None,
+            unbuilt: false,
             may_use: false,
             held: None,
             permitted: Vec::new(),
@@ -290,9 +335,11 @@ impl Preparer {
         service: &str,
         now: i64,
     ) -> Result<Result<(), Box<Why>>, Unready> {
-        let bundle = self.standing.bundle(&self.registry().current(), now)?;
+        let snapshot = self.registry().current();
+        let bundle = self.standing.bundle(&snapshot, now)?;
+        let rights = Rights::of(&snapshot, caller);
         let admin = operation(Operation::Admin);
-        Ok(bundle.access(&caller.org, &caller.roles, service, admin).map_err(Box::new))
+        Ok(bundle.may(&rights.asker(), service, admin).map_err(Box::new))
     }
 
     fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
@@ -308,6 +355,7 @@ impl Preparer {
             version: resolved.version,
             judged_at: now,
             valid_until,
+            unbuilt: resolved.facts.gaps.iter().any(|gap| gap.reason == Reason::EngineError),
             may_use: !sought(bundle, &resolved.facts, now).is_nothing(),
             held: held(bundle, &resolved.facts, &judgement).map(Arc::new),
             permitted: judgement.permitted.iter().map(|site| Arc::from(site.as_str())).collect(),
@@ -330,14 +378,54 @@ impl Preparer {
     }
 }
 
+async fn build_all(bundle: &Bundle, snapshot: &Snapshot) {
+    for own in snapshot.all_access().filter(|own| !bundle.has_access(own)) {
+        bundle.build_access(own).await;
+    }
+}
+
 /// The facts of a claim, or that the caller may not make it.
 fn resolve(snapshot: &Snapshot, bundle: &Bundle, caller: &Caller, claims: &Claims) -> Resolved {
     let mut resolved = snapshot.resolve(&ask(caller, claims));
     let operation = operation(claims.operation);
-    if bundle.access(&caller.org, &caller.roles, &claims.model, operation).is_err() {
-        resolved.facts = refused_access(caller, claims);
+    let rights = Rights::of(snapshot, caller);
+    if let Err(why) = bundle.may(&rights.asker(), &claims.model, operation) {
+        resolved.facts = refused_access(caller, claims, &why, rights.own);
     }
     resolved
+}
+
+/// The caller as entries name people and services.
+pub fn actor_node(caller: &Caller) -> String {
+    let issuer = caller.credential.issuer.as_deref().unwrap_or(access::CERTIFICATE);
+    access::actor_node(issuer, &caller.actor)
+}
+
+/// What the access model needs to know of a caller.
+struct Rights<'a> {
+    caller: &'a Caller,
+    own: Option<&'a OwnAccess>,
+    actor: Option<String>,
+}
+
+impl<'a> Rights<'a> {
+    fn of(snapshot: &'a Snapshot, caller: &'a Caller) -> Self {
+        let own = snapshot.own_access(&caller.org);
+        let actor = own
+            .filter(|own| own.names_anybody())
+            .map(|own| (own, actor_node(caller)))
+            .filter(|(own, node)| own.names(node));
+        Self { caller, own, actor: actor.map(|(_, node)| node) }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            org: &self.caller.org,
+            roles: &self.caller.roles,
+            actor: self.actor.as_deref(),
+            own: self.own,
+        }
+    }
 }
 
 /// What any candidate site would use up.
@@ -411,7 +499,11 @@ fn ask(caller: &Caller, claims: &Claims) -> Ask {
 }
 
 /// What a caller without access is told: nothing of the catalogue.
-fn refused_access(caller: &Caller, claims: &Claims) -> Facts {
+fn refused_access(caller: &Caller, claims: &Claims, why: &Why, own: Option<&OwnAccess>) -> Facts {
+    if why.code != Reason::AccessDenied {
+        let fault = own.and_then(OwnAccess::fault).unwrap_or_else(|| "try again".to_owned());
+        return gap(caller, why.code, format!("{}: {fault}", why.text.en));
+    }
     let roles: Vec<&str> = caller.roles.iter().map(AsRef::as_ref).collect();
     let what = format!(
         "roles `{}` of `{}` may not do `{}` on `{}`",

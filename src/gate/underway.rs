@@ -182,7 +182,7 @@ impl Gate {
             if self.preparer.awaits_bundle(now) {
                 return; // it is being swapped: the next sweep judges with the new one
             }
-            let prepared = self.judged_again(open, &claims, now);
+            let prepared = self.judged_again(open, &claims, now).await;
             self.metrics.judged_again();
             if prepared.permitted.contains(&open.site) {
                 return open.stands(&prepared, now);
@@ -200,9 +200,9 @@ impl Gate {
         // Refused on each of several versions, none of which could be recorded in time: the next sweep has it again.
     }
 
-    fn judged_again(&self, open: &Open, claims: &Claims, now: i64) -> Arc<Prepared> {
+    async fn judged_again(&self, open: &Open, claims: &Claims, now: i64) -> Arc<Prepared> {
         let caller = &open.known.caller;
-        let prepared = self.preparer.prepare(caller, claims, now);
+        let prepared = self.prepared(caller, claims, now).await;
         match &open.more {
             Some(more) if prepared.may_use || !more.releases.is_empty() => {
                 self.preparer.again(caller, claims, now, More::clone(more)).prepared

@@ -10,6 +10,7 @@ use super::answer::Unavailable;
 use super::prepare::{More, Prepared};
 use super::{Gate, Known};
 use crate::audit::{Held, Keeps, Target};
+use crate::caller::Caller;
 use crate::hold::{OnFile, Same};
 use crate::reserve::{Once, Reserved};
 use crate::workload::Claims;
@@ -30,7 +31,7 @@ impl Gate {
     pub(super) async fn ready(&self, known: &Known, claims: &Claims) -> Result<Ready, Unavailable> {
         self.preparer.settle(&self.clock).await;
         let now = self.clock.unix_s();
-        let prepared = self.preparer.prepare(&known.caller, claims, now);
+        let prepared = self.prepared(&known.caller, claims, now).await;
         // Most requests use nothing up and are not held: no word with the database before their record.
         if !prepared.may_use && prepared.held.is_none() {
             let target = self.choose(&prepared, known)?;
@@ -53,6 +54,25 @@ impl Gate {
         let (org, actor) = (&*known.caller.org, &*known.caller.actor);
         let same = Same { org, request: &request(known, claims), actor, now };
         Ok(self.holds.on_file(same).await?)
+    }
+
+    /// The judgement of a claim. Waits, a little, for the engine of the organisation's access entries if they changed just
+    /// now.
+    pub(super) async fn prepared(
+        &self,
+        caller: &Caller,
+        claims: &Claims,
+        now: i64,
+    ) -> Arc<Prepared> {
+        let mut prepared = self.preparer.prepare(caller, claims, now);
+        for _ in 0..BUILD_AGAIN_MAX {
+            if !prepared.unbuilt {
+                break;
+            }
+            self.preparer.build_access(&caller.org, now).await;
+            prepared = self.preparer.prepare(caller, claims, now);
+        }
+        prepared
     }
 
     /// Judged while what it may use up is locked.
@@ -130,3 +150,6 @@ pub(super) fn request(known: &Known, claims: &Claims) -> [u8; 32] {
     });
     super::sha256(same.to_string().as_bytes())
 }
+
+/// Entries change by hand: a third time within one request is somebody at play, and is refused.
+const BUILD_AGAIN_MAX: usize = 3;

@@ -1,325 +1,270 @@
 //! Who may do what: roles of an organisation, a service and an operation become leave or a refusal.
 //!
-//! An ordinary RBAC with domains, one domain an organisation. The sheets of `access/` are read strictly and become one
-//! engine for each organisation that has a sheet of its own and one for all others. A row of `floor.csv` refuses
-//! whatever an organisation grants.
+//! An ordinary RBAC with domains, one domain and one engine an organisation. The bundle's sheets ([`sheets`]) are the
+//! floor, the roles that all organisations share and whatever the operator wrote for one of them; what an organisation
+//! grants itself comes from the registry as typed entries. A row of `floor.csv` refuses whatever an organisation grants.
+//! casbin and the pure reading ([`grants`]) must agree, here as in residency.
 //!
-//! *Invariant:* the role graph here is never shared with the residency engines, and no organisation's sheet holds a row
-//! or a link of another domain.
+//! *Invariant:* the role graph here is never shared with the residency engines; an organisation that has entries of its
+//! own is judged with exactly those of the snapshot, or refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 use verdict::decision::{Text, Why};
 use verdict::reason::Reason;
 
 use super::engine::{Engine, EngineError};
-use super::fault::{Fault, Faults};
-use super::sheet::{self, Section, SheetRow, listed};
+use crate::registry::access::{OwnAccess, role_node};
+
+mod change;
+mod grants;
+mod sheets;
+
+pub use change::{Acting, Because, ChangeError, Leave};
+use grants::{Grants, Out, is_management};
+use sheets::SHARED;
+pub(crate) use sheets::Sheets;
+
+/// Who asks, in the access model's words.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    pub org: &'a str,
+    pub roles: &'a [Arc<str>],
+    /// The person or service as [`crate::registry::access::actor_node`] calls it; absent where no entry names anybody.
+    pub actor: Option<&'a str>,
+    /// What the organisation granted itself, by the snapshot that is judged on.
+    pub own: Option<&'a OwnAccess>,
+}
 
 /// The access half of a bundle.
 #[derive(Debug)]
 pub(crate) struct Access {
-    engines: BTreeMap<String, Engine>,
-    /// Roles and services that some row names: every other word behaves alike and is asked as `-`, so that the words
-    /// of callers cannot fill the memo.
-    named: BTreeSet<String>,
-    memo: Cache<Ask, Leave>,
+    model: String,
+    /// The bundle's rows for each organisation that has a sheet, and for all others.
+    sheets: BTreeMap<String, Grants>,
+    by_sheet: BTreeMap<String, Tenant>,
+    /// With what organisations granted themselves, by the digest of all of it: while some requests are still judged on an
+    /// older snapshot, both engines are here. Filled by [`Access::build`] alone.
+    own: Cache<[u8; 32], Arc<Built>>,
+    /// So that a change that touches many organisations does not take all cores from requests.
+    builds: Arc<Semaphore>,
 }
 
-/// The full key of a memo entry: organisation's engine, roles in order, service, operation.
-type Ask = (String, Vec<String>, String, String);
+/// The engine of one organisation.
+#[derive(Debug)]
+struct Tenant {
+    grants: Grants,
+    engine: Engine,
+    /// Roles, persons and services that some row or link names: every other word behaves alike and is asked as `-`, so
+    /// that the words of callers cannot fill the memo.
+    named: BTreeSet<String>,
+    memo: Cache<Ask, Answer>,
+}
+
+/// An organisation's engine for one state of its entries, or why there is none.
+type Built = Result<Tenant, String>;
+
+/// The full key of a memo entry: roles and person in order, service, operation.
+type Ask = (Vec<String>, String, String);
 
 /// What the rows say, with the id of the row that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Leave {
+enum Answer {
     Granted,
     NotGranted,
     Refused(String),
+    Disagreement,
     Broken,
 }
 
-/// All sheets of a bundle's `access/`, read and checked, in the order of their names.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sheets {
-    /// Organisation (or [`SHARED`]) to its rows and links.
-    by_org: BTreeMap<String, Grants>,
-}
-
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Grants {
-    /// `id, out, role, org, service, operation`.
-    rows: Vec<Vec<String>>,
-    /// `member, group, org`.
-    links: Vec<Vec<String>>,
-}
-
-impl Sheets {
-    /// Reads one sheet. `name` is the file's name without `.csv`: `floor`, `roles`, or an organisation.
-    pub(crate) fn read(&mut self, file: &str, name: &str, text: &str, found: &mut Vec<Fault>) {
-        let mut faults = Faults { file, found };
-        let mut grants = Grants::default();
-        for row in sheet::read(text, SECTIONS, &mut faults) {
-            if row.section == "g" {
-                read_link(&row, name, &mut grants, &mut faults);
-            } else {
-                read_row(&row, name, &mut grants, &mut faults);
-            }
-        }
-        for (line, chain) in long_chains(&grants.links) {
-            faults.add(
-                line,
-                format!("the chain of roles from `{chain}` has more than {CHAIN_MAX} links"),
-                "shorten it: the engine silently stops following a longer chain",
-            );
-        }
-        let org = if matches!(name, FLOOR | ROLES) { SHARED } else { name };
-        let kept = self.by_org.entry(org.to_owned()).or_default();
-        kept.rows.append(&mut grants.rows);
-        kept.links.append(&mut grants.links);
-    }
-
-    /// How many organisations have a sheet of their own, and the one for all.
-    pub(crate) fn len(&self) -> usize {
-        self.by_org.len()
-    }
-
-    /// Every row and link in a fixed order, for the digest of the bundle.
-    pub(crate) fn canonical(&self) -> BTreeSet<Vec<&str>> {
-        let mut all = BTreeSet::new();
-        for (org, grants) in &self.by_org {
-            let rows = grants.rows.iter().map(|row| ("p", row));
-            for (section, cells) in rows.chain(grants.links.iter().map(|link| ("g", link))) {
-                let line = [org.as_str(), section].into_iter();
-                all.insert(line.chain(cells.iter().map(String::as_str)).collect());
-            }
-        }
-        all
-    }
-
-    /// Builds the engines: the shared rows alone, and the shared rows with each organisation's own.
-    pub(crate) async fn build(&self, model: &str) -> Result<Access, EngineError> {
-        let shared = self.by_org.get(SHARED).cloned().unwrap_or_default();
-        let mut engines = BTreeMap::new();
-        for (org, own) in &self.by_org {
-            let (mut rows, mut links) = (shared.rows.clone(), shared.links.clone());
-            if org != SHARED {
-                rows.extend(own.rows.iter().cloned());
-                links.extend(own.links.iter().cloned());
-            }
-            engines.insert(org.clone(), Engine::new(model, rows, links, &[]).await?);
-        }
-        let all = self.by_org.values();
-        let named = all
-            .flat_map(|grants| {
-                let services = grants.rows.iter().filter_map(|row| row.get(4));
-                let roles = grants.rows.iter().filter_map(|row| row.get(2));
-                services.chain(roles).chain(grants.links.iter().filter_map(|link| link.first()))
-            })
-            .cloned()
-            .collect();
-        Ok(Access { engines, named, memo: Cache::new(MEMO_ENTRIES_MAX) })
-    }
-}
-
 impl Access {
-    /// May these roles of `org` do `operation` on `service`? A floor row refuses first, then the organisation's own
-    /// `deny` rows, then one `allow` is enough; nothing that matches is a refusal.
+    pub(crate) async fn new(sheets: &Sheets, model: &str) -> Result<Self, EngineError> {
+        let sheets = sheets.grants();
+        let mut by_sheet = BTreeMap::new();
+        for (org, grants) in &sheets {
+            by_sheet.insert(org.clone(), Tenant::new(grants.clone(), model, MEMO_MAX).await?);
+        }
+        Ok(Self {
+            model: model.to_owned(),
+            sheets,
+            by_sheet,
+            own: Cache::new(TENANTS_MAX),
+            builds: Arc::new(Semaphore::new(BUILDS_MAX)),
+        })
+    }
+
+    /// May this caller do `operation` on `service`? A floor row refuses first, then any other `deny` row, then one that
+    /// allows is enough; nothing that matches is a refusal.
     #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
-    pub(crate) fn ask(
-        &self,
-        org: &str,
-        roles: &[Arc<str>],
-        service: &str,
-        operation: &str,
-    ) -> Result<(), Why> {
-        let org = if self.engines.contains_key(org) { org } else { SHARED };
-        let known = |word: &str| self.named.contains(word);
-        let mut asked: Vec<String> = roles.iter().map(|role| format!("role:{role}")).collect();
-        asked.retain(|role| known(role));
-        asked.sort_unstable();
-        asked.dedup();
-        let service = if known(service) || is_own(service) { service } else { "-" };
-        let operation = if OPERATIONS.contains(&operation) { operation } else { "-" };
-        let ask = (org.to_owned(), asked, service.to_owned(), operation.to_owned());
-        let leave = self.memo.get(&ask).unwrap_or_else(|| {
-            let leave = self.judge(&ask);
-            self.memo.insert(ask, leave.clone());
-            leave
-        });
-        match leave {
-            Leave::Granted => Ok(()),
-            Leave::NotGranted => Err(refusal(Reason::AccessDenied, None)),
-            Leave::Refused(id) => Err(refusal(Reason::AccessDenied, Some(id))),
-            Leave::Broken => Err(refusal(Reason::EngineError, None)),
+    pub(crate) fn ask(&self, asker: &Asker<'_>, service: &str, operation: &str) -> Result<(), Why> {
+        let Some(own) = asker.own else {
+            let tenant = self.by_sheet.get(asker.org).or_else(|| self.by_sheet.get(SHARED));
+            return tenant.map_or(Answer::NotGranted, |it| it.ask(asker, service, operation)).why();
+        };
+        match self.own.get(own.digest()).as_deref() {
+            Some(Ok(tenant)) => tenant.ask(asker, service, operation).why(),
+            Some(Err(_)) | None => Answer::Broken.why(),
         }
     }
 
-    fn judge(&self, (org, roles, service, operation): &Ask) -> Leave {
-        let Some(engine) = self.engines.get(org) else { return Leave::NotGranted };
-        let mut granted = false;
-        // a caller without any known role still meets the rows written for `*`
-        let anyone = [String::from("role:-")];
-        for role in if roles.is_empty() { &anyone[..] } else { roles } {
-            let request =
-                vec![role.clone(), format!("org:{org}"), service.clone(), operation.clone()];
-            let Ok(mut rows) = engine.matching(request) else { return Leave::Broken };
-            // `*` means the organisation's services, never the gateway's own: a right to manage is given by name
-            rows.retain(|row| !is_own(service) || row.get(4).is_some_and(|named| named != "*"));
-            let denying = rows.iter().find(|row| row.get(1).is_some_and(|out| out == "deny"));
-            if let Some(row) = denying {
-                return Leave::Refused(row.first().cloned().unwrap_or_default());
+    /// Whether the engine of these entries is there, or is known not to come.
+    pub(crate) fn is_built(&self, own: &OwnAccess) -> bool {
+        self.own.get(own.digest()).is_some()
+    }
+
+    /// Builds the engine of these entries, off the async workers. At most [`BUILDS_MAX`] at a time, and once for one state
+    /// of them, however many wait for it.
+    pub(crate) async fn build(self: &Arc<Self>, own: &OwnAccess) {
+        let Ok(permit) = Arc::clone(&self.builds).acquire_owned().await else { return };
+        if self.is_built(own) {
+            return;
+        }
+        let (access, own) = (Arc::clone(self), own.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let building = tokio::task::spawn_blocking(move || {
+            let tenant = runtime.block_on(access.tenant(&own));
+            if let Err(fault) = &tenant {
+                let org = &own.org;
+                tracing::error!(org, fault, "access entries cannot be used: all is refused");
             }
-            granted |= rows.iter().any(|row| row.get(1).is_some_and(|out| out == "allow"));
+            access.own.insert(*own.digest(), Arc::new(tenant));
+            drop(permit);
+        });
+        // If it failed there is no engine, and the organisation is refused.
+        let _ = building.await;
+    }
+
+    async fn tenant(&self, own: &OwnAccess) -> Result<Tenant, String> {
+        if let Some(fault) = own.fault() {
+            return Err(fault);
         }
-        if granted { Leave::Granted } else { Leave::NotGranted }
+        let grants = self.grants(&own.org, Some(own));
+        if let Some(fault) = grants.fault() {
+            return Err(fault);
+        }
+        Tenant::new(grants, &self.model, OWN_MEMO_MAX).await.map_err(|error| error.to_string())
     }
-}
 
-/// A service of the gateway's own, on which `admin` is what can be done.
-fn is_own(service: &str) -> bool {
-    OWN.contains(&service)
-}
-
-fn read_row(row: &SheetRow, name: &str, grants: &mut Grants, faults: &mut Faults<'_>) {
-    let [id, out, role, org, service, operation] = row.cells.as_slice() else { return };
-    let before = faults.found.len();
-    if !OUTS.contains(&out.as_str()) {
-        let mend =
-            format!("write {}: another word would silently not count", listed(OUTS.into_iter()));
-        faults.unknown(row.line, "outcome", out, OUTS.into_iter(), mend);
-    } else if name == FLOOR && out != "deny" {
-        faults.add(row.line, "the floor grants something", "write only `deny` rows here");
-    }
-    if grants.rows.iter().any(|earlier| earlier.first() == Some(id)) {
-        faults.add(row.line, format!("id `{id}` is given twice"), "give each row an id of its own");
-    }
-    if operation != "*" && !OPERATIONS.contains(&operation.as_str()) {
-        let mend = format!("write {}", listed(OPERATIONS.into_iter()));
-        faults.unknown(row.line, "operation", operation, OPERATIONS.into_iter(), mend);
-    }
-    prefixed(row.line, "role", role, faults);
-    domain(row.line, name, org, faults);
-    if faults.found.len() == before {
-        let cells = [id, out, role, org, service, operation].map(Clone::clone);
-        grants.rows.push(cells.to_vec());
-    }
-}
-
-fn read_link(row: &SheetRow, name: &str, grants: &mut Grants, faults: &mut Faults<'_>) {
-    let [member, group, org] = row.cells.as_slice() else { return };
-    let before = faults.found.len();
-    prefixed(row.line, "member", member, faults);
-    prefixed(row.line, "group", group, faults);
-    if matches!(name, FLOOR | ROLES) || org == "*" {
-        faults.add(
-            row.line,
-            "a link between roles outside the sheet of an organisation",
-            "write it into `access/<organisation>.csv` with that organisation as its domain",
-        );
-    }
-    domain(row.line, name, org, faults);
-    if faults.found.len() == before {
-        grants.links.push(row.cells.clone());
-    }
-}
-
-/// A role is `*` or has its prefix: what has none could be mistaken for a name of another graph.
-fn prefixed(line: usize, column: &str, word: &str, faults: &mut Faults<'_>) {
-    if word != "*" && !word.starts_with("role:") {
-        faults.add(
-            line,
-            format!("{column} `{word}` has no prefix"),
-            format!("write `role:{word}`"),
-        );
-    }
-}
-
-fn domain(line: usize, name: &str, org: &str, faults: &mut Faults<'_>) {
-    let shared = matches!(name, FLOOR | ROLES);
-    let own = org.strip_prefix("org:").is_some_and(|own| own == name);
-    if shared && org != "*" {
-        faults.add(line, format!("domain `{org}` in a sheet for all"), "write `*`");
-    } else if !shared && !own {
-        faults.add(
-            line,
-            format!("domain `{org}` in the sheet of `{name}`"),
-            format!("write `org:{name}`: an organisation grants only in its own domain"),
-        );
-    }
-}
-
-/// Members from which more than [`CHAIN_MAX`] links lead upwards; a circle counts as endless.
-pub(crate) fn long_chains(links: &[Vec<String>]) -> Vec<(usize, String)> {
-    let mut up: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for link in links {
-        if let [member, group, ..] = link.as_slice() {
-            up.entry(member).or_default().push(group);
+    /// Every row and link that counts for an organisation.
+    fn grants(&self, org: &str, own: Option<&OwnAccess>) -> Grants {
+        let base = self.sheets.get(org).or_else(|| self.sheets.get(SHARED));
+        let base = base.cloned().unwrap_or_default();
+        match own {
+            Some(own) => base.with(own),
+            None => base,
         }
     }
-    let too_long = |start: &&str| {
-        let mut reach = vec![*start];
-        for _ in 0..=CHAIN_MAX {
-            reach = reach.iter().filter_map(|name| up.get(name)).flatten().copied().collect();
-            reach.sort_unstable();
-            reach.dedup();
-        }
-        !reach.is_empty()
-    };
-    up.keys()
-        .filter(|start| too_long(start))
-        .take(1)
-        .map(|start| (0, (*start).to_owned()))
-        .collect()
 }
 
-fn refusal(code: Reason, rule: Option<String>) -> Why {
-    let text = if code == Reason::EngineError {
-        Text {
-            en: "The access engine failed, so the request is refused.".into(),
-            ko: "접근 정책 엔진에 오류가 발생하여 요청을 거부합니다.".into(),
+impl Tenant {
+    async fn new(grants: Grants, model: &str, memo_max: usize) -> Result<Self, EngineError> {
+        let engine = grants.engine(model).await?;
+        let named = grants.nodes().chain(grants.services()).map(str::to_owned).collect();
+        Ok(Self { grants, engine, named, memo: Cache::new(memo_max) })
+    }
+
+    fn ask(&self, asker: &Asker<'_>, service: &str, operation: &str) -> Answer {
+        let known = |word: &str| self.named.contains(word);
+        let mut nodes = nodes_of(asker);
+        nodes.retain(|node| known(node));
+        nodes.sort_unstable();
+        nodes.dedup();
+        if nodes.is_empty() {
+            // a caller without any known role still meets the rows written for everybody
+            nodes.push("role:-".to_owned());
         }
-    } else if rule.is_some() {
-        Text {
-            en: "The national floor or the organisation's own policy refuses this operation."
-                .into(),
-            ko: "국가 공통 하한 또는 해당 조직의 정책이 이 작업을 금지합니다.".into(),
+        let unnamed = if is_management(service) { "haetae:-" } else { "-" };
+        let service = if known(service) { service } else { unnamed };
+        let operation = if OPERATIONS.contains(&operation) { operation } else { "-" };
+        let ask = (nodes, service.to_owned(), operation.to_owned());
+        self.memo.get(&ask).unwrap_or_else(|| {
+            let answer = self.judge(&ask);
+            // what failed is asked again, so that it is seen each time
+            if !matches!(answer, Answer::Broken | Answer::Disagreement) {
+                self.memo.insert(ask, answer.clone());
+            }
+            answer
+        })
+    }
+
+    fn judge(&self, (nodes, service, operation): &Ask) -> Answer {
+        let mut granted = false;
+        for node in nodes {
+            let pure: Vec<_> = self.grants.matching(node, service, operation).collect();
+            let Ok(rows) = self.engine.matching(self.grants.request(node, service, operation))
+            else {
+                return Answer::Broken;
+            };
+            let casbin = rows.iter().map(|row| row.first().map_or("", String::as_str));
+            if !casbin.eq(pure.iter().map(|row| row.id.as_str())) {
+                tracing::error!("the access engines disagree: the request is refused");
+                return Answer::Disagreement;
+            }
+            if let Some(row) = pure.iter().find(|row| row.out == Out::Deny) {
+                return Answer::Refused(row.id.clone());
+            }
+            granted |= pure.iter().any(|row| row.out.allows());
         }
-    } else {
-        Text {
-            en: "No role of the caller is granted this operation on this service.".into(),
-            ko: "호출자의 어떤 역할에도 이 서비스에 대한 이 작업이 허용되어 있지 않습니다.".into(),
-        }
-    };
-    Why {
-        code,
-        rule,
-        basis: vec!["house".into()],
-        cell: None,
-        text,
-        citation: None,
-        missing: Vec::new(),
-        ground: None,
+        if granted { Answer::Granted } else { Answer::NotGranted }
     }
 }
+
+/// What the rows may call this caller.
+fn nodes_of(asker: &Asker<'_>) -> Vec<String> {
+    let roles = asker.roles.iter().map(|role| role_node(role));
+    roles.chain(asker.actor.map(str::to_owned)).collect()
+}
+
+impl Answer {
+    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
+    fn why(self) -> Result<(), Why> {
+        let (code, rule, en, ko) = match self {
+            Self::Granted => return Ok(()),
+            Self::Broken => (Reason::EngineError, None, BROKEN.0, BROKEN.1),
+            Self::Disagreement => (Reason::EngineDisagreement, None, DISAGREE.0, DISAGREE.1),
+            Self::NotGranted => (Reason::AccessDenied, None, NOT_GRANTED.0, NOT_GRANTED.1),
+            Self::Refused(id) => (Reason::AccessDenied, Some(id), REFUSED.0, REFUSED.1),
+        };
+        Err(Why {
+            code,
+            rule,
+            basis: vec!["house".into()],
+            cell: None,
+            text: Text { en: en.into(), ko: ko.into() },
+            citation: None,
+            missing: Vec::new(),
+            ground: None,
+        })
+    }
+}
+
+const BROKEN: (&str, &str) = (
+    "The organisation's access entries cannot be judged with at present, so the request is refused.",
+    "현재 조직의 접근 권한 항목을 평가할 수 없어 요청을 거부합니다.",
+);
+const DISAGREE: (&str, &str) = (
+    "Two access engines did not agree, so the request is refused.",
+    "두 접근 정책 엔진의 판단이 일치하지 않아 요청을 거부합니다.",
+);
+const NOT_GRANTED: (&str, &str) = (
+    "No role of the caller is granted this operation on this service.",
+    "호출자의 어떤 역할에도 이 서비스에 대한 이 작업이 허용되어 있지 않습니다.",
+);
+const REFUSED: (&str, &str) = (
+    "The national floor or the organisation's own policy refuses this operation.",
+    "국가 공통 하한 또는 해당 조직의 정책이 이 작업을 금지합니다.",
+);
 
 /// What the gateway lets a caller do; `workload` reads one of them from each route.
-pub(crate) const OPERATIONS: [&str; 6] =
-    ["submit", "upload", "read_derived", "cancel", "metadata", "admin"];
-/// What an organisation manages itself.
-pub(crate) const OWN: [&str; 5] =
-    ["haetae:holds", "haetae:access", "haetae:policy", "haetae:obligations", "haetae:webhooks"];
-const OUTS: [&str; 2] = ["allow", "deny"];
-const SECTIONS: &[Section] = &[
-    Section { name: "p", columns: &["id", "out", "role", "org", "service", "operation"] },
-    Section { name: "g", columns: &["member", "group", "org"] },
-];
-const FLOOR: &str = "floor";
-const ROLES: &str = "roles";
-/// The engine of organisations without a sheet; no organisation can be called so.
-const SHARED: &str = "*";
-/// casbin 2.20 follows at most 10 levels of its graph, the member itself being the first.
-pub(crate) const CHAIN_MAX: usize = 9;
+pub const OPERATIONS: [&str; 6] = crate::registry::access::OPERATIONS;
 /// Keys come from a closed set of words (sheets), about 200 bytes each: 4,096 of them are under 1 MB.
-const MEMO_ENTRIES_MAX: usize = 4096;
+const MEMO_MAX: usize = 4_096;
+/// The same for one of many organisations: 512 x 512 x 200 bytes are 50 MB at the very most.
+const OWN_MEMO_MAX: usize = 512;
+/// Organisations whose engines are kept at once, some 200 kB each; another's is built when it is asked for.
+const TENANTS_MAX: usize = 512;
+/// Of two cores one is left to requests.
+const BUILDS_MAX: usize = 1;

@@ -16,13 +16,14 @@ use verdict::facts::{Facts, Judgement};
 use verdict::question::Question;
 use verdict::rule::RuleText;
 
-use super::access::Access;
+use super::access::{Access, Acting, Asker, ChangeError, Leave};
 use super::build::{self, Parts};
 use super::cases::{AccessCase, Case, CaseResult};
 use super::fault::{BundleError, Fault};
 use super::folder::Folder;
 use super::memo::{self, Judged, Memo, MemoCounts, TwoEngines};
 use super::rulebook::Engines;
+use crate::registry::access::OwnAccess;
 
 /// A bundle in memory.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct Bundle {
     rulebook: Rulebook,
     content_digest: String,
     texts: Vec<u8>,
-    access: Access,
+    access: Arc<Access>,
     access_digest: String,
     engines: Engines,
     memo: Memo,
@@ -70,11 +71,12 @@ impl Bundle {
         let engines =
             Engines::new(model, &rulebook).await.map_err(|error| broken(error.to_string()))?;
         let model = folder.text(ACCESS, &mut Vec::new());
-        let access = sheets.build(model).await.map_err(|error| broken(error.to_string()))?;
+        let access =
+            Access::new(&sheets, model).await.map_err(|error| broken(error.to_string()))?;
         Ok(Self {
             content_digest: folder.digest(),
             texts,
-            access,
+            access: Arc::new(access),
             access_digest: verdict::digest(&access_bytes),
             engines,
             memo: Memo::new(),
@@ -223,10 +225,10 @@ impl Bundle {
             .map_err(|error| error.to_string())
     }
 
-    /// May these roles of this organisation do `operation` on `service`? About 0.2 us when asked before.
+    /// May these roles of this organisation do `operation` on `service`, by the bundle alone?
     ///
     /// # Errors
-    /// `ACCESS_DENIED` with the row that refuses, if one does; `ENGINE_ERROR` when the engine fails.
+    /// As [`Bundle::may`].
     #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
     pub fn access(
         &self,
@@ -235,7 +237,48 @@ impl Bundle {
         service: &str,
         operation: &str,
     ) -> Result<(), Why> {
-        self.access.ask(org, roles, service, operation)
+        self.may(&Asker { org, roles, actor: None, own: None }, service, operation)
+    }
+
+    /// May this caller do `operation` on `service`? About 0.2 us when asked before.
+    ///
+    /// # Errors
+    /// `ACCESS_DENIED` with the row that refuses, if one does; `ENGINE_ERROR` when the engine fails, or is not built for
+    /// these entries of the organisation ([`Bundle::build_access`]).
+    #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
+    pub fn may(&self, asker: &Asker<'_>, service: &str, operation: &str) -> Result<(), Why> {
+        self.access.ask(asker, service, operation)
+    }
+
+    /// Whether [`Bundle::may`] can be asked with these entries.
+    #[must_use]
+    pub fn has_access(&self, own: &OwnAccess) -> bool {
+        self.access.is_built(own)
+    }
+
+    /// Builds the engine of an organisation's entries, off the async workers: some milliseconds, one at a time.
+    pub async fn build_access(&self, own: &OwnAccess) {
+        Access::build(&self.access, own).await;
+    }
+
+    /// Whether the entries of an organisation may become `after`.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn check_access_change(
+        &self,
+        before: &OwnAccess,
+        after: &OwnAccess,
+        acting: Acting<'_>,
+        force: bool,
+    ) -> Result<(), ChangeError> {
+        self.access.check_change(before, after, acting, force)
+    }
+
+    /// Whether this caller may, by which rows, and who could give it.
+    #[must_use]
+    pub fn explain_access(&self, asker: &Asker<'_>, service: &str, operation: &str) -> Leave {
+        self.access.explain(asker, service, operation)
     }
 
     /// The text of a rule, for the console and the command line.

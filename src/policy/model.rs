@@ -94,7 +94,7 @@ pub(crate) const RESIDENCY: Shape = Shape {
 
 pub(crate) const ACCESS: Shape = Shape {
     definitions: &[
-        ("request_definition", "r", "role, org, service, operation"),
+        ("request_definition", "r", "role, org, service, class, operation"),
         ("policy_definition", "p", "id, out, role, org, service, operation"),
         ("role_definition", "g", "_, _, _"),
         ("policy_effect", "e", EFFECT),

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use verdict::stamp::Stamp;
 
-use super::{Sort, tree::Tree, words};
+use super::{Sort, access, tree::Tree, words};
 
 /// Where in the document (RFC 6901) and what.
 pub(super) type Fault = (String, String);
@@ -20,6 +20,8 @@ pub(super) fn faults(sort: Sort, document: &Json, tree: &Tree) -> Vec<Fault> {
         Sort::Authority if texts(document, "keys").is_empty() => {
             faults.push(("/keys".into(), "an authority needs at least one of `keys`".into()));
         }
+        Sort::AccessRow => access_row(document, tree, &mut faults),
+        Sort::RoleGrant => role_grant(document, &mut faults),
         Sort::List | Sort::Outside | Sort::Authority => {}
     }
     faults
@@ -114,6 +116,65 @@ fn site(document: &Json, faults: &mut Vec<Fault>) {
     if texts(document, "identities").len() != 1 {
         faults
             .push(("/identities".into(), "a site is known by exactly one of `identities`".into()));
+    }
+}
+
+/// An id that begins with the name of another organisation would be an entry of that one.
+fn own_id(document: &Json, faults: &mut Vec<Fault>) {
+    let (id, org) = (text(document, "id"), text(document, "org"));
+    if access::owner(id) != org {
+        let text = format!("the id `{id}` is not one of `{org}`: begin it with `{org}/`");
+        faults.push(("/id".into(), text));
+    }
+}
+
+fn access_row(document: &Json, tree: &Tree, faults: &mut Vec<Fault>) {
+    own_id(document, faults);
+    let (services, operations) = (texts(document, "services"), texts(document, "operations"));
+    let every = document.get("every_service") == Some(&Json::Bool(true));
+    if every != services.is_empty() {
+        let text = "an access row names `services`, or says `every_service = true` and names none";
+        faults.push(("/services".into(), text.into()));
+    }
+    if operations.is_empty() {
+        faults.push(("/operations".into(), "an access row names at least one operation".into()));
+    }
+    for key in ["services", "operations"] {
+        let mut all = texts(document, key);
+        all.sort_unstable();
+        if let Some([twice, _]) = all.array_windows().find(|[one, next]| one == next) {
+            faults.push((format!("/{key}"), format!("`{twice}` is given twice in `{key}`")));
+        }
+    }
+    if services.len() > access::SERVICES_MAX {
+        let text = format!("an access row names at most {} services", access::SERVICES_MAX);
+        faults.push(("/services".into(), text));
+    }
+    let deny = text(document, "out") == "deny";
+    if deny && document.get("delegable") == Some(&Json::Bool(true)) {
+        let text = "a row that denies has nothing to pass on: leave `delegable` out";
+        faults.push(("/delegable".into(), text.into()));
+    }
+    let org = tree.documents.get(&(Sort::Organisation, text(document, "org").to_owned()));
+    let known: Option<Vec<&str>> =
+        org.map(|org| items(org, "services").map(|one| text(one, "name")).collect());
+    for (nth, name) in services.iter().enumerate() {
+        let models = known.as_ref().filter(|_| !name.starts_with("haetae:"));
+        if models.is_some_and(|known| !known.contains(name)) {
+            let hint = words::hint(name, models.into_iter().flatten().copied());
+            let org = text(document, "org");
+            let text = format!("`{name}` is no service of `{org}`{hint}");
+            faults.push((format!("/services/{nth}"), text));
+        }
+    }
+}
+
+fn role_grant(document: &Json, faults: &mut Vec<Fault>) {
+    own_id(document, faults);
+    let given = ["member", "actor", "issuer"].map(|key| document.get(key).is_some());
+    if !matches!(given, [true, false, false] | [false, true, true]) {
+        let text = "a role is given to a `member` (another role), or to an `actor` of an `issuer`";
+        faults.push((String::new(), text.into()));
     }
 }
 

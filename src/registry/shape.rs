@@ -3,6 +3,7 @@
 //! A flow fact of a site and a label of data must be written even when it is empty: in the question format an absent
 //! list is an empty one, so a forgotten `backups` would quietly be a promise that there are none.
 
+mod access;
 mod legal;
 
 use super::{
@@ -62,6 +63,8 @@ pub(super) const fn of(sort: Sort) -> &'static Shape {
         Sort::List => &legal::LIST,
         Sort::Outside => &OUTSIDE,
         Sort::Authority => &legal::AUTHORITY,
+        Sort::AccessRow => &access::ROW,
+        Sort::RoleGrant => &access::GRANT,
     }
 }
 

@@ -10,6 +10,7 @@ use verdict::question::{List, Order};
 
 use super::{
     RegistryError, Sort,
+    access::{self, OwnAccess},
     entity::{self, Dataset, GroundEntry, Organisation, Outside, Service, SiteEntry, Span},
     tree::Tree,
 };
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub(super) lists: BTreeMap<Arc<str>, List>,
     /// By host; a host covers the hosts under it.
     pub(super) outside: BTreeMap<Arc<str>, Outside>,
+    /// By organisation: of those that have any.
+    access: BTreeMap<String, OwnAccess>,
 }
 
 /// The bundle of policy that is in force at a version, as the database names it.
@@ -122,6 +125,17 @@ impl Snapshot {
         self.organisations.get(org).into_iter().flat_map(|one| one.services.keys().cloned())
     }
 
+    /// What this organisation granted itself, if it did.
+    #[must_use]
+    pub fn own_access(&self, org: &str) -> Option<&OwnAccess> {
+        self.access.get(org)
+    }
+
+    /// The organisations that granted themselves anything, by id.
+    pub fn all_access(&self) -> impl Iterator<Item = &OwnAccess> {
+        self.access.values()
+    }
+
     fn add(
         &mut self,
         sort: Sort,
@@ -138,7 +152,7 @@ impl Snapshot {
             Sort::List => drop(self.lists.insert(key, entity::list(document)?)),
             // Their signatures are checked when an order is entered: no decision asks for them.
             Sort::Authority => {}
-            Sort::Organisation | Sort::Site | Sort::Dataset | Sort::Outside => {
+            _ => {
                 let span = Span::of(document);
                 self.valid_until =
                     [self.valid_until, span.next_change(at)].into_iter().flatten().min();
@@ -161,6 +175,11 @@ impl Snapshot {
                 self.organisations.insert(key, entity::organisation(document)?);
             }
             Sort::Site => drop(self.sites.insert(key, entity::site(document)?)),
+            Sort::AccessRow | Sort::RoleGrant => {
+                let org = access::owner(&key);
+                let own = self.access.entry(org.to_owned()).or_insert_with(|| OwnAccess::new(org));
+                own.add(sort, &key, document);
+            }
             Sort::Dataset => drop(self.datasets.insert(key, entity::dataset(document)?)),
             _ => drop(self.outside.insert(key, entity::outside(document)?)),
         }

@@ -3,14 +3,16 @@
 //! Every change is one transaction under one lock: entries, `fact_head` and the notification commit together, so no
 //! replica ever sees a version whose entries it cannot read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use sqlx::{PgPool, PgTransaction, Row};
 
 use super::{
-    InForce, RegistryError, Snapshot, Sort, orders,
+    InForce, RegistryError, Snapshot, Sort,
+    access::{self, OwnAccess},
+    orders,
     tree::{Entry, Tree},
 };
 
@@ -238,7 +240,7 @@ pub(super) type Presents = BTreeMap<(Sort, String), Present>;
 
 pub(super) struct Present {
     pub document: Json,
-    how: String,
+    pub how: String,
     version: i64,
     by: String,
 }
@@ -269,7 +271,7 @@ pub(super) async fn present(
 pub(super) struct Change {
     how: &'static str,
     documents: Vec<((Sort, String), Json)>,
-    applied: Applied,
+    pub applied: Applied,
 }
 
 impl Change {
@@ -283,7 +285,7 @@ impl Change {
         self.documents.push((key, document));
     }
 
-    fn put_if_new(&mut self, key: (Sort, String), document: Json, present: &Presents) {
+    pub(super) fn put_if_new(&mut self, key: (Sort, String), document: Json, present: &Presents) {
         let old = present.get(&key);
         if old.is_none_or(|old| old.document != document) {
             self.put(key, document, old.is_some());
@@ -291,7 +293,7 @@ impl Change {
     }
 }
 
-async fn commit(
+pub(super) async fn commit(
     mut transaction: PgTransaction<'_>,
     change: Change,
     present: &Presents,
@@ -314,6 +316,7 @@ pub(super) async fn write(
         change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut **transaction).await?;
         return Ok(change.applied);
     }
+    sound_access(&change, present)?;
     let version: i64 = sqlx::query_scalar(RAISE).fetch_one(&mut **transaction).await?;
     sqlx::query(
         "INSERT INTO registry_version (version, applied_by, how, digest) VALUES ($1, $2, $3, $4)",
@@ -329,6 +332,24 @@ pub(super) async fn write(
     announce(transaction, version).await?;
     change.applied.version = version;
     Ok(change.applied)
+}
+
+/// No change, by a directory or alone, leaves an organisation with entries that cannot be judged with: it would be refused
+/// everything.
+fn sound_access(change: &Change, present: &Presents) -> Result<(), RegistryError> {
+    let touched = change.documents.iter().filter(|((sort, _), _)| sort.is_access());
+    let orgs: BTreeSet<&str> = touched.map(|((_, id), _)| access::owner(id)).collect();
+    if orgs.is_empty() {
+        return Ok(());
+    }
+    let after = after(change, present);
+    for org in orgs {
+        let own = OwnAccess::of(org, after.iter().map(|(key, document)| (*key, *document)));
+        if let Some(fault) = own.fault() {
+            return Err(RegistryError::Access { org: org.to_owned(), fault });
+        }
+    }
+    Ok(())
 }
 
 async fn end_old(
@@ -375,17 +396,22 @@ async fn write_new(
     Ok(())
 }
 
-/// SHA-256 over each entry present after the change, in order: sort, id and canonical document, each followed by a
-/// line feed (none of them contains one).
-fn digest(change: &Change, present: &Presents) -> [u8; 32] {
+/// Everything present after the change.
+fn after<'a>(change: &'a Change, present: &'a Presents) -> BTreeMap<&'a (Sort, String), &'a Json> {
     let mut after: BTreeMap<&(Sort, String), &Json> =
         present.iter().map(|(key, entry)| (key, &entry.document)).collect();
     for key in &change.applied.removed {
         after.remove(key);
     }
     after.extend(change.documents.iter().map(|(key, document)| (key, document)));
+    after
+}
+
+/// SHA-256 over each entry present after the change, in order: sort, id and canonical document, each followed by a
+/// line feed (none of them contains one).
+fn digest(change: &Change, present: &Presents) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for ((sort, id), document) in after {
+    for ((sort, id), document) in after(change, present) {
         for part in [sort.name(), id, &document.to_string()] {
             hash.update(part);
             hash.update("\n");

@@ -4,6 +4,8 @@
 
 use verdict::stamp::Stamp;
 
+use super::access::MANAGEMENT;
+
 pub(super) type Reader = fn(&str) -> Result<String, String>;
 
 /// An id: what organisations, sites, grounds and the like are called.
@@ -11,9 +13,63 @@ pub(super) fn id(text: &str) -> Result<String, String> {
     named(text, ID_BYTES_MAX, "-._", "an id", "letters, digits, `-`, `.` and `_`")
 }
 
-/// The name of a service: the model, as callers ask for it.
+/// The name of a service: the model, as callers ask for it. Those of the gateway itself are nobody's to register.
 pub(super) fn service(text: &str) -> Result<String, String> {
+    if text.starts_with("haetae:") {
+        return Err(format!("`{text}` is a service of the gateway itself: call a model otherwise"));
+    }
+    service_or_own(text)
+}
+
+/// The same, or a service of the gateway itself such as `haetae:access`.
+pub(super) fn service_or_own(text: &str) -> Result<String, String> {
+    if text.starts_with("haetae:") && !MANAGEMENT.contains(&text) {
+        return Err(format!("`{text}` is none of {}", MANAGEMENT.join(", ")));
+    }
     named(text, NAME_BYTES_MAX, "-._/:@+", "a name of a service", "letters, digits and `-._/:@+`")
+}
+
+/// The id of what belongs to one organisation: `organisation/name`.
+pub(super) fn own_id(text: &str) -> Result<String, String> {
+    let (org, name) = text.split_once('/').ok_or_else(|| {
+        format!("`{text}` does not say whose it is: write it as `organisation/name`")
+    })?;
+    id(org)?;
+    id(name)?;
+    Ok(text.to_owned())
+}
+
+/// The name of a role.
+pub(super) fn role(text: &str) -> Result<String, String> {
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    if first && text.bytes().all(plain) && text.len() <= ID_BYTES_MAX {
+        return Ok(text.to_owned());
+    }
+    let what = format!("up to {ID_BYTES_MAX} lower-case letters, digits, `-`, `_` and `.`");
+    Err(format!("{text:?} is not the name of a role: {what}, a letter first"))
+}
+
+/// A person or service as its issuer calls it: the `sub` of a token, or a SPIFFE id.
+pub(super) fn actor(text: &str) -> Result<String, String> {
+    plain_name(text, "the name of a person or service")
+}
+
+/// The issuer of tokens, or `certificate`.
+pub(super) fn issuer(text: &str) -> Result<String, String> {
+    plain_name(text, "an issuer")
+}
+
+/// A name that somebody else gives, held to characters that mean nothing to any reader of ours.
+fn plain_name(text: &str, what: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@+".contains(&byte);
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && text.bytes().all(plain) && !text.contains("::") && text.len() <= ACTOR_BYTES_MAX {
+        return Ok(text.to_owned());
+    }
+    let of = format!("up to {ACTOR_BYTES_MAX} letters, digits and `-._:/@+`, no `::`");
+    Err(format!("{text:?} is not {what}: {of}, a letter or digit first"))
 }
 
 /// `name@version`, as the catalogue calls a dataset.
@@ -178,6 +234,8 @@ fn named(text: &str, bytes_max: usize, also: &str, what: &str, of: &str) -> Resu
 
 /// Ids stand in every record: 64 bytes of the 1,200 of a leaf.
 const ID_BYTES_MAX: usize = 64;
+/// SPIFFE ids may have 2,048 bytes, and have about 60.
+const ACTOR_BYTES_MAX: usize = 256;
 /// Model names such as `meta-llama/Llama-3.3-70B-Instruct` are 20 to 60 bytes.
 const NAME_BYTES_MAX: usize = 128;
 const PLAIN_BYTES_MAX: usize = 1_000;

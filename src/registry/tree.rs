@@ -114,6 +114,14 @@ pub fn parse_one(sort: Sort, file: &str, text: &str) -> Result<Entry, TreeError>
     Ok(Entry { sort, id: key.1, document, needs })
 }
 
+/// One document of `sort` from a JSON object, held to the same shape as a file.
+pub fn entry_of(sort: Sort, object: &Json) -> Result<Entry, TreeError> {
+    let text = toml::to_string(object).map_err(|fault| TreeError {
+        problems: vec![Problem { file: "entry".into(), line: 0, text: fault.to_string() }],
+    })?;
+    parse_one(sort, "entry", &text)
+}
+
 impl Entry {
     /// # Errors
     /// When something that it names is not registered.

@@ -33,6 +33,12 @@ pub enum Does {
     ShowHold,
     ReleaseHold,
     RefuseHold,
+    ListAccess,
+    ExplainAccess,
+    GrantRow,
+    GrantRole,
+    RevokeRow,
+    RevokeRole,
 }
 
 impl Errand {

@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("caller", &["verdict", "clock"]),
     ("workload", &["verdict", "clock"]),
     ("registry", &["verdict", "tlog", "clock"]),
-    ("policy", &["verdict", "clock"]),
+    ("policy", &["verdict", "clock", "registry::access"]),
+    ("access", &["registry", "policy"]),
     ("reserve", &["verdict", "clock"]),
     ("audit", &["verdict", "tlog", "clock"]),
     ("tiles", &["tlog", "caller", "audit", "listen::Config"]),
@@ -27,10 +28,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "gate",
         &[
-            "caller", "workload", "registry", "policy", "reserve", "hold", "audit", "forward",
-            "verdict", "clock",
+            "caller", "workload", "registry", "policy", "access", "reserve", "hold", "audit",
+            "forward", "verdict", "clock",
         ],
     ),
+    ("webhook", &["registry", "verdict", "clock"]),
     ("console", &["registry", "policy", "audit"]),
     ("guard", &["listen::Config", "telemetry::Config", "workload", "tlog", "clock"]),
     ("witness", &["listen::Config", "telemetry::Config", "tlog", "clock"]),

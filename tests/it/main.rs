@@ -5,6 +5,7 @@
 
 mod support;
 
+mod access;
 mod arrows;
 mod audit;
 mod caller;
@@ -22,5 +23,6 @@ mod registry;
 mod replicas;
 mod tiles;
 mod verify;
+mod webhook;
 mod wire;
 mod witness;

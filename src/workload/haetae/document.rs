@@ -83,9 +83,22 @@ fn list(of: &Value) -> Value {
     json!({ "type": "array", "items": of })
 }
 
+/// The properties of both.
+fn with(some: &Value, others: &Value) -> Value {
+    let all = some.as_object().into_iter().chain(others.as_object()).flatten();
+    all.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into()
+}
+
 fn schemas() -> Value {
     let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
     let reason = json!({ "type": "string", "minLength": 1, "maxLength": 2000 });
+    let flag = json!({ "type": "boolean" });
+    let row = json!({
+        "out": { "type": "string", "enum": ["allow", "deny"] }, "role": text, "services": list(&text),
+        "every_service": flag, "operations": list(&text), "delegable": flag,
+    });
+    let role = json!({ "role": text, "member": text, "actor": text, "issuer": text });
+    let own = json!({ "name": text, "note": text, "valid_from": text, "valid_until": text });
     let error = object(
         &["message", "type", "param", "code"],
         &json!({ "message": text, "type": text, "param": { "type": ["string", "null"] }, "code": text }),
@@ -108,6 +121,27 @@ fn schemas() -> Value {
             &json!({ "reason": reason, "hours": { "type": "integer", "minimum": 1, "maximum": 168 } }),
         ),
         "Refuse": object(&["reason"], &json!({ "reason": reason })),
+        "Access": object(
+            &["rows", "roles"],
+            &json!({ "rows": list(&reference("Row")), "roles": list(&reference("Role")) }),
+        ),
+        "Row": object(&["id", "out", "role", "services", "operations"], &with(&row, &json!({ "id": text }))),
+        "Role": object(&["id", "role"], &with(&role, &json!({ "id": text }))),
+        "AccessRow": object(&["out", "role", "services", "operations"], &with(&row, &own)),
+        "RoleGrant": object(&["role"], &with(&role, &own)),
+        "Changed": object(&["id", "version", "changed"], &json!({ "id": text, "version": number, "changed": flag })),
+        "AccessQuestion": object(
+            &["service", "operation"],
+            &json!({ "roles": list(&text), "actor": text, "issuer": text, "service": text, "operation": text }),
+        ),
+        "AccessAnswer": object(
+            &["allowed", "because", "may_give"],
+            &json!({ "allowed": flag, "because": list(&reference("Because")), "may_give": list(&text) }),
+        ),
+        "Because": object(
+            &["row", "out", "role", "through", "own"],
+            &json!({ "row": text, "out": text, "role": text, "through": text, "own": flag }),
+        ),
         "Vote": object(
             &["choice", "at", "reason"],
             &json!({ "choice": { "type": "string", "enum": ["release", "refuse"] }, "at": number, "reason": text }),

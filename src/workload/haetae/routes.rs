@@ -162,9 +162,85 @@ pub const ROUTES: &[Row] = &[
         gives: "Hold",
         about: "One person's word that it may not pass: the hold ends.",
     },
+    Row {
+        method: "GET",
+        path: "/v1/access",
+        name: "access.list",
+        service: Some(ACCESS),
+        does: Does::ListAccess,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Access",
+        about: "The organisation's own rows and grants of roles that are in force.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/access/explain",
+        name: "access.explain",
+        service: Some(ACCESS),
+        does: Does::ExplainAccess,
+        query: &[],
+        body_max_bytes: ENTRY_MAX,
+        asks: Some("AccessQuestion"),
+        gives: "AccessAnswer",
+        about: "Whether somebody may do something, by which rows, and who could give it.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/access/rows",
+        name: "access.grant_row",
+        service: Some(ACCESS),
+        does: Does::GrantRow,
+        query: &[],
+        body_max_bytes: ENTRY_MAX,
+        asks: Some("AccessRow"),
+        gives: "Changed",
+        about: "Lets a role do operations on services, or forbids it. You can give what you have and may pass on.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/access/rows/{id}/revoke",
+        name: "access.revoke_row",
+        service: Some(ACCESS),
+        does: Does::RevokeRow,
+        query: &["force"],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Changed",
+        about: "Takes a row back. In force when this is answered. `force=true`: also when nobody could administer access by \
+                the organisation's entries afterwards.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/access/roles",
+        name: "access.grant_role",
+        service: Some(ACCESS),
+        does: Does::GrantRole,
+        query: &[],
+        body_max_bytes: ENTRY_MAX,
+        asks: Some("RoleGrant"),
+        gives: "Changed",
+        about: "Gives a role to another role (`member`), or to a person or service (`actor` of `issuer`).",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/access/roles/{id}/revoke",
+        name: "access.revoke_role",
+        service: Some(ACCESS),
+        does: Does::RevokeRole,
+        query: &["force"],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Changed",
+        about: "Takes a role back. In force when this is answered.",
+    },
 ];
 
 const HOLDS: &str = "haetae:holds";
+const ACCESS: &str = "haetae:access";
+/// An entry with 64 services of 128 bytes, and a note of 1,000.
+const ENTRY_MAX: usize = 16 * 1_024;
 
 /// A reason of 2,000 characters at 4 bytes, each escaped as 12, is 24 kB; the rest is short.
 const BODY_MAX: usize = 32 << 10;

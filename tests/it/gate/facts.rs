@@ -10,14 +10,15 @@ use haetae::registry::tree::{Entry, read_one};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::support::stage::{CHAT, ORDERS, Stage, VIRGINIA, chat, eventually, leaves};
+use crate::support::stage::{
+    CHAT, ORDERS, Stage, VIRGINIA, chat, eventually, late, leaves, note_sizes,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     let stage = Stage::start().await;
     let pool = stage.pool().await;
-    // While this runs fact_head is locked, so no batch is under way: these are the sizes at the change's own instant.
-    sqlx::raw_sql(SIZES).execute(&pool).await.unwrap();
+    note_sizes(&pool).await;
     let ground = read_one(Sort::Ground, &stage.world.sources.ground).unwrap();
     let (over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
     let changes = async {
@@ -40,19 +41,7 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
             "version {version}: {leaf}"
         );
     }
-    let sizes: Vec<(i64, i32, i64)> = sqlx::query_as("select version, lane, size from test_sizes")
-        .fetch_all(&pool)
-        .await
-        .unwrap();
-    assert_eq!(sizes.len(), 2 * usize::try_from(ROUNDS).unwrap(), "two lanes at each change");
-    for (version, lane, size) in sizes {
-        let late = decisions.iter().find(|leaf| {
-            leaf["lane"] == lane
-                && leaf["index"].as_i64().unwrap() >= size
-                && leaf["fact_version"].as_i64().unwrap() < version
-        });
-        assert_eq!(late, None, "committed on facts that version {version} had replaced");
-    }
+    assert_eq!(late(&pool, &all).await, (2 * usize::try_from(ROUNDS).unwrap(), vec![]));
     let is_allow = |leaf: &&&Value| leaf["outcome"].as_str().unwrap().starts_with("ALLOW");
     let allowed: BTreeSet<&str> =
         decisions.iter().filter(is_allow).map(|leaf| leaf["id"].as_str().unwrap()).collect();
@@ -107,9 +96,3 @@ async fn client(stage: &Stage, over: &AtomicBool, answered: &AtomicU32) -> [u32;
 const ROUNDS: u64 = 20;
 /// More than the clients have under way when the facts move.
 const ANSWERS_A_ROUND: u32 = 6;
-
-const SIZES: &str = "
-    create table test_sizes (version bigint, lane integer, size bigint);
-    create function test_note() returns trigger language plpgsql security definer as $$ begin
-        insert into test_sizes select new.version, lane, size from log_head; return null; end $$;
-    create trigger test_note after update of version on fact_head for each row execute function test_note();";

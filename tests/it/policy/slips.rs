@@ -15,7 +15,7 @@ async fn an_outcome_with_a_capital_is_refused() {
     copy.refuses("packs/kr.pipa/rules.csv:10: outcome `Deny` is not known: did you mean `deny`?: write `allow`, `oblige`, `hold` or `deny`").await;
     let copy = Copy::new();
     copy.replace("access/floor.csv", "p, F01, deny,", "p, F01, Deny,");
-    copy.refuses("access/floor.csv:5: outcome `Deny` is not known: did you mean `deny`?: write `allow` or `deny`: another word would silently not count").await;
+    copy.refuses("access/floor.csv:5: outcome `Deny` is not known: did you mean `deny`?: write `allow`, `delegate` or `deny`: another word would silently not count").await;
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn a_bundle_whose_case_or_canary_fails_is_not_used() {
         "p, F01, deny, *,    *,   *,       admin",
         "p, F01, deny, *,    *,   *,       cancel",
     );
-    copy.append("access/roles.csv", "p, A09, allow, role:admin, *, *, admin");
+    copy.append("access/roles.csv", "p, A99, allow, role:admin, *, *, admin");
     let error = copy.load().await.unwrap_err();
     assert!(error.to_string().contains("case `canary: nobody administers a site through the gateway` fails: expected a refusal, got leave"), "{error}");
 }

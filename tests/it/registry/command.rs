@@ -43,7 +43,7 @@ async fn what_is_wrong_is_said() {
     let cases = [
         (
             ["show", "grund"].as_slice(),
-            "`grund` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority",
+            "`grund` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority, access_row, role_grant",
         ),
         (&["history", "nobody"], "nothing called `nobody` was ever registered"),
         (&["ground", "suspend", "nobody"], "ground `nobody` is not registered"),

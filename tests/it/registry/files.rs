@@ -83,7 +83,7 @@ fn all_faults_are_said_at_once_in_the_order_of_files_and_lines() {
     files.insert("orders/order.csv".into(), String::new());
     assert_eq!(
         tree::parse(&files).unwrap_err().to_string(),
-        "notes.txt: there is no place for this file: folders are organisations, sites, datasets, grounds, orders, lists, outside, authorities\n\
+        "notes.txt: there is no place for this file: folders are organisations, sites, datasets, grounds, orders, lists, outside, authorities, access_rows, role_grants\n\
          orders/order.csv: files in `orders/` end in `.toml`\n\
          organisations/de-bank.toml:3: `seat`: `XX` is not a place of ISO 3166: write one such as `KR` or `KR-11`\n\
          organisations/de-bank.toml:4: `share` must be a whole number, not a text\n\

@@ -23,13 +23,18 @@ struct Second {
 
 impl Pair {
     pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// The same, with further tables of the configuration.
+    pub async fn with(tables: &str) -> Self {
         let mut stage = Stage::start().await;
         let world = &mut stage.world;
         world.gateway.terminate();
         assert!(world.gateway.ended().await.unwrap().success());
         let config = world.dir.join("haetae.toml");
         let text = std::fs::read_to_string(&config).unwrap();
-        let text = text.replace("[audit]\n", "[audit]\nlanes_held_max = 1\n");
+        let text = text.replace("[audit]\n", "[audit]\nlanes_held_max = 1\n") + tables;
         assert!(text.contains("lanes_held_max"));
         std::fs::write(&config, &text).unwrap();
         world.restart_gateway().await.unwrap();

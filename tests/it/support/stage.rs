@@ -410,6 +410,26 @@ pub async fn leaves(pool: &PgPool) -> Vec<Value> {
         .collect()
 }
 
+/// From now on keeps the size of every lane at each change of the facts. While the trigger runs fact_head is locked, so no
+/// batch is under way: these are the sizes at the change's own instant.
+pub async fn note_sizes(pool: &PgPool) {
+    sqlx::raw_sql(SIZES).execute(pool).await.unwrap();
+}
+
+/// How many sizes were kept, and the decisions that were committed after a change on facts that it replaced.
+pub async fn late(pool: &PgPool, leaves: &[Value]) -> (usize, Vec<Value>) {
+    let sizes: Vec<(i64, i32, i64)> =
+        sqlx::query_as("select version, lane, size from test_sizes").fetch_all(pool).await.unwrap();
+    let is_late = |leaf: &&Value| {
+        let (index, judged) = (leaf["index"].as_i64(), leaf["fact_version"].as_i64());
+        let after = |(version, lane, size): &(i64, i32, i64)| {
+            leaf["lane"] == *lane && index >= Some(*size) && judged < Some(*version)
+        };
+        leaf["kind"] == "decision" && sizes.iter().any(after)
+    };
+    (sizes.len(), leaves.iter().filter(is_late).cloned().collect())
+}
+
 /// Waits for what must come by itself.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
@@ -453,3 +473,9 @@ pub const CHAT: &str = "/v1/chat/completions";
 
 /// A busy machine is no reason for a test to fail.
 pub const DEADLINE: Duration = Duration::from_secs(40);
+
+const SIZES: &str = "
+    create table test_sizes (version bigint, lane integer, size bigint);
+    create function test_note() returns trigger language plpgsql security definer as $$ begin
+        insert into test_sizes select new.version, lane, size from log_head; return null; end $$;
+    create trigger test_note after update of version on fact_head for each row execute function test_note();";

@@ -1,0 +1,292 @@
+//! What organisations granted themselves: typed rows and links, read from the registry's documents and held to their
+//! limits.
+//!
+//! *Invariant:* every entry belongs to one organisation, whose name its id begins with; a name is an ASCII allow-list, so
+//! no pattern, separator or prefix of another organisation can be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+pub mod store;
+
+use super::{Sort, text};
+
+/// The rows and links of one organisation, as they are at one version and time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnAccess {
+    pub org: String,
+    /// By id.
+    pub rows: BTreeMap<String, AccessRow>,
+    /// By id.
+    pub grants: BTreeMap<String, RoleGrant>,
+    /// The persons and services that some entry names, as [`actor_node`] calls them.
+    people: BTreeSet<String>,
+    /// An entry that could not be read, in words: nothing of this organisation may be judged with then.
+    pub broken: Option<String>,
+    digest: [u8; 32],
+}
+
+/// Lets, or forbids, a role of the organisation some operations on some services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRow {
+    /// `organisation/name`.
+    pub id: String,
+    #[serde(skip_serializing)]
+    pub org: String,
+    pub out: RowOut,
+    pub role: String,
+    pub services: Vec<String>,
+    /// Every service that runs models, those not registered yet included; never a service of the gateway itself.
+    #[serde(default)]
+    pub every_service: bool,
+    pub operations: Vec<String>,
+    /// Who has it may give it to others of the organisation.
+    #[serde(default)]
+    pub delegable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowOut {
+    Allow,
+    Deny,
+}
+
+/// Gives a role to another role or to one person or service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleGrant {
+    /// `organisation/name`.
+    pub id: String,
+    #[serde(skip_serializing)]
+    pub org: String,
+    /// The role that gets `role`; exactly one of `member` and `actor` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// The `sub` of a token or the SPIFFE id of a certificate, as `issuer` gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The token's issuer, or `certificate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    pub role: String,
+}
+
+impl RoleGrant {
+    /// The member as the access engines know it.
+    #[must_use]
+    pub fn node(&self) -> String {
+        match (&self.member, &self.actor) {
+            (Some(role), _) => role_node(role),
+            (None, Some(actor)) => actor_node(self.issuer.as_deref().unwrap_or_default(), actor),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// A role as the access engines know it.
+#[must_use]
+pub fn role_node(role: &str) -> String {
+    format!("role:{role}")
+}
+
+/// A person or service as the access engines know it: by digest, so that whatever an issuer calls people is one plain word,
+/// and two issuers' words are two.
+#[must_use]
+pub fn actor_node(issuer: &str, actor: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update((issuer.len() as u64).to_be_bytes());
+    hash.update(issuer);
+    hash.update(actor);
+    format!("actor:{}", hex::encode(hash.finalize()))
+}
+
+impl OwnAccess {
+    #[must_use]
+    pub fn new(org: &str) -> Self {
+        Self { org: org.to_owned(), digest: Sha256::digest(org).into(), ..Self::default() }
+    }
+
+    /// What these documents say of an organisation; those of others are passed over. Dates are not looked at: what will be
+    /// in force counts too.
+    #[must_use]
+    pub fn of<'a>(
+        org: &str,
+        documents: impl Iterator<Item = (&'a (Sort, String), &'a Json)>,
+    ) -> Self {
+        let mut own = Self::new(org);
+        for ((sort, id), document) in documents {
+            if sort.is_access() && owner(id) == org {
+                own.add(*sort, id, document);
+            }
+        }
+        own
+    }
+
+    /// SHA-256 over the organisation and every entry: equal digests grant the same to the same.
+    #[must_use]
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Whether some entry names this person or service: else who asks makes no difference.
+    #[must_use]
+    pub fn names(&self, node: &str) -> bool {
+        self.people.contains(node)
+    }
+
+    /// True when some entry names a person or service.
+    #[must_use]
+    pub fn names_anybody(&self) -> bool {
+        !self.people.is_empty()
+    }
+
+    /// Member to the roles it was given, as nodes.
+    #[must_use]
+    pub fn links(&self) -> BTreeSet<(String, String)> {
+        self.grants.values().map(|grant| (grant.node(), role_node(&grant.role))).collect()
+    }
+
+    /// How many rows the engine gets: one for each service and operation.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        let of = |row: &AccessRow| row.operations.len() * row.services.len().max(1);
+        self.rows.values().map(of).sum()
+    }
+
+    /// What is wrong with all of it together, if something is: too much, or roles that lead to themselves or too far.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        if let Some(broken) = &self.broken {
+            return Some(broken.clone());
+        }
+        let rows = self.row_count();
+        if rows > ROWS_MAX {
+            return Some(format!(
+                "{rows} rows (each service with each operation counts), at most {ROWS_MAX} can be judged with"
+            ));
+        }
+        if self.grants.len() > GRANTS_MAX {
+            let grants = self.grants.len();
+            return Some(format!(
+                "{grants} grants of roles, at most {GRANTS_MAX} can be judged with"
+            ));
+        }
+        let links = self.links();
+        let links = links.iter().map(|(member, group)| (member.as_str(), group.as_str()));
+        long_chain(links).map(|start| chain_fault(&start))
+    }
+
+    /// Adds the entry of a document. One that cannot be read, or that says anything a file could not, breaks this
+    /// organisation and nobody else.
+    pub(super) fn add(&mut self, sort: Sort, id: &str, document: &Json) {
+        if document.get("revoked") == Some(&Json::Bool(true)) {
+            return;
+        }
+        let read =
+            if sort == Sort::AccessRow { self.row(id, document) } else { self.grant(id, document) };
+        if let Err(cause) = read {
+            let text = format!("{} `{id}` in the database is not understood: {cause}", sort.name());
+            self.broken.get_or_insert(text);
+        }
+        let mut hash = Sha256::new();
+        hash.update(self.digest);
+        for part in [sort.name(), id, &document.to_string()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        self.digest = hash.finalize().into();
+    }
+
+    fn row(&mut self, id: &str, document: &Json) -> Result<(), String> {
+        let row = AccessRow::deserialize(document).map_err(|cause| cause.to_string())?;
+        self.is_mine(id, &row.id, &row.org)?;
+        text::role(&row.role)?;
+        for service in &row.services {
+            text::service_or_own(service)?;
+        }
+        if let Some(odd) = row.operations.iter().find(|one| !OPERATIONS.contains(&one.as_str())) {
+            return Err(format!("{odd:?} is no operation"));
+        }
+        self.rows.insert(id.to_owned(), row);
+        Ok(())
+    }
+
+    fn grant(&mut self, id: &str, document: &Json) -> Result<(), String> {
+        let grant = RoleGrant::deserialize(document).map_err(|cause| cause.to_string())?;
+        self.is_mine(id, &grant.id, &grant.org)?;
+        text::role(&grant.role)?;
+        match (&grant.member, &grant.actor, &grant.issuer) {
+            (Some(member), None, None) => drop(text::role(member)?),
+            (None, Some(actor), Some(issuer)) => {
+                text::actor(actor)?;
+                text::issuer(issuer)?;
+                self.people.insert(actor_node(issuer, actor));
+            }
+            _ => return Err("it needs `member`, or `actor` and `issuer`".to_owned()),
+        }
+        self.grants.insert(id.to_owned(), grant);
+        Ok(())
+    }
+
+    fn is_mine(&self, id: &str, own_id: &str, org: &str) -> Result<(), String> {
+        if id == own_id && org == self.org { Ok(()) } else { Err("it is another's".to_owned()) }
+    }
+}
+
+/// The id of an entry that was given none: the same for the same words, so that granting twice is granting once.
+#[must_use]
+pub fn default_id(sort: Sort, org: &str, document: &serde_json::Map<String, Json>) -> String {
+    let digest = Sha256::digest(Json::Object(document.clone()).to_string());
+    let (letter, digest) = (if sort == Sort::AccessRow { 'r' } else { 'g' }, hex::encode(digest));
+    format!("{org}/{letter}-{}", digest.get(..12).unwrap_or_default())
+}
+
+/// Whose entry this is: what stands before the slash of its id, so that one without a readable document has an owner too.
+pub(super) fn owner(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(org, _)| org)
+}
+
+/// A member from which more than [`CHAIN_MAX`] links lead upwards; a circle is endless.
+#[must_use]
+pub fn long_chain<'a>(links: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let mut up: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (member, group) in links {
+        up.entry(member).or_default().push(group);
+    }
+    let too_long = |start: &&&str| {
+        let mut reach = BTreeSet::from([**start]);
+        for _ in 0..=CHAIN_MAX {
+            reach = reach.iter().filter_map(|name| up.get(name)).flatten().copied().collect();
+        }
+        !reach.is_empty()
+    };
+    up.keys().find(too_long).map(|start| (*start).to_owned())
+}
+
+/// What is said of a chain that begins at `start`.
+#[must_use]
+pub fn chain_fault(start: &str) -> String {
+    format!(
+        "the chain of roles from `{start}` comes back to itself or has more than {CHAIN_MAX} links"
+    )
+}
+
+/// What an organisation manages itself: services of the gateway's own, on which `admin` is what can be done.
+pub const MANAGEMENT: [&str; 5] =
+    ["haetae:holds", "haetae:access", "haetae:policy", "haetae:obligations", "haetae:webhooks"];
+/// The issuer of those who come with a certificate alone.
+pub const CERTIFICATE: &str = "certificate";
+/// What the gateway lets a caller do; `workload` reads one of them from each route.
+pub const OPERATIONS: [&str; 6] =
+    ["submit", "upload", "read_derived", "cancel", "metadata", "admin"];
+/// Rows of one organisation's engine: a judgement that is not in a memo costs 1 to 2 us a row, so 1 to 2 ms.
+pub const ROWS_MAX: usize = 1_000;
+/// A row stands in the record of its change: 64 names of at most 128 bytes are 8 kB, of 16 kB that an act may have.
+pub const SERVICES_MAX: usize = 64;
+/// Links are followed at every row that names a role.
+pub const GRANTS_MAX: usize = 500;
+/// casbin 2.20 silently stops after 10 levels of its graph, the member itself being the first.
+pub const CHAIN_MAX: usize = 9;

@@ -1,0 +1,203 @@
+//! Notices reach a receiver that fails, with two gateways of which one is killed in between: each is accepted once by its
+//! id, signed by every valid secret, one at a time, and never sent where it may not go.
+
+mod receiver;
+
+use std::time::Duration;
+
+use haetae::registry::orders::store::{Brought, add};
+use haetae::registry::store::put_ground;
+use haetae::registry::{Sort, tree};
+use haetae::webhook::{Secret, store};
+use sqlx::{Executor, PgPool};
+use uuid::Uuid;
+use verdict::stamp::Stamp;
+
+use crate::support::fresh_database;
+use crate::support::pair::Pair;
+use crate::support::stage::eventually;
+use receiver::Receiver;
+
+const RETAILER: &str = "kr-retailer";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_notice_is_accepted_once_whoever_dies() {
+    let mut pair = Pair::with(CONFIG).await;
+    let pool = pair.stage.pool().await;
+    let receiver = Receiver::start().await;
+    let secret = Secret::make().unwrap();
+    let webhook =
+        store::add(&pool, RETAILER, &receiver.url("/hook"), &secret, "kim").await.unwrap();
+    receiver.expect(&[&secret]);
+
+    let now = pair.stage.world.clock.unix_s();
+    ground(&pool, "short", now + 5 * 86_400).await;
+    ground(&pool, "later", now + 200 * 86_400).await;
+    let order = tree::parse_one(Sort::Order, "order.toml", ORDER).unwrap();
+    add(&pool, &order, Brought { note: None, who: "kim", now }).await.unwrap();
+    let test = haetae::webhook::test(&pool, webhook, now).await.unwrap();
+
+    // the receiver has refused some by then, and accepted none of those three times
+    eventually("the first attempts", async || receiver.attempts() >= 2).await;
+    pair.stage.world.gateway.kill9().unwrap();
+    eventually("all of them, by the other gateway", async || receiver.kinds().len() >= 3).await;
+    pair.stage.world.restart_gateway().await.unwrap();
+    // a change of the facts makes no notice again
+    ground(&pool, "far", now + 300 * 86_400).await;
+    let settled = async || {
+        let rows = counts(&pool, webhook).await;
+        rows.1 == 0 && rows.0 > 0
+    };
+    eventually("nothing waits", settled).await;
+
+    let accepted = receiver.accepted();
+    assert_eq!(i64::try_from(accepted.len()).unwrap(), counts(&pool, webhook).await.0);
+    let about = |text: &str| accepted.iter().filter(|(_, body)| body.contains(text)).count();
+    assert_eq!(about("\"ground\":\"kr-retailer.short\""), 1, "{accepted:?}");
+    assert_eq!(about("\"order\":\"kr-pipc-2026-1\""), 1);
+    assert_eq!(about("kr-retailer.later") + about("kr-retailer.far"), 0);
+    assert!(accepted.iter().any(|(id, body)| *id == test && body.contains("webhook.test")));
+    let mut bodies: Vec<&str> = accepted.iter().map(|(_, body)| body.as_str()).collect();
+    bodies.sort_unstable();
+    bodies.dedup();
+    assert_eq!(bodies.len(), accepted.len(), "no notice under two ids");
+    assert!(receiver.attempts() >= 3 * accepted.len(), "each was refused twice");
+    assert_eq!(receiver.faults(), Vec::<String>::new(), "one at a time, and each signed");
+
+    // a second secret: both sign, and neither is written anywhere
+    let next = Secret::make().unwrap();
+    store::rotate(&pool, webhook, &next, Duration::from_mins(1)).await.unwrap();
+    receiver.expect(&[&next, &secret]);
+    let rotated = haetae::webhook::test(&pool, webhook, now).await.unwrap();
+    let arrived = async || receiver.accepted().iter().any(|(id, _)| *id == rotated);
+    eventually("signed by both", arrived).await;
+    assert_eq!(receiver.faults(), Vec::<String>::new());
+    let logs = ["gateway.log", "second/gateway.log"];
+    for log in logs.map(|name| std::fs::read_to_string(pair.stage.world.dir.join(name)).unwrap()) {
+        for secret in [&secret, &next] {
+            let shown = secret.shown_once();
+            assert!(!log.contains(shown.strip_prefix("whsec_").unwrap()), "a secret in a log");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_never_accepted_is_a_dead_letter_and_what_may_not_be_reached_is_not() {
+    let pair = Pair::with(CONFIG).await;
+    let stage = &pair.stage;
+    let (pool, receiver) = (stage.pool().await, Receiver::start().await);
+    let (secret, now) = (Secret::make().unwrap(), stage.world.clock.unix_s());
+    receiver.expect(&[&secret]);
+    let add = async |url: &str| {
+        let id = store::add(&pool, "kr-hospital", url, &secret, "kim").await.unwrap();
+        haetae::webhook::test(&pool, id, now).await.unwrap()
+    };
+    let never = add(&receiver.url("/never")).await;
+    let gone = add(&receiver.url("/gone")).await;
+    let moved = add(&receiver.url("/moved")).await;
+    let inside = add("https://10.9.9.9/x").await;
+    let metadata = add("https://169.254.169.254/latest").await;
+    let six = add("https://[::1]:1/x").await;
+    let stuck = async |id: Uuid| {
+        let all = store::stuck(&pool, Some("kr-hospital")).await.unwrap();
+        all.into_iter().find(|one| one.id == id)
+    };
+    let is_dead = async |id: Uuid| stuck(id).await.is_some_and(|one| one.state == "dead");
+    eventually("given up", async || {
+        let mut all = true;
+        for id in [never, gone, moved, inside, metadata, six] {
+            all &= is_dead(id).await;
+        }
+        all
+    })
+    .await;
+    let told = async |id: Uuid| {
+        let one = stuck(id).await.unwrap();
+        (one.attempts, one.status, one.why)
+    };
+    assert_eq!(told(never).await, (4, Some(500), None));
+    assert_eq!(told(gone).await, (1, Some(410), None));
+    assert_eq!(told(moved).await, (4, Some(302), None), "a redirect is not followed");
+    let forbidden = "every address of this host is one that notices may not go to".to_owned();
+    for id in [inside, metadata, six] {
+        assert_eq!(told(id).await, (4, None, Some(forbidden.clone())));
+    }
+    assert!(receiver.paths().iter().all(|path| path != "/secret"), "the redirect's target");
+    assert_eq!(receiver.faults(), Vec::<String>::new());
+    assert!(store::retry(&pool, gone).await.unwrap());
+    eventually("tried again", async || told(gone).await.0 == 2).await;
+}
+
+#[tokio::test]
+async fn each_login_has_the_rights_it_needs_and_nobody_reads_a_secret_but_the_gateway() {
+    let fresh = fresh_database().await;
+    let secret = Secret::make().unwrap();
+    let as_role = async |role: &'static str| {
+        sqlx::postgres::PgPoolOptions::new()
+            .max_connections(1)
+            .after_connect(move |connection, _| {
+                Box::pin(async move { connection.execute(role).await.map(drop) })
+            })
+            .connect_with(fresh.options.clone())
+            .await
+            .unwrap()
+    };
+    let registrar = as_role("SET ROLE haetae_registrar").await;
+    let gateway = as_role("SET ROLE haetae_gateway").await;
+    let reader = as_role("SET ROLE haetae_reader").await;
+    let id = store::add(&registrar, "o", "https://a.example/", &secret, "kim").await.unwrap();
+    let twice =
+        store::add(&registrar, "o", "https://a.example/", &secret, "kim").await.unwrap_err();
+    assert_eq!(twice.to_string(), "`https://a.example/` is registered for `o` already");
+    haetae::webhook::test(&registrar, id, 0).await.unwrap();
+    store::rotate(&registrar, id, &secret, Duration::ZERO).await.unwrap();
+    let due = store::claim(&gateway, Duration::from_secs(9)).await.unwrap().unwrap();
+    assert_eq!((due.webhook, due.secrets.len()), (id, 1), "the old secret is over");
+    let none = store::claim(&gateway, Duration::from_secs(9)).await.unwrap();
+    assert!(none.is_none(), "one at a time");
+    store::release(&gateway, id, due.lease).await.unwrap();
+    for (pool, statement) in [
+        (&registrar, "SELECT secret FROM webhook_secret"),
+        (&reader, "SELECT secret FROM webhook_secret"),
+        (&registrar, "DELETE FROM webhook"),
+        (&gateway, "DELETE FROM webhook_delivery"),
+        (&gateway, "UPDATE webhook SET url = 'https://b.example/'"),
+        (&gateway, "UPDATE webhook_delivery SET body = ''"),
+        (&gateway, "INSERT INTO webhook (org, url, made_by) VALUES ('o', 'u', 'm')"),
+    ] {
+        let error = pool.execute(statement).await.unwrap_err();
+        let code =
+            error.as_database_error().and_then(|error| error.code().map(|code| code.to_string()));
+        assert_eq!(code.as_deref(), Some("42501"), "{statement}");
+    }
+    store::remove(&registrar, id).await.unwrap();
+    assert!(store::claim(&gateway, Duration::from_secs(9)).await.unwrap().is_none());
+    assert!(store::remove(&registrar, id).await.is_err());
+}
+
+async fn ground(pool: &PgPool, name: &str, until: i64) {
+    let until = Stamp::at(until).unwrap();
+    let text = GROUND
+        .replace("kr-retailer.va-2026", &format!("kr-retailer.{name}"))
+        .replace("\"never\"", &format!("\"{until}\""));
+    let entry = tree::parse_one(Sort::Ground, "ground.toml", &text).unwrap();
+    put_ground(pool, &entry, "kim").await.unwrap();
+}
+
+/// Delivered and waiting notices.
+async fn counts(pool: &PgPool, webhook: Uuid) -> (i64, i64) {
+    let all = store::list(pool, Some(RETAILER)).await.unwrap();
+    let one = all.iter().find(|one| one.id == webhook).unwrap();
+    (one.delivered, one.waiting)
+}
+
+const CONFIG: &str = "
+[webhooks]
+allow = [\"127.0.0.0/8\"]
+answer_ms = 1000
+retry_ms = 50
+attempts_max = 4
+look_ms = 50
+";
+const GROUND: &str = include_str!("../../deploy/ground-example.toml");
+const ORDER: &str = include_str!("../../deploy/order-example.toml");
