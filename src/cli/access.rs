@@ -132,7 +132,9 @@ impl Args {
     async fn bundle(&self, at: i64) -> anyhow::Result<Bundle> {
         let dir = match &self.bundle {
             Some(dir) => dir.clone(),
-            None => self.registrar.config().context(WHICH_BUNDLE)?.policy.dir,
+            None => {
+                self.registrar.config().context(WHICH_BUNDLE)?.policy.dir.context(WHICH_BUNDLE)?
+            }
         };
         let read = Bundle::read(&dir, at).await;
         read.with_context(|| format!("the policy bundle `{}` cannot be used", dir.display()))
