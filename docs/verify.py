@@ -101,7 +101,7 @@ def export(path, vkeys):
             lane["next"], records = lane["next"] + 1, records + 1
             wanted = lane["signed"].pop(lane["next"], None)
             demand(wanted in (None, root(lane["peaks"])), f"{place}: the signed root is another one, here or before")
-            named |= {record[text] for text in ("facts", "detail", "bundle") if record["kind"] == "decision"}
+            named |= {record[text] for text in ("facts", "detail", "bundle") if record["kind"] in ("decision", "preflight")}
         elif kind == "end":
             demand(whole.digest() == b64(item["sha256"]), "the file was changed or cut")
         whole.update(line)

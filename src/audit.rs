@@ -111,6 +111,8 @@ pub struct Draft {
     /// The allowed decision that this one judged again, and refuses, while its answer was under way.
     pub judges_again: Option<Arc<str>>,
     pub keeps: Keeps,
+    /// A look ahead: recorded as such, allows nothing, names no site.
+    pub preflight: bool,
 }
 
 /// Where an allowed request goes: the identity is part of the record and of the guard's check.

@@ -11,6 +11,7 @@ mod language;
 mod limits;
 mod manage;
 mod metrics;
+mod preflight;
 mod prepare;
 mod route;
 mod standing;

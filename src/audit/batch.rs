@@ -500,6 +500,7 @@ mod tests {
             retries: None,
             judges_again: None,
             keeps: crate::audit::Keeps::default(),
+            preflight: false,
         };
         let mut waiting = Vec::new();
         let mut request = || {

@@ -130,7 +130,7 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
     leaf.text_if("issuer", draft.issuer.as_deref());
     leaf.signed("judged", draft.judged_at);
     leaf.text_if("judges_again", draft.judges_again.as_deref());
-    leaf.text("kind", "decision");
+    leaf.text("kind", if draft.preflight { "preflight" } else { "decision" });
     leaf.number("lane", stamp.lane.into());
     leaf.text("network", &draft.network);
     leaf.bytes("nonce", &stamp.nonce);

@@ -149,10 +149,11 @@ impl Audit {
         if shared.board.lanes_held() == 0 {
             return Err(RecordError::Unavailable);
         }
-        let allows = matches!(draft.outcome, Outcome::Allow | Outcome::AllowWithObligations);
+        let allows = matches!(draft.outcome, Outcome::Allow | Outcome::AllowWithObligations)
+            && !draft.preflight;
         if allows != draft.site.is_some() {
             return Err(RecordError::Malformed(
-                "a site goes with an outcome that allows, and only with one",
+                "a site goes with a decision that allows, and only with one",
             ));
         }
         let going = draft.site.clone().map(|target| (target, draft.body_digest.clone()));

@@ -7,6 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use verdict::decision::{Outcome, Text, Why};
+use verdict::facts::Candidate;
 use verdict::reason::Reason;
 
 use super::Known;
@@ -79,6 +80,41 @@ pub(super) fn refusal(
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
     }
     response
+}
+
+/// What would be decided, in the words of a decision.
+pub(super) fn preflight(known: &Known, prepared: &Prepared, proof: &Proof) -> Response<Body> {
+    let judgement = &prepared.judgement;
+    let candidates: Vec<serde_json::Value> =
+        judgement.candidates.iter().map(|one| candidate(known, one)).collect();
+    let mut told = serde_json::json!({
+        "id": &*proof.id,
+        "outcome": judgement.outcome,
+        "explanation": explain(known, prepared, &proof.id, None),
+        "obligations": judgement.decision.obligations,
+        "sites": judgement.permitted,
+        "candidates": candidates,
+        "fact_version": prepared.version,
+        "decision": judgement.decision,
+    });
+    if let (Some(until), Some(told)) = (prepared.valid_until, told.as_object_mut()) {
+        told.insert("valid_until".into(), until.into());
+    }
+    let mut response = managed(&told);
+    stamp(response.headers_mut(), Some(prepared), Some(proof));
+    response
+}
+
+/// One site, and the first reason for what was decided of it.
+fn candidate(known: &Known, Candidate { site, decision }: &Candidate) -> serde_json::Value {
+    let mut told = serde_json::json!({ "site": site, "outcome": decision.outcome });
+    if let (Some(why), Some(told)) = (decision.reasons.first(), told.as_object_mut()) {
+        let text = if known.korean { &why.text.ko } else { &why.text.en };
+        told.insert("reason".into(), why.code.code().into());
+        told.insert("text".into(), text.as_str().into());
+        told.extend(why.rule.as_ref().map(|rule| ("rule".into(), rule.as_str().into())));
+    }
+    told
 }
 
 /// Allowed and recorded, but the site gave no answer.

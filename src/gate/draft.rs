@@ -63,6 +63,7 @@ pub fn build(
         retries: None,
         judges_again: None,
         keeps,
+        preflight: false,
     }
 }
 

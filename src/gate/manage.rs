@@ -20,7 +20,7 @@ use super::standing::no_bundle;
 use super::{Gate, Known, answer, no_route};
 use crate::hold::{self, Choice, Filter, Say, VoteError, Wanted};
 use crate::workload::NotUnderstood;
-use crate::workload::haetae::{Does, Errand, document};
+use crate::workload::haetae::{Does, Errand, document, read};
 
 /// Why an errand was not done.
 pub(super) enum NotDone {
@@ -71,6 +71,7 @@ impl Gate {
             | Does::GrantRole
             | Does::RevokeRow
             | Does::RevokeRole => self.access(known, &errand, &body).await,
+            Does::Decide => self.preflight(head, known, &body).await,
         }
     }
 
@@ -141,14 +142,6 @@ impl Gate {
 struct Said {
     reason: String,
     hours: Option<i64>,
-}
-
-/// A body of the gateway's own protocol. No error repeats what was sent.
-fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, NotUnderstood> {
-    serde_json::from_slice(body).map_err(|error| {
-        let at = format!("line {}, column {}", error.line(), error.column());
-        invalid(&format!("the body is not what this route takes ({at}): `GET /v1/openapi.json` says what it takes"))
-    })
 }
 
 fn invalid(message: &str) -> NotUnderstood {

@@ -12,7 +12,7 @@ use super::{Gate, Known};
 use crate::audit::{Held, Keeps, Target};
 use crate::caller::Caller;
 use crate::hold::{OnFile, Same};
-use crate::reserve::{Once, Reserved};
+use crate::reserve::{Desk, Once, Reserved, Sought};
 use crate::workload::Claims;
 
 /// A decision that may be recorded: what it uses up is reserved.
@@ -75,6 +75,24 @@ impl Gate {
         prepared
     }
 
+    /// The judgement of what was not sent: on what others have used up, of which nothing is taken.
+    pub(super) async fn look_ahead(
+        &self,
+        known: &Known,
+        claims: &Claims,
+    ) -> Result<Arc<Prepared>, Unavailable> {
+        let now = self.clock.unix_s();
+        let prepared = self.prepared(&known.caller, claims, now).await;
+        if !prepared.may_use {
+            return Ok(prepared);
+        }
+        let sought = self.preparer.sought(&known.caller, claims, now);
+        let desk = self.reserve.open(&sought).await?;
+        let more = seen(&desk, &sought, &OnFile::default());
+        drop(desk);
+        Ok(self.preparer.again(&known.caller, claims, now, more).prepared)
+    }
+
     /// Judged while what it may use up is locked.
     async fn reserved(
         &self,
@@ -87,20 +105,7 @@ impl Gate {
         let once = on_file.releases.iter().filter_map(|one| one.id.clone());
         sought.once.extend(once.map(Once::Release));
         let desk = self.reserve.open(&sought).await?;
-        let free =
-            |one: &&Release| one.id.clone().is_some_and(|id| desk.is_free(&Once::Release(id)));
-        let releases = on_file.releases.iter().filter(free).cloned().collect();
-        let used_up = sought.once.iter().filter(|once| !desk.is_free(once));
-        let more = More {
-            counters: desk.counters().to_vec(),
-            releases,
-            grounds_used: used_up
-                .filter_map(|once| match once {
-                    Once::Ground(id) => Some(id.clone()),
-                    Once::Release(_) => None,
-                })
-                .collect(),
-        };
+        let more = seen(&desk, &sought, &on_file);
         let again = self.preparer.again(&known.caller, claims, now, more.clone());
         let target = self.choose(&again.prepared, known)?;
         let uses = target.as_ref().map(|target| again.uses(&target.site)).unwrap_or_default();
@@ -111,6 +116,22 @@ impl Gate {
         };
         let more = Some(Arc::new(more));
         Ok(Ready { prepared: again.prepared, target, reserved, more, on_file })
+    }
+}
+
+/// What others have used up, and what they left.
+fn seen(desk: &Desk<'_>, sought: &Sought, on_file: &OnFile) -> More {
+    let free = |one: &&Release| one.id.clone().is_some_and(|id| desk.is_free(&Once::Release(id)));
+    let used_up = sought.once.iter().filter(|once| !desk.is_free(once));
+    More {
+        counters: desk.counters().to_vec(),
+        releases: on_file.releases.iter().filter(free).cloned().collect(),
+        grounds_used: used_up
+            .filter_map(|once| match once {
+                Once::Ground(id) => Some(id.clone()),
+                Once::Release(_) => None,
+            })
+            .collect(),
     }
 }
 

@@ -4,11 +4,18 @@
 //!
 //! *Invariant:* nothing of this protocol is ever forwarded.
 
+mod decide;
 mod document;
 mod routes;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use verdict::reason::Reason;
+
+use super::NotUnderstood;
+
+pub use decide::asked;
 pub use document::document;
 pub use routes::{ROUTES, Row, route};
 
@@ -39,6 +46,7 @@ pub enum Does {
     GrantRole,
     RevokeRow,
     RevokeRole,
+    Decide,
 }
 
 impl Errand {
@@ -47,4 +55,17 @@ impl Errand {
     pub fn asked(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
     }
+}
+
+/// Reads a body of the gateway's own protocol. No error repeats what was sent.
+///
+/// # Errors
+/// 400 when it is not what the route takes.
+pub fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, NotUnderstood> {
+    serde_json::from_slice(body).map_err(|error| {
+        let at = format!("line {}, column {}", error.line(), error.column());
+        let what = "the body is not what this route takes";
+        let message = format!("{what} ({at}): `GET /v1/openapi.json` says what it takes");
+        NotUnderstood::new(400, Reason::BodyInvalid, message)
+    })
 }

@@ -10,7 +10,7 @@ mod onward;
 mod routes;
 
 pub use answer::{refuse, stream_error};
-pub use routes::route;
+pub use routes::{is_model, route};
 
 use bytes::Bytes;
 use hyper::http::HeaderMap;

@@ -8,6 +8,7 @@ mod holds;
 mod manage;
 mod nobody;
 mod outage;
+mod preflight;
 mod refuse;
 mod spoof;
 mod streams;

@@ -160,7 +160,7 @@ impl<'f> Lane<'f> {
                 self.version = record.number("version");
                 None
             }
-            "decision" => {
+            "decision" | "preflight" => {
                 let (stated, in_force) = (record.number("fact_version")?, self.version?);
                 (stated != in_force).then_some(RecordFault::FactVersion { stated, in_force })
             }

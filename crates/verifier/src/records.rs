@@ -138,7 +138,7 @@ impl<'p> Pass<'p> {
         }
         self.joins.add(record, place.lane);
         match record.kind.as_str() {
-            "decision" => self.decision(record, &place),
+            "decision" | "preflight" => self.decision(record, &place),
             "rollback" => self.rollback(record, &place),
             _ => {}
         }
@@ -318,8 +318,9 @@ impl Shelf<'_> {
 }
 
 /// Kinds of version 1, the reserved ones included.
-const KINDS: [&str; 25] = [
+const KINDS: [&str; 26] = [
     "decision",
+    "preflight",
     "started",
     "ended",
     "unauthenticated",

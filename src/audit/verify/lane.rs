@@ -186,7 +186,8 @@ impl Position {
         if opens || leaf.kind == "fact_change" {
             self.version = leaf.version;
         }
-        if leaf.kind == "decision" && self.version.is_some() && leaf.fact_version != self.version {
+        let judged = matches!(leaf.kind.as_str(), "decision" | "preflight");
+        if judged && self.version.is_some() && leaf.fact_version != self.version {
             walk.find(at, What::Rule, "its fact version is not the one in force in the lane");
         }
         let place = (self.lane, self.next);
@@ -212,6 +213,8 @@ fn gather(leaf: &Leaf, at: &At, projected: bool, walk: &mut Walk) {
             walk.ends.decision(id, allows);
             texts(leaf, at, projected, walk);
         }
+        // It has no row, so no flows are kept for it.
+        ("preflight", ..) => texts(leaf, at, false, walk),
         ("started", _, Some(of)) => walk.ends.started(of, at.clone()),
         ("ended", _, Some(of)) => walk.ends.ended(of, at.clone()),
         ("rollback", ..) => rollback(leaf, at, walk),

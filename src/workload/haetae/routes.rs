@@ -112,6 +112,20 @@ pub const ROUTES: &[Row] = &[
         about: "This document.",
     },
     Row {
+        method: "POST",
+        path: "/v1/decide",
+        name: "decide",
+        // Who may send it may ask: the operation `submit` on the service that the body names.
+        service: None,
+        does: Does::Decide,
+        query: &[],
+        body_max_bytes: BODY_MAX,
+        asks: Some("Asked"),
+        gives: "LookAhead",
+        about: "What would be decided if this were sent. The body says what `haetae-` headers say on the data path (they may \
+                be sent as well). It is recorded as a look ahead; nothing is forwarded, held or used up.",
+    },
+    Row {
         method: "GET",
         path: "/v1/holds",
         name: "holds.list",

@@ -35,6 +35,7 @@ pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
 }
 
 /// True for the name of a model: `gpt-4o`, `meta-llama/Llama-3.1-8B`, `ft:base:org::id`.
+#[must_use]
 pub fn is_model(text: &str) -> bool {
     declare::is_name(text, b"._:/@+-", MODEL_MAX)
 }

@@ -220,6 +220,7 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         retries: None,
         judges_again: None,
         keeps: haetae::audit::Keeps::default(),
+        preflight: false,
     }
 }
 
