@@ -29,11 +29,15 @@ lint: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-.PHONY: bench
+.PHONY: bench bench-decision
 bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md (ARGS="--seconds 10")
 	@scripts/need build postgres bench
 	cargo build --locked --release --bin haetae
 	target/bench-venv/bin/python bench/run.py $(ARGS)
+
+bench-decision: ## Measure the decision alone beside casbin alone, cedar-policy and regorus on the same rules
+	@scripts/need build
+	cargo run --locked --release --manifest-path bench/decision/Cargo.toml -- $(ARGS)
 
 clean-demo: ## Remove what the demo wrote
 	@if [ -e demo-data/.haetae-demo ]; then rm -rf demo-data; fi
