@@ -100,7 +100,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !SPECIAL_V4.iter().any(|(net, length)| within(net, *length))
 }
 
-/// Global unicast (2000::/3) without documentation and benchmarks; what carries an IPv4 address is judged by that.
+/// Global unicast (`2000::/3`) without documentation and benchmarks; what carries an IPv4 address is judged by that.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
         // NAT64 and 6to4 carry an IPv4 address

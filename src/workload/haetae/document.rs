@@ -103,30 +103,9 @@ fn schemas() -> Value {
         &["message", "type", "param", "code"],
         &json!({ "message": text, "type": text, "param": { "type": ["string", "null"] }, "code": text }),
     );
-    json!({
+    let others = json!({
         "Document": { "type": "object" },
         "Error": object(&["error"], &json!({ "error": error })),
-        "Asked": object(
-            &["service"],
-            &json!({
-                "service": text, "datasets": list(&text), "purpose": text, "no_data": { "type": "boolean" }, "site": text,
-                "output": { "type": "string", "enum": ["aggregate", "model", "raw"] },
-                "onward": list(&object(&["what"], &json!({ "what": text, "host": text }))),
-            }),
-        ),
-        "LookAhead": object(
-            &["id", "outcome", "explanation", "obligations", "sites", "candidates", "fact_version", "decision"],
-            &json!({
-                "id": text,
-                "outcome": { "type": "string", "enum": ["ALLOW", "ALLOW_WITH_OBLIGATIONS", "HOLD", "DENY"] },
-                "explanation": text, "obligations": list(&text), "sites": list(&text),
-                "candidates": list(&object(
-                    &["site", "outcome"],
-                    &json!({ "site": text, "outcome": text, "reason": text, "rule": text, "text": text }),
-                )),
-                "fact_version": number, "valid_until": number, "decision": { "type": "object" },
-            }),
-        ),
         "Holds": object(&["holds"], &json!({ "holds": list(&reference("Hold")), "next": text })),
         "Hold": object(
             &["id", "state", "service", "operation", "at", "rules", "persons", "bundle", "facts", "votes"],
@@ -166,6 +145,35 @@ fn schemas() -> Value {
         "Vote": object(
             &["choice", "at", "reason"],
             &json!({ "choice": { "type": "string", "enum": ["release", "refuse"] }, "at": number, "reason": text }),
+        ),
+    });
+    with(&others, &look_ahead())
+}
+
+/// What `POST /v1/decide` takes and gives.
+fn look_ahead() -> Value {
+    let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    json!({
+        "Asked": object(
+            &["service"],
+            &json!({
+                "service": text, "datasets": list(&text), "purpose": text, "no_data": { "type": "boolean" }, "site": text,
+                "output": { "type": "string", "enum": ["aggregate", "model", "raw"] },
+                "onward": list(&object(&["what"], &json!({ "what": text, "host": text }))),
+            }),
+        ),
+        "LookAhead": object(
+            &["id", "outcome", "explanation", "obligations", "sites", "candidates", "fact_version", "decision"],
+            &json!({
+                "id": text,
+                "outcome": { "type": "string", "enum": ["ALLOW", "ALLOW_WITH_OBLIGATIONS", "HOLD", "DENY"] },
+                "explanation": text, "obligations": list(&text), "sites": list(&text),
+                "candidates": list(&object(
+                    &["site", "outcome"],
+                    &json!({ "site": text, "outcome": text, "reason": text, "rule": text, "text": text }),
+                )),
+                "fact_version": number, "valid_until": number, "decision": { "type": "object" },
+            }),
         ),
     })
 }
