@@ -124,8 +124,9 @@ fn row(name: &str, role: &str, service: &str, operation: &str) -> Value {
 }
 
 fn with(mut document: Value, changes: Value) -> Value {
-    for (key, value) in changes.as_object().unwrap() {
-        document[key] = value.clone();
+    let Value::Object(changes) = changes else { panic!("no object") };
+    for (key, value) in changes {
+        document[key.as_str()] = value;
     }
     document
 }

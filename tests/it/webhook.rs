@@ -133,14 +133,10 @@ async fn each_login_has_the_rights_it_needs_and_nobody_reads_a_secret_but_the_ga
     let fresh = fresh_database().await;
     let secret = Secret::make().unwrap();
     let as_role = async |role: &'static str| {
-        sqlx::postgres::PgPoolOptions::new()
-            .max_connections(1)
-            .after_connect(move |connection, _| {
-                Box::pin(async move { connection.execute(role).await.map(drop) })
-            })
-            .connect_with(fresh.options.clone())
-            .await
-            .unwrap()
+        let one = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+        let pool = one.connect_with(fresh.options.clone()).await.unwrap();
+        pool.execute(role).await.unwrap();
+        pool
     };
     let registrar = as_role("SET ROLE haetae_registrar").await;
     let gateway = as_role("SET ROLE haetae_gateway").await;

@@ -30,9 +30,11 @@ fn rows() -> impl Strategy<Value = Vec<(Sort, Value)>> {
     // roles are ordered, so that there is no circle
     let link = (0..ROLES.len(), 0..ROLES.len(), any::<bool>()).prop_filter_map(
         "upwards",
-        |(one, two, person)| match person {
-            true => Some(json!({ "actor": "kim", "issuer": ISSUER, "role": ROLES[two] })),
-            false => (one < two).then(|| json!({ "member": ROLES[one], "role": ROLES[two] })),
+        |(one, two, person)| {
+            if person {
+                return Some(json!({ "actor": "kim", "issuer": ISSUER, "role": ROLES[two] }));
+            }
+            (one < two).then(|| json!({ "member": ROLES[one], "role": ROLES[two] }))
         },
     );
     (prop::collection::vec(row, 0..8), prop::collection::vec(link, 0..6)).prop_map(

@@ -15,6 +15,7 @@ use crate::support::stage::{
 const NAME: &str = "svc-batch";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_revoked_role_is_over_on_both_gateways() {
     let pair = Pair::start().await;
     let stage = &pair.stage;
@@ -97,6 +98,7 @@ async fn a_revoked_role_is_over_on_both_gateways() {
 }
 
 /// An administrator of the organisation does the same through one gateway, and it holds on both.
+#[expect(clippy::too_many_lines, reason = "most of it is a table")]
 async fn by_the_api(stage: &Stage, callers: &[Caller]) {
     let kim = stage.person(RETAILER, "kim", &["admin"]);
     let post = async |path: &str, body: Value| {

@@ -410,7 +410,7 @@ pub async fn leaves(pool: &PgPool) -> Vec<Value> {
         .collect()
 }
 
-/// From now on keeps the size of every lane at each change of the facts. While the trigger runs fact_head is locked, so no
+/// From now on keeps the size of every lane at each change of the facts. While the trigger runs `fact_head` is locked, so no
 /// batch is under way: these are the sizes at the change's own instant.
 pub async fn note_sizes(pool: &PgPool) {
     sqlx::raw_sql(SIZES).execute(pool).await.unwrap();

@@ -38,8 +38,7 @@ impl Receiver {
         let all = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let seen = Arc::clone(&all);
-                tokio::spawn(async move { seen.serve(stream).await });
+                tokio::spawn(Arc::clone(&all).serve(stream));
             }
         });
         Self { address, seen }
@@ -87,7 +86,7 @@ impl Receiver {
 }
 
 impl Seen {
-    async fn serve(&self, mut stream: TcpStream) {
+    async fn serve(self: Arc<Self>, mut stream: TcpStream) {
         let Some((head, body)) = read(&mut stream).await else { return };
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         self.paths.lock().unwrap().push(path.clone());
