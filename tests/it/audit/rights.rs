@@ -38,7 +38,7 @@ async fn the_gateway_cannot_change_or_remove_what_it_wrote() {
         "delete from row_ended",
         "update log_head set origin = 'other'",
         "delete from log_head",
-        "update fact_head set version = version + 1",
+        "update fact_head set version = version - 1",
         "update log_epoch set instance = 0",
         "update log_outbox set body = '{}'",
         "delete from log_outbox",

@@ -13,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// It ends with the runtime of its test.
@@ -36,9 +37,10 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::new(Seen::default()));
         let all = Arc::clone(&seen);
-        tokio::spawn(async move {
+        let (tracker, connections) = (TaskTracker::new(), TaskTracker::new());
+        tracker.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(Arc::clone(&all).serve(stream));
+                connections.spawn(Arc::clone(&all).serve(stream));
             }
         });
         Self { address, seen }
