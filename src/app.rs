@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::{Router, body::Body};
 use hyper::service::service_fn;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,7 +58,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (edge, inner) = (TaskTracker::new(), TaskTracker::new());
     let (stop, inner_stop) = (Stop::default(), CancellationToken::new());
     let rooms = build(&config, &clock, &inner, &inner_stop).await?;
-    let mandate = mandate(&config, &rooms, &inner, &inner_stop).await?;
+    // Of its own for what no request waits for: it takes no connection from those that do.
+    let aside = config.database.pool().await?;
+    let mandate = mandate(aside.clone(), &rooms, &inner, &inner_stop).await?;
+    let registry = Arc::clone(&rooms.registry);
+    webhook::start(&config.webhooks, &aside, registry, &clock, &inner, &inner_stop)?;
     let metrics = Metrics::new();
     metrics.with(|all| rooms.audit.register(all));
     metrics.with(|all| rooms.forward.register(all));
@@ -71,7 +76,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         forward: Arc::clone(&rooms.forward),
         registry: Arc::clone(&rooms.registry),
         policy: Arc::clone(&rooms.policy),
-        cosign: cosign(&config, &clock, &inner, &inner_stop).await?,
+        cosign: cosign(&config, &aside, &clock, &inner, &inner_stop)?,
         mandate,
         clock: clock.clone(),
     };
@@ -165,12 +170,11 @@ async fn build(
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let holds = Holds::new(pool.clone());
-    let (access, notices) = (access::Desk::new(pool.clone()), pool.clone());
+    let access = access::Desk::new(pool.clone());
     let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
-    webhook::start(&config.webhooks, &notices, Arc::clone(&registry), clock, tracker, stop)?;
     Ok(Rooms {
         callers: Arc::new(callers),
         registry,
@@ -186,13 +190,13 @@ async fn build(
 
 /// Has the bundle in force at hand before anything is asked, or says why it has not.
 async fn mandate(
-    config: &Config,
+    pool: PgPool,
     rooms: &Rooms,
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Mandate> {
     let parts = mandate::Parts {
-        pool: config.database.pool().await?,
+        pool,
         clock: rooms.clock.clone(),
         policy: Arc::clone(&rooms.policy),
         registry: Arc::clone(&rooms.registry),
@@ -335,8 +339,9 @@ struct View {
 }
 
 /// Has the log's checkpoints cosigned, where somebody is there to do it.
-async fn cosign(
+fn cosign(
     config: &Config,
+    pool: &PgPool,
     clock: &Clock,
     tracker: &TaskTracker,
     stop: &CancellationToken,
@@ -344,8 +349,7 @@ async fn cosign(
     if config.cosign.witnesses.is_empty() {
         return Ok(None);
     }
-    let pool = config.database.pool().await?;
-    let cosign = Cosign::start(&config.cosign, &pool, clock.clone(), tracker, stop);
+    let cosign = Cosign::start(&config.cosign, pool, clock.clone(), tracker, stop);
     Ok(Some(cosign.context("`cosign`")?))
 }
 

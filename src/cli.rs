@@ -19,6 +19,7 @@ pub mod reconcile;
 pub mod registrar;
 pub mod registry;
 pub mod schema;
+mod secret;
 pub mod serve;
 pub mod webhook;
 pub mod witness;

@@ -3,7 +3,7 @@
 //!
 //! *Invariant:* nothing waits for a witness. One that is away, refuses or lies costs its cosignature and is said, no more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ struct State {
     sizes: HashMap<u16, u64>,
     /// When it cosigned last, Unix seconds.
     last_s: Option<u64>,
-    /// What went wrong last; none since it went well.
-    trouble: Option<String>,
+    /// Lanes whose newest checkpoint it did not cosign, and why.
+    troubles: BTreeMap<u16, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -124,7 +124,7 @@ impl Cosign {
             Health {
                 witness: Arc::clone(&seat.name),
                 age_s: state.last_s.map(|last| now_s - i64::try_from(last).unwrap_or(i64::MAX)),
-                trouble: state.trouble.clone(),
+                trouble: state.troubles.values().next().cloned(),
             }
         };
         self.0.witnesses.iter().map(health).collect()
@@ -205,15 +205,18 @@ impl Seat {
         Ok((at_s, line.to_owned()))
     }
 
-    /// What came of asking; the same trouble is said once.
+    /// What came of asking; the same trouble with a lane is said once.
     fn heard(&self, lane: u16, asked: Result<u64, String>) {
         let mut state = self.state();
         match asked {
-            Ok(at_s) => (state.last_s, state.trouble) = (Some(at_s), None),
-            Err(cause) if state.trouble.as_ref() == Some(&cause) => {}
+            Ok(at_s) => {
+                state.last_s = Some(at_s);
+                state.troubles.remove(&lane);
+            }
+            Err(cause) if state.troubles.get(&lane) == Some(&cause) => {}
             Err(cause) => {
                 tracing::warn!(witness = &*self.name, lane, cause, "a checkpoint is not cosigned");
-                state.trouble = Some(cause);
+                state.troubles.insert(lane, cause);
             }
         }
     }

@@ -1,8 +1,6 @@
 //! Where an issuer's keys come from: a configured address or a file. No redirects, bounded size and time.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +11,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::RootCertStore;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::config::IssuerConfig;
+use crate::dial;
 
 pub(super) enum Source {
     File(PathBuf),
@@ -85,30 +83,24 @@ async fn get(client: &KeyClient, address: Uri) -> Result<Bytes, String> {
 
 fn address(url: &str) -> Result<Uri, String> {
     let address: Uri = url.parse().map_err(|_| format!("`{url}` is not an address"))?;
-    let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let host = address.host().unwrap_or_default();
     match address.scheme_str() {
         Some("https") if !host.is_empty() => Ok(address),
-        Some("http") if loopback => Ok(address),
+        Some("http") if dial::is_here(host) => Ok(address),
         _ => Err(format!("`{url}` must be https (http only on a loopback address)")),
     }
 }
 
 fn client(address: &Uri, ca: Option<&Path>) -> Result<KeyClient, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = HttpsConnectorBuilder::new();
     let plain = address.scheme_str() == Some("http");
     let builder = if plain || ca.is_some() {
-        let roots = ca.map_or_else(|| Ok(RootCertStore::empty()), roots)?;
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|cause| cause.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        builder.with_tls_config(config)
+        let roots = ca.map_or_else(|| Ok(RootCertStore::empty()), dial::roots)?;
+        let tls = dial::tls(roots).map_err(|cause| cause.to_string())?;
+        builder.with_tls_config(tls.with_no_client_auth())
     } else {
         builder
-            .with_provider_and_native_roots(provider)
+            .with_provider_and_native_roots(dial::provider())
             .map_err(|cause| format!("the system's CAs cannot be read: {cause}"))?
     };
     let builder = if plain { builder.https_or_http() } else { builder.https_only() };
@@ -116,20 +108,6 @@ fn client(address: &Uri, ca: Option<&Path>) -> Result<KeyClient, String> {
     Ok(Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
         .build(builder.enable_http1().build()))
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let pem = std::fs::read(path).map_err(|cause| format!("`{}`: {cause}", path.display()))?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|cause| format!("`{}`: {cause}", path.display()))?;
-        roots.add(certificate).map_err(|cause| format!("`{}`: {cause}", path.display()))?;
-    }
-    if roots.is_empty() {
-        Err(format!("`{}` holds no certificate", path.display()))
-    } else {
-        Ok(roots)
-    }
 }
 
 /// 64 RSA keys with certificate chains stay below it.

@@ -1,13 +1,10 @@
 //! `haetae keygen`: makes the Ed25519 key that signs a log and prints its public keys in the signed-note encoding (C2SP), or
 //! as a trust file.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
+use super::secret;
 use crate::audit::Key;
 
 #[derive(Debug, clap::Args)]
@@ -60,14 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn make(out: &Path) -> anyhow::Result<Key> {
     let key = Key::generate()?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(out)
-        .with_context(|| format!("cannot make `{}`", out.display()))?;
-    file.write_all(key.to_pem()?.as_bytes())?;
-    file.sync_all()?;
+    secret::write(out, &key.to_pem()?)?;
     Ok(key)
 }
 

@@ -1,7 +1,5 @@
 //! `haetae witness`: the regulator's own process, and its key.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +8,7 @@ use tlog::key::Kind;
 use tlog::{Signer as _, SigningKey};
 
 use super::aside::{self, Ends};
+use super::secret;
 use crate::witness::Config;
 use crate::{app, telemetry};
 
@@ -47,18 +46,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn keygen(name: &str, out: &Path) -> anyhow::Result<ExitCode> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).context("the operating system gives no random bytes")?;
-    let key = SigningKey::from_seed(name, Kind::Cosignature, &seed)
+    let key = SigningKey::from_seed(name, Kind::Cosignature, &secret::seed()?)
         .with_context(|| format!("`{name}` cannot name a key"))?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(out)
-        .with_context(|| format!("cannot make `{}`", out.display()))?;
-    writeln!(file, "{}", key.to_skey())?;
-    file.sync_all()?;
+    secret::write(out, &format!("{}\n", key.to_skey()))?;
     println!("{}", key.verifier());
     eprintln!(
         "the secret key is in `{}`; give the line above to everyone who is to trust this witness: it stands in their trust \

@@ -1,6 +1,5 @@
 //! `add-checkpoint` as the log calls it. No redirects, bounded size and time.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +9,12 @@ use hyper::{Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client as Http, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::RootCertStore;
 use tlog::Hash;
 use tokio::time::timeout;
 
 use super::{ConfigError, WitnessConfig};
+use crate::dial;
 
 pub(super) struct Client {
     address: Uri,
@@ -36,18 +35,24 @@ impl Client {
         let address: Uri = format!("{}/add-checkpoint", config.url.trim_end_matches('/'))
             .parse()
             .map_err(|_| wrong())?;
-        let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
-        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        match address.scheme_str() {
-            Some("https") if !host.is_empty() => {}
-            Some("http") if here => {}
+        let host = address.host().unwrap_or_default();
+        let plain = match address.scheme_str() {
+            Some("https") if !host.is_empty() => false,
+            Some("http") if dial::is_here(host) => true,
             _ => return Err(wrong()),
-        }
-        let builder = match tls(config)? {
-            Some(tls) => HttpsConnectorBuilder::new().with_tls_config(tls),
-            None => HttpsConnectorBuilder::new().with_native_roots().map_err(|cause| {
-                ConfigError::Ca { url: config.url.clone(), cause: cause.to_string() }
-            })?,
+        };
+        let wrong = |cause: String| ConfigError::Ca { url: config.url.clone(), cause };
+        let builder = HttpsConnectorBuilder::new();
+        let builder = if plain || config.ca.is_some() {
+            let ca = config.ca.as_deref();
+            let roots =
+                ca.map_or_else(|| Ok(RootCertStore::empty()), dial::roots).map_err(wrong)?;
+            let tls = dial::tls(roots).map_err(|cause| wrong(cause.to_string()))?;
+            builder.with_tls_config(tls.with_no_client_auth())
+        } else {
+            builder
+                .with_provider_and_native_roots(dial::provider())
+                .map_err(|cause| wrong(cause.to_string()))?
         };
         let connector = builder.https_or_http().enable_all_versions().build();
         let http = Http::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
@@ -95,25 +100,6 @@ impl Client {
         let text = String::from_utf8(body.to_bytes().into());
         Ok((status, text.map_err(|_| "the witness's answer is not text".to_owned())?))
     }
-}
-
-/// None: the roots of the machine.
-fn tls(config: &WitnessConfig) -> Result<Option<ClientConfig>, ConfigError> {
-    let wrong = |cause: String| ConfigError::Ca { url: config.url.clone(), cause };
-    let mut roots = RootCertStore::empty();
-    let Some(path) = &config.ca else {
-        // Plain http on this machine needs none.
-        let plain = config.url.starts_with("http:");
-        return Ok(plain
-            .then(|| ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()));
-    };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|cause| wrong(cause.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|cause| wrong(cause.to_string()))?;
-        roots.add(certificate).map_err(|cause| wrong(cause.to_string()))?;
-    }
-    Ok(Some(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }
 
 const WAIT_MAX: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! A GPU site without a GPU: a TLS server that speaks the OpenAI protocol, says where it is, and remembers what came.
 //!
-//! It lets in only the gateway, by certificate. What it did not expect (no decision, another path, another caller) it
+//! It lets in only its guard, by certificate. What it did not expect (no decision, another path, another caller) it
 //! counts, so that "nothing else arrived" is the site's own word.
 //!
 //! *Invariant:* it keeps digests of what it was sent, never the content.
@@ -56,7 +56,7 @@ pub struct Args {
     /// The authority that vouches for who may come in.
     #[arg(long)]
     pub client_ca: PathBuf,
-    /// SPIFFE id of the gateway.
+    /// SPIFFE id of whoever brings work: the guard before it.
     #[arg(long)]
     pub gateway: String,
     /// SPIFFE id of whoever may ask what it has seen.

@@ -20,6 +20,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Admitted, Config, GuardError};
+use crate::dial;
 
 pub(super) struct Upstream {
     scheme: Scheme,
@@ -39,7 +40,7 @@ impl Upstream {
         if scheme != Scheme::HTTPS && scheme != Scheme::HTTP {
             return Err(wrong());
         }
-        if scheme == Scheme::HTTP && !is_here(authority.host()) {
+        if scheme == Scheme::HTTP && !dial::is_here(authority.host()) {
             return Err(GuardError::PlainUpstream(config.upstream.clone()));
         }
         let mut http = HttpConnector::new();
@@ -98,35 +99,24 @@ fn of_one_connection(headers: &mut HeaderMap) {
     headers.remove("keep-alive");
 }
 
-fn is_here(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
-    let wrong = |cause: &dyn std::fmt::Display| GuardError::UpstreamCa(cause.to_string());
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &config.upstream_ca {
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|cause| wrong(&cause))? {
-            let certificate = certificate.map_err(|cause| wrong(&cause))?;
-            roots.add(certificate).map_err(|cause| wrong(&cause))?;
+    let roots = match &config.upstream_ca {
+        Some(path) => dial::roots(path).map_err(GuardError::UpstreamCa)?,
+        None if config.upstream.starts_with("https") => {
+            let cause = "an https service needs the CA that vouches for it".to_owned();
+            return Err(GuardError::UpstreamCa(cause));
         }
-    }
-    if roots.is_empty() && config.upstream.starts_with("https") {
-        return Err(GuardError::UpstreamCa(
-            "an https service needs the CA that vouches for it".to_owned(),
-        ));
-    }
-    let builder = ClientConfig::builder().with_root_certificates(roots);
+        None => RootCertStore::empty(),
+    };
+    let tls = dial::tls(roots).map_err(|cause| GuardError::UpstreamCa(cause.to_string()))?;
     let wrong = |cause: &dyn std::fmt::Display| GuardError::UpstreamCertificate(cause.to_string());
     match (&config.upstream_certificate, &config.upstream_key) {
-        (None, None) => Ok(builder.with_no_client_auth()),
+        (None, None) => Ok(tls.with_no_client_auth()),
         (Some(chain), Some(key)) => {
             let chain = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
             let key = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(&cause))?;
             let chain = chain.map_err(|cause| wrong(&cause))?;
-            builder.with_client_auth_cert(chain, key).map_err(|cause| wrong(&cause))
+            tls.with_client_auth_cert(chain, key).map_err(|cause| wrong(&cause))
         }
         _ => Err(wrong(&"give both or none")),
     }

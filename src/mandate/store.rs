@@ -14,6 +14,7 @@ use super::note::Act;
 use super::{Approver, Chain, Enacted, How, MandateError, Role, Stored};
 use crate::policy::Folder;
 use crate::registry;
+use crate::registry::store::tell;
 
 /// What is asked for: everything of a row but what the history says.
 #[derive(Debug, Clone)]
@@ -333,19 +334,6 @@ async fn write(transaction: &mut PgTransaction<'_>, row: &Enacted) -> Result<(),
     .execute(&mut **transaction)
     .await?;
     Ok(())
-}
-
-/// Into the log, within a second of the commit.
-pub(super) async fn tell(
-    transaction: &mut PgTransaction<'_>,
-    kind: &str,
-    people: &[&str],
-    body: Value,
-) -> Result<(), sqlx::Error> {
-    let insert =
-        "insert into log_outbox (event, kind, people, body) values (gen_random_uuid(), $1, $2, $3)";
-    let query = sqlx::query(insert).bind(kind).bind(people).bind(body);
-    query.execute(&mut **transaction).await.map(drop)
 }
 
 /// What was done, with the digests that name the bundle: `bundle` as decisions have it.

@@ -447,5 +447,20 @@ fn sort_of(row: &sqlx::postgres::PgRow) -> Result<Sort, RegistryError> {
     Sort::named(&name).ok_or(RegistryError::UnknownSort(name))
 }
 
+/// Leaves an act for the log, in the transaction of the act itself: a lane writes it within a second (docs/record.md, "Acts").
+/// People become salted digests there. The row is the database's contract with `audit`, which this room is below.
+pub async fn tell<P: AsRef<str>>(
+    transaction: &mut PgTransaction<'_>,
+    kind: &str,
+    people: &[P],
+    body: Json,
+) -> Result<(), sqlx::Error> {
+    let people: Vec<&str> = people.iter().map(AsRef::as_ref).collect();
+    let insert =
+        "INSERT INTO log_outbox (event, kind, people, body) VALUES (gen_random_uuid(), $1, $2, $3)";
+    let query = sqlx::query(insert).bind(kind).bind(people).bind(body);
+    query.execute(&mut **transaction).await.map(drop)
+}
+
 const HEAD: &str = "SELECT version FROM fact_head WHERE id = 1";
 const RAISE: &str = "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version";

@@ -1,7 +1,5 @@
 //! One attempt: a signed POST, its status, nothing more. No redirect is followed, no proxy is asked, no answer is read.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,13 +9,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use uuid::Uuid;
 
 use super::address::{FORBIDDEN, Guard, check_url};
 use super::{Config, Secret, WebhookError, sign};
+use crate::dial;
 
 /// What is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,19 +46,17 @@ impl Sender {
         let mut http = HttpConnector::new_with_resolver(guard.clone());
         http.enforce_http(false);
         let https = HttpsConnectorBuilder::new();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let https = match &config.ca {
             Some(path) => {
-                let roots = roots(path).map_err(WebhookError::Config)?;
-                https.with_tls_config(tls(provider, roots)?)
+                let roots = dial::roots(path).map_err(WebhookError::Config)?;
+                https.with_tls_config(tls(roots)?)
             }
-            None => match https.with_provider_and_native_roots(Arc::clone(&provider)) {
+            None => match https.with_provider_and_native_roots(dial::provider()) {
                 Ok(https) => https,
                 Err(error) => {
                     // No receiver can be verified, and each notice says so; the gateway serves all the same.
                     tracing::warn!(%error, "the system's CAs cannot be read: no notice can be sent by https");
-                    HttpsConnectorBuilder::new()
-                        .with_tls_config(tls(provider, RootCertStore::empty())?)
+                    HttpsConnectorBuilder::new().with_tls_config(tls(RootCertStore::empty())?)
                 }
             },
         };
@@ -97,11 +92,9 @@ impl Sender {
     }
 }
 
-fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<ClientConfig, WebhookError> {
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| WebhookError::Config(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+fn tls(roots: RootCertStore) -> Result<ClientConfig, WebhookError> {
+    let tls = dial::tls(roots).map_err(|error| WebhookError::Config(error.to_string()))?;
+    Ok(tls.with_no_client_auth())
 }
 
 fn request(
@@ -132,14 +125,4 @@ fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let wrong = |cause: &dyn std::fmt::Display| format!("`{}`: {cause}", path.display());
-    let mut roots = RootCertStore::empty();
-    let pem = std::fs::read(path).map_err(|cause| wrong(&cause))?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(certificate.map_err(|cause| wrong(&cause))?).map_err(|cause| wrong(&cause))?;
-    }
-    if roots.is_empty() { Err(wrong(&"holds no certificate")) } else { Ok(roots) }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Row};
+use sqlx::{FromRow, PgPool, Row};
 use uuid::Uuid;
 
 use super::notice::Notice;
@@ -21,7 +21,7 @@ pub struct Due {
 }
 
 /// A webhook as its keeper sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Listed {
     pub id: Uuid,
     pub org: String,
@@ -32,7 +32,7 @@ pub struct Listed {
 }
 
 /// A notice that was given up, or waits after a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Stuck {
     pub id: Uuid,
     pub webhook: Uuid,
@@ -123,55 +123,26 @@ pub async fn retry(pool: &PgPool, notice: Uuid) -> Result<bool, WebhookError> {
 }
 
 pub async fn list(pool: &PgPool, org: Option<&str>) -> Result<Vec<Listed>, WebhookError> {
-    let rows = sqlx::query(
-        "SELECT w.id, w.org, w.url,
-                count(*) FILTER (WHERE d.state = 'waiting') AS waiting,
-                count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
-                count(*) FILTER (WHERE d.state = 'dead') AS dead
-         FROM webhook w LEFT JOIN webhook_delivery d ON d.webhook = w.id
-         WHERE w.removed_at IS NULL AND ($1::text IS NULL OR w.org = $1)
-         GROUP BY w.id ORDER BY w.org, w.url",
-    )
-    .bind(org)
-    .fetch_all(pool)
-    .await?;
-    let listed = |row: &sqlx::postgres::PgRow| {
-        Ok(Listed {
-            id: row.try_get("id")?,
-            org: row.try_get("org")?,
-            url: row.try_get("url")?,
-            waiting: row.try_get("waiting")?,
-            delivered: row.try_get("delivered")?,
-            dead: row.try_get("dead")?,
-        })
-    };
-    rows.iter().map(listed).collect()
+    let select = "
+        SELECT w.id, w.org, w.url,
+               count(*) FILTER (WHERE d.state = 'waiting') AS waiting,
+               count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
+               count(*) FILTER (WHERE d.state = 'dead') AS dead
+        FROM webhook w LEFT JOIN webhook_delivery d ON d.webhook = w.id
+        WHERE w.removed_at IS NULL AND ($1::text IS NULL OR w.org = $1)
+        GROUP BY w.id ORDER BY w.org, w.url";
+    Ok(sqlx::query_as(select).bind(org).fetch_all(pool).await?)
 }
 
 /// What was given up, and what waits after a failure; the newest 100.
 pub async fn stuck(pool: &PgPool, org: Option<&str>) -> Result<Vec<Stuck>, WebhookError> {
-    let rows = sqlx::query(
-        "SELECT d.id, d.webhook, d.key, d.state, d.attempts, d.status, d.why
-         FROM webhook_delivery d JOIN webhook w ON w.id = d.webhook
-         WHERE w.removed_at IS NULL AND ($1::text IS NULL OR w.org = $1)
-           AND (d.state = 'dead' OR (d.state = 'waiting' AND d.attempts > 0))
-         ORDER BY d.made_at DESC, d.id LIMIT 100",
-    )
-    .bind(org)
-    .fetch_all(pool)
-    .await?;
-    let stuck = |row: &sqlx::postgres::PgRow| {
-        Ok(Stuck {
-            id: row.try_get("id")?,
-            webhook: row.try_get("webhook")?,
-            key: row.try_get("key")?,
-            state: row.try_get("state")?,
-            attempts: row.try_get("attempts")?,
-            status: row.try_get("status")?,
-            why: row.try_get("why")?,
-        })
-    };
-    rows.iter().map(stuck).collect()
+    let select = "
+        SELECT d.id, d.webhook, d.key, d.state, d.attempts, d.status, d.why
+        FROM webhook_delivery d JOIN webhook w ON w.id = d.webhook
+        WHERE w.removed_at IS NULL AND ($1::text IS NULL OR w.org = $1)
+          AND (d.state = 'dead' OR (d.state = 'waiting' AND d.attempts > 0))
+        ORDER BY d.made_at DESC, d.id LIMIT 100";
+    Ok(sqlx::query_as(select).bind(org).fetch_all(pool).await?)
 }
 
 /// Webhooks that want notices, with their organisation.

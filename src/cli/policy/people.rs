@@ -1,8 +1,6 @@
 //! `haetae policy keygen|approver|sign|verify`: whose signature counts, and signatures over a bundle that lies in a
 //! directory.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +9,7 @@ use sqlx::PgPool;
 use tlog::{Note, SigningKey, VerifierKey};
 
 use super::life::{Key, Place, WHICH_DATABASE, now};
+use crate::cli::secret;
 use crate::config::{Config, Database};
 use crate::mandate::store;
 use crate::mandate::{Approver, Chain, How, Role, note, signers};
@@ -122,17 +121,8 @@ impl OwnerPlace {
 }
 
 fn keygen(name: &str, out: &Path) -> anyhow::Result<()> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|cause| anyhow::anyhow!("no randomness: {cause}"))?;
-    let (private, public) = note::new_key(name, &seed)?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(out)
-        .with_context(|| format!("cannot make `{}`", out.display()))?;
-    writeln!(file, "{private}")?;
-    file.sync_all()?;
+    let (private, public) = note::new_key(name, &secret::seed()?)?;
+    secret::write(out, &format!("{private}\n"))?;
     println!("{public}");
     eprintln!("the private key is in `{}`: it is {name}'s alone", out.display());
     Ok(())

@@ -87,7 +87,8 @@ impl Open {
     /// # Errors
     /// Nothing was changed.
     pub async fn commit(mut self, wish: Wish, who: &str) -> Result<Applied, RegistryError> {
-        let (key, record) = (wish.key(), record(&wish, &self.document(&wish), who));
+        let key = wish.key();
+        let (people, body) = record(&wish, &self.document(&wish), who);
         let change = match wish {
             Wish::Grant(entry) => {
                 let mut change = Change::new("grant");
@@ -97,7 +98,7 @@ impl Open {
             Wish::Revoke { .. } => self.revocation(key),
         };
         if !change.applied.is_nothing() {
-            self.tell(record).await?;
+            store::tell(&mut self.transaction, "access_change", &people, body).await?;
         }
         store::commit(self.transaction, change, &self.present, who).await
     }
@@ -148,18 +149,6 @@ impl Open {
         let entry = self.present.get(&(Sort::Organisation, org.to_owned()));
         let services = entry.and_then(|entry| entry.document.get("services")?.as_array());
         services.into_iter().flatten().filter_map(|service| service.get("name")?.as_str()).collect()
-    }
-
-    async fn tell(&mut self, (people, body): (Vec<String>, Json)) -> Result<(), RegistryError> {
-        sqlx::query(
-            "INSERT INTO log_outbox (event, kind, people, body)
-             VALUES (gen_random_uuid(), 'access_change', $1, $2)",
-        )
-        .bind(people)
-        .bind(body)
-        .execute(&mut *self.transaction)
-        .await?;
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::{PgPool, PgTransaction, Row as _};
 use verdict::stamp::Stamp;
 
 use super::{OrderError, SignatureError, Signed, end_text, text, verify};
-use crate::registry::store::{Applied, Change, Present, Presents, begin, present, write};
+use crate::registry::store::{self, Applied, Change, Present, Presents, begin, present, write};
 use crate::registry::{
     RegistryError, Sort,
     tree::{Entry, Tree},
@@ -269,14 +269,7 @@ async fn tell(
     people.sort_unstable();
     people.dedup();
     people.truncate(PEOPLE_MAX);
-    sqlx::query(
-        "INSERT INTO log_outbox (event, kind, people, body) VALUES (gen_random_uuid(), 'order', $1, $2)",
-    )
-    .bind(people)
-    .bind(body)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    Ok(store::tell(transaction, "order", &people, body).await?)
 }
 
 fn texts<'a>(order: &'a Json, key: &str) -> Vec<&'a str> {
