@@ -53,5 +53,5 @@ impl Registrar {
     }
 }
 
-const WHICH_DATABASE: &str =
+pub(super) const WHICH_DATABASE: &str =
     "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";

@@ -11,8 +11,8 @@ use time::format_description::well_known::Rfc3339;
 use tlog::SigningKey;
 
 use super::people;
+use crate::cli::registrar::Registrar;
 use crate::clock::Clock;
-use crate::config::{Config, Database};
 use crate::mandate::replica::{Readiness, readiness, store as replicas};
 use crate::mandate::store::{self, Wish};
 use crate::mandate::{Enacted, How, Stored, tried};
@@ -28,7 +28,7 @@ pub enum Command {
         #[arg(long)]
         purpose: String,
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// Write the files of a stored bundle into a new directory, to look at what is to be approved
     Fetch {
@@ -38,7 +38,7 @@ pub enum Command {
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// Sign that a bundle may come into force in place of the one that is
     Approve {
@@ -46,7 +46,7 @@ pub enum Command {
         #[command(flatten)]
         key: Key,
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// Put an approved bundle in force: two different approvers, one of them not a platform administrator
     Activate {
@@ -54,7 +54,7 @@ pub enum Command {
         #[command(flatten)]
         patience: Patience,
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// Go back to the bundle that the last activation replaced: one approver who is not a platform administrator
     Rollback {
@@ -66,7 +66,7 @@ pub enum Command {
         #[command(flatten)]
         patience: Patience,
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// In an emergency: one approver puts a bundle in force for a while; then the approved one comes back by itself
     BreakGlass {
@@ -82,32 +82,18 @@ pub enum Command {
         #[command(flatten)]
         patience: Patience,
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// Every bundle that was in force, since when, by whom and why
     History {
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
     /// What is in force, what waits for whom, and how the replicas stand
     Status {
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
-}
-
-/// Which database, and who acts.
-#[derive(Debug, clap::Args)]
-pub struct Place {
-    /// The database, as a user who is a member of `haetae_registrar` (not the gateway's user)
-    #[arg(long, env = "HAETAE_REGISTRAR_URL", hide_env_values = true)]
-    database: Option<String>,
-    /// The configuration file whose `database.registrar_url` is taken when `--database` is not given
-    #[arg(long, short, env = "HAETAE_CONFIG", default_value = "haetae.toml")]
-    config: PathBuf,
-    /// Who acts; kept with it, and in the log as a salted digest
-    #[arg(long, env = "USER")]
-    by: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -126,51 +112,42 @@ pub struct Patience {
 
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Propose { dir, purpose, place } => propose(&dir, purpose, &place).await,
-        Command::Fetch { digest, out, place } => fetch(&digest, &out, &place).await,
-        Command::Approve { digest, key, place } => approve(&digest, &key, &place).await,
-        Command::Activate { digest, patience, place } => activate(&digest, &patience, &place).await,
-        Command::Rollback { reason, key, patience, place } => {
-            let pool = place.pool().await?;
+        Command::Propose { dir, purpose, registrar } => propose(&dir, purpose, &registrar).await,
+        Command::Fetch { digest, out, registrar } => fetch(&digest, &out, &registrar).await,
+        Command::Approve { digest, key, registrar } => approve(&digest, &key, &registrar).await,
+        Command::Activate { digest, patience, registrar } => {
+            activate(&digest, &patience, &registrar).await
+        }
+        Command::Rollback { reason, key, patience, registrar } => {
+            let pool = registrar.pool().await?;
             let back = store::chain(&pool, now()).await?.back().map_err(anyhow::Error::msg)?;
             let bundle = store::find(&pool, &back).await?;
-            let wish = place.wish(How::Rollback, bundle, None, reason);
+            let wish = wish(&registrar, How::Rollback, bundle, None, reason);
             alone(&pool, &wish, &key, &patience).await
         }
-        Command::BreakGlass { digest, reason, minutes, key, patience, place } => {
-            let pool = place.pool().await?;
+        Command::BreakGlass { digest, reason, minutes, key, patience, registrar } => {
+            let pool = registrar.pool().await?;
             let bundle = store::find(&pool, &digest).await?;
             let lasts = Some(i64::from(minutes) * 60);
-            let wish = place.wish(How::BreakGlass, bundle, lasts, reason);
+            let wish = wish(&registrar, How::BreakGlass, bundle, lasts, reason);
             alone(&pool, &wish, &key, &patience).await
         }
-        Command::History { place } => history(&place.pool().await?).await,
-        Command::Status { place } => status(&place.pool().await?).await,
+        Command::History { registrar } => history(&registrar.pool().await?).await,
+        Command::Status { registrar } => status(&registrar.pool().await?).await,
     }
 }
 
-impl Place {
-    pub(super) async fn pool(&self) -> anyhow::Result<PgPool> {
-        self.named()?.registrar_pool().await
-    }
-
-    fn named(&self) -> anyhow::Result<Database> {
-        Ok(match &self.database {
-            Some(url) => Database::at(url.clone()),
-            None => Config::read(&self.config).context(WHICH_DATABASE)?.database,
-        })
-    }
-
-    pub(super) fn by(&self) -> String {
-        self.by.clone().unwrap_or_else(|| "unknown".to_owned())
-    }
-
-    fn wish(&self, how: How, bundle: Stored, lasts_s: Option<i64>, reason: String) -> Wish {
-        Wish { how, bundle, lasts_s, reason, by: self.by(), at_s: now() }
-    }
+fn wish(
+    registrar: &Registrar,
+    how: How,
+    bundle: Stored,
+    lasts_s: Option<i64>,
+    reason: String,
+) -> Wish {
+    Wish { how, bundle, lasts_s, reason, by: registrar.who().to_owned(), at_s: now() }
 }
 
-async fn propose(dir: &Path, purpose: String, place: &Place) -> anyhow::Result<ExitCode> {
+async fn propose(dir: &Path, purpose: String, registrar: &Registrar) -> anyhow::Result<ExitCode> {
     let at = now();
     let folder = Folder::read(dir).map_err(|fault| anyhow::anyhow!("{fault}"))?;
     let bundle = match Bundle::of(&folder, at).await.and_then(Bundle::tried) {
@@ -186,11 +163,11 @@ async fn propose(dir: &Path, purpose: String, place: &Place) -> anyhow::Result<E
         access: bundle.access_digest().into(),
         title: bundle.title(),
         purpose,
-        proposed_by: place.by(),
+        proposed_by: registrar.who().to_owned(),
         proposed_at_s: at,
     };
     crate::mandate::note::check_reason(&stored.purpose)?;
-    let new = store::propose(&place.pool().await?, &folder, &stored).await?;
+    let new = store::propose(&registrar.pool().await?, &folder, &stored).await?;
     if !new {
         println!("it is in the database already, with the purpose it was first proposed for");
     }
@@ -201,8 +178,8 @@ async fn propose(dir: &Path, purpose: String, place: &Place) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn fetch(digest: &str, out: &Path, place: &Place) -> anyhow::Result<ExitCode> {
-    let pool = place.pool().await?;
+async fn fetch(digest: &str, out: &Path, registrar: &Registrar) -> anyhow::Result<ExitCode> {
+    let pool = registrar.pool().await?;
     let stored = store::find(&pool, digest).await?;
     let folder = Folder::from_bytes(&store::files(&pool, &stored.digest).await?);
     let folder = folder.map_err(|fault| anyhow::anyhow!("{fault}"))?;
@@ -218,11 +195,11 @@ async fn fetch(digest: &str, out: &Path, place: &Place) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-async fn approve(digest: &str, key: &Key, place: &Place) -> anyhow::Result<ExitCode> {
-    let (pool, key) = (place.pool().await?, key.read()?);
+async fn approve(digest: &str, key: &Key, registrar: &Registrar) -> anyhow::Result<ExitCode> {
+    let (pool, key) = (registrar.pool().await?, key.read()?);
     let bundle = store::find(&pool, digest).await?;
     let reason = bundle.purpose.clone();
-    let wish = place.wish(How::Activate, bundle, None, reason);
+    let wish = wish(registrar, How::Activate, bundle, None, reason);
     let act = store::act(&pool, &wish).await?;
     let name = tlog::Signer::verifier(&key).name().to_owned();
     people::known(&pool, &key).await?;
@@ -237,13 +214,17 @@ async fn approve(digest: &str, key: &Key, place: &Place) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn activate(digest: &str, patience: &Patience, place: &Place) -> anyhow::Result<ExitCode> {
-    let pool = place.pool().await?;
+async fn activate(
+    digest: &str,
+    patience: &Patience,
+    registrar: &Registrar,
+) -> anyhow::Result<ExitCode> {
+    let pool = registrar.pool().await?;
     let bundle = store::find(&pool, digest).await?;
     let since = store::chain(&pool, now()).await?.version();
     let notes = store::approvals(&pool, &bundle.digest, since).await?;
     let reason = bundle.purpose.clone();
-    let wish = place.wish(How::Activate, bundle, None, reason);
+    let wish = wish(registrar, How::Activate, bundle, None, reason);
     enact(&pool, &wish, people::counting(&pool, notes).await?, patience).await
 }
 
@@ -393,7 +374,5 @@ pub(super) fn now() -> i64 {
     Clock::system().unix_s()
 }
 
-pub(super) const WHICH_DATABASE: &str =
-    "say which database: `--database postgres://..`, HAETAE_REGISTRAR_URL, or `--config FILE`";
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 const BUNDLES_SHOWN: usize = 10;

@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use sqlx::PgPool;
 use tlog::{Note, SigningKey, VerifierKey};
 
-use super::life::{Key, Place, WHICH_DATABASE, now};
+use super::life::{Key, now};
+use crate::cli::registrar::{Registrar, WHICH_DATABASE};
 use crate::cli::secret;
 use crate::config::{Config, Database};
 use crate::mandate::store;
@@ -67,7 +68,7 @@ pub enum Who {
     /// Who they are, with what role
     List {
         #[command(flatten)]
-        place: Place,
+        registrar: Registrar,
     },
 }
 
@@ -93,7 +94,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let version = store::remove_approver(&place.pool().await?, &name, &place.by()).await?;
             println!("{name} signs nothing that comes into force after version {version}");
         }
-        Command::Approver(Who::List { place }) => list(&place.pool().await?).await?,
+        Command::Approver(Who::List { registrar }) => list(&registrar.pool().await?).await?,
         Command::Sign { dir, key } => {
             let text = digests(&Bundle::load(&dir, now()).await?);
             print!(
