@@ -89,6 +89,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let engines = Arc::clone(&gate);
     let following = async move { engines.follow_access().await };
     inner.spawn(inner_stop.clone().run_until_cancelled_owned(following));
+    let rechecking = Arc::clone(&gate);
+    inner.spawn(inner_stop.clone().run_until_cancelled_owned(async move {
+        rechecking.recheck().await;
+    }));
 
     let console = console_sources(&config, view, metrics).await?;
     let console = serve_console(&config, &wire, console, &edge, &stop).await?;

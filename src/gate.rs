@@ -13,6 +13,7 @@ mod manage;
 mod metrics;
 mod preflight;
 mod prepare;
+pub mod recheck;
 mod route;
 mod standing;
 pub mod strict;
@@ -102,6 +103,7 @@ impl Gate {
                 rooms.policy,
                 Arc::clone(&rooms.registry),
                 config.memo_entries_max,
+                recheck::Rechecks::new(config.memo_recheck_one_in),
             ),
             underway: Arc::default(),
             limits: Limits::new(config),
@@ -120,6 +122,12 @@ impl Gate {
 
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         self.metrics.register(registry);
+        self.preparer.rechecks.register(registry);
+    }
+
+    /// Holds judgements that memos had a part in against new ones, until it is dropped.
+    pub async fn recheck(&self) {
+        self.preparer.rechecks.run(&self.audit).await;
     }
 
     /// Keeps the access engines those of the registry; never returns while that is followed.

@@ -104,6 +104,13 @@ impl Act {
     }
 }
 
+/// An act that no other transaction carries.
+pub(super) async fn tell(shared: &Shared, act: &Act) -> Result<(), AuditError> {
+    let mut connection =
+        within(QUERY_MAX, store::connect(&shared.options, &shared.identity)).await?;
+    within(QUERY_MAX, store::insert(&mut connection, act)).await
+}
+
 /// Until the room stops: one replica reads the outbox for all of them.
 pub(super) async fn run(shared: Arc<Shared>) {
     while !shared.stop.is_cancelled() {

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use verdict::decision::Outcome;
 
 use super::{
-    AuditError, Config, Draft, Ended, Health, Key, Permit, RecordError, Recorded, Stranger, Target,
-    chance,
+    Act, AuditError, Config, Draft, Ended, Health, Key, Permit, RecordError, Recorded, Stranger,
+    Target, chance,
     health::Board,
     highwater::HighWater,
     lane::Lane,
@@ -210,6 +210,14 @@ impl Audit {
     /// Something that somebody should look at, e.g. `engine_disagreement`. `about` holds no personal value.
     pub fn alarm(&self, what: &'static str, about: String, decision: Option<Arc<str>>) {
         self.note(Notice::Alarm { what, about, decision });
+    }
+
+    /// Leaves an act of the gateway's own to be recorded, in a transaction of its own.
+    ///
+    /// # Errors
+    /// When the database cannot be asked, or has the act already.
+    pub async fn tell(&self, act: &Act) -> Result<(), AuditError> {
+        outbox::tell(&self.0, act).await
     }
 
     #[must_use]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use verdict::question::Question;
+use verdict::told::{self, Language};
 
 use crate::clock::Clock;
 use crate::policy::Bundle;
@@ -28,13 +29,32 @@ pub struct Args {
     /// File with one question or an array of questions; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     question: PathBuf,
+    /// `json` for programs; `text` for people: a page a question
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// The language of `--format text`
+    #[arg(long, value_enum, default_value_t = Lang::En)]
+    lang: Lang,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Lang {
+    En,
+    Ko,
 }
 
 const AFTER_HELP: &str = "\
 A question has all its facts inline; `haetae schema question` prints the form, `haetae schema decision` that of the
 answer. An absent fact that a rule needs is a refusal that names it.
   haetae decide --bundle policies --question deploy/question-example.json
-Standard output is JSON only. In a list, a question that cannot be read gives an error in its place; the others are judged.";
+  haetae decide --bundle policies --question deploy/question-example.json --format text --lang ko
+Standard output is JSON only, unless text is asked for. In a list, a question that cannot be read gives an error in its place; the others are judged.";
 
 /// JSON Schema of a question, for `haetae schema question`.
 pub const QUESTION_SCHEMA: &str = include_str!("schema/question.json");
@@ -77,7 +97,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
     let answers = decide(&bundle, &read(&args.question)?)?;
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &answers)?;
+    match args.format {
+        Format::Json => serde_json::to_writer_pretty(&mut out, &answers)?,
+        Format::Text => write!(out, "{}", answers.text(args.lang.into()))?,
+    }
     writeln!(out)?;
     Ok(if answers.any_decided() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -110,6 +133,39 @@ impl Answers {
         match self {
             Self::One(answer) => decided(answer),
             Self::Many(answers) => answers.is_empty() || answers.iter().any(decided),
+        }
+    }
+}
+
+impl Answers {
+    /// A page for each question, in the order in which they were asked.
+    #[must_use]
+    pub fn text(&self, language: Language) -> String {
+        let pages = match self {
+            Self::One(answer) => vec![answer.text(language)],
+            Self::Many(answers) => answers.iter().map(|answer| answer.text(language)).collect(),
+        };
+        pages.join("\n")
+    }
+}
+
+impl Answer {
+    fn text(&self, language: Language) -> String {
+        match self {
+            Self::Decision(shown) => told::page(shown.decision(), language),
+            Self::Error(Unanswered { id, error }) => {
+                let id = id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
+                format!("{id}error: {error}\n")
+            }
+        }
+    }
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::En => Self::English,
+            Lang::Ko => Self::Korean,
         }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use verdict::decision::{Outcome, Text, Why};
+use verdict::decision::{Outcome, Why};
 use verdict::facts::Candidate;
 use verdict::reason::Reason;
+use verdict::told::{self, Language};
 
 use super::Known;
 use super::admit::TurnedAway;
@@ -260,20 +261,17 @@ pub(super) fn explain(
     decision_id: &str,
     why: Option<&NotUnderstood>,
 ) -> String {
-    let pick = |text: &Text| if known.korean { text.ko.clone() } else { text.en.clone() };
+    let language = if known.korean { Language::Korean } else { Language::English };
     let decision = &prepared.judgement.decision;
+    // what could not be read is said in the words of who tried
     let mut message = match (why, decision.reasons.first()) {
-        (Some(why), _) => why.message.clone(),
-        (None, Some(first)) => pick(&first.text),
-        (None, None) => String::new(),
+        (Some(why), Some(first)) => {
+            let rule = first.rule.as_ref().map(|rule| format!(" [rule {rule}]"));
+            format!("{}{}", why.message, rule.unwrap_or_default())
+        }
+        (Some(why), None) => why.message.clone(),
+        (None, _) => told::paragraph(decision, language),
     };
-    if let Some(first) = decision.reasons.first() {
-        cite(&mut message, first);
-    }
-    for remedy in decision.remedy.iter().take(REMEDIES_SHOWN_MAX) {
-        let lead = if known.korean { " 통과하려면: " } else { " To make it pass: " };
-        let _ = write!(message, "{lead}{}", pick(&remedy.text));
-    }
     let _ = write!(message, " [decision {decision_id}]");
     message
 }
@@ -290,17 +288,6 @@ fn where_to_look(known: &Known, Hold { id, persons }: &Hold) -> String {
     format!(
         " It waits as hold {id} for {count}{people} with the right to release it (`GET /v1/holds/{id}`): then the same request passes once."
     )
-}
-
-/// Rule and citation; the cell and the missing facts stand in the reason's own text.
-fn cite(message: &mut String, why: &Why) {
-    if let Some(rule) = &why.rule {
-        let _ = write!(message, " [rule {rule}");
-        if let Some(citation) = &why.citation {
-            let _ = write!(message, ": {citation}");
-        }
-        message.push(']');
-    }
 }
 
 fn stamp(headers: &mut HeaderMap, prepared: Option<&Prepared>, proof: Option<&Proof>) {
@@ -449,4 +436,3 @@ const BUNDLE: HeaderName = HeaderName::from_static("haetae-bundle");
 const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
-const REMEDIES_SHOWN_MAX: usize = 1;

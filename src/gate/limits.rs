@@ -25,6 +25,8 @@ pub struct Config {
     pub body_bytes_in_flight_max: usize,
     /// Prepared decisions kept in memory, within 48 MiB.
     pub memo_entries_max: usize,
+    /// One in so many judgements is made anew, past the memos, and compared; 0: none.
+    pub memo_recheck_one_in: u64,
 }
 
 impl Default for Config {
@@ -35,6 +37,7 @@ impl Default for Config {
             // 16 bodies of the largest size (16 MiB) at once, or 60 kB for each of the 4,096 requests
             body_bytes_in_flight_max: 256 * 1024 * 1024,
             memo_entries_max: 65_536,
+            memo_recheck_one_in: 100,
         }
     }
 }

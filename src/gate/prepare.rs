@@ -16,6 +16,7 @@ use verdict::rule::RuleText;
 use verdict::stamp::Stamp;
 use verdict::volume::{self, Slice};
 
+use super::recheck::{Rechecks, Used};
 use crate::audit::{Held, Text};
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -104,6 +105,7 @@ pub struct Preparer {
     memo: Cache<Key, Arc<Prepared>, Bytes>,
     /// Texts of the bundles in use, by digest; owned by this lock, entries are few.
     bundles: Mutex<BTreeMap<Arc<str>, Arc<Text>>>,
+    pub(super) rechecks: Rechecks,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -132,11 +134,17 @@ impl Weighter<Key, Arc<Prepared>> for Bytes {
 }
 
 impl Preparer {
-    pub fn new(policy: Arc<Policy>, registry: Arc<Registry>, entries_max: usize) -> Self {
+    pub fn new(
+        policy: Arc<Policy>,
+        registry: Arc<Registry>,
+        entries_max: usize,
+        rechecks: Rechecks,
+    ) -> Self {
         let entries_max = entries_max.max(1);
         let least = MEMO_BYTES_MAX / entries_max as u64;
         let memo = Cache::with_weighter(entries_max, MEMO_BYTES_MAX, Bytes { least });
-        Self { standing: Standing::new(policy, registry), memo, bundles: Mutex::default() }
+        let standing = Standing::new(policy, registry);
+        Self { standing, memo, bundles: Mutex::default(), rechecks }
     }
 
     /// The judgement of this claim by this caller at `now` (unix seconds).
@@ -153,6 +161,7 @@ impl Preparer {
             actor: Rights::of(&snapshot, caller).actor.map(Arc::from),
         };
         if let Some(prepared) = self.memo.get(&key)
+            && !self.rechecks.memo_is_off()
             && prepared.version == snapshot.version()
             && *prepared.bundle_digest == *bundle.digest()
             && *prepared.access_digest == *bundle.access_digest()
@@ -160,10 +169,12 @@ impl Preparer {
             && prepared.judged_at <= now
             && prepared.valid_until.is_none_or(|until| now < until)
         {
+            self.put_aside(&bundle, &prepared);
             return prepared;
         }
         let resolved = resolve(&snapshot, &bundle, caller, claims);
         let prepared = Arc::new(self.judge(&bundle, &resolved, now));
+        self.put_aside(&bundle, &prepared);
         // What could not be judged is asked again: the engine may be there by then.
         if !prepared.unbuilt {
             self.memo.insert(key, Arc::clone(&prepared));
@@ -196,6 +207,20 @@ impl Preparer {
                 return;
             }
         }
+    }
+
+    /// To be checked after the reply, one in so many. Where the engines did not agree there is an alarm already.
+    fn put_aside(&self, bundle: &Arc<Bundle>, prepared: &Prepared) {
+        let differs = |why: &Why| why.code == Reason::EngineDisagreement;
+        if prepared.judgement.decision.reasons.iter().any(differs) {
+            return;
+        }
+        self.rechecks.used(|| Used {
+            bundle: Arc::clone(bundle),
+            facts: prepared.facts.bytes.clone(),
+            detail: prepared.detail.bytes.clone(),
+            at_s: prepared.judged_at,
+        });
     }
 
     /// What must be locked before this claim can be judged again.

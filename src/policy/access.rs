@@ -237,6 +237,7 @@ impl Answer {
             citation: None,
             missing: Vec::new(),
             ground: None,
+            facts: Vec::new(),
         })
     }
 }

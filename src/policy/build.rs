@@ -62,7 +62,12 @@ fn read(folder: &Folder, at_unix_s: i64, found: &mut Vec<Fault>) -> Option<Parts
     let text = folder.text(GROUPS, found);
     let groups = vocabulary::read_groups(text, &words.regimes, &mut Faults { file: GROUPS, found });
     let mut packs = Vec::new();
-    for name in &manifest.packs {
+    for (index, name) in manifest.packs.iter().enumerate() {
+        if manifest.packs.iter().take(index).any(|earlier| earlier == name) {
+            let mut faults = Faults { file: MANIFEST, found };
+            faults.add(0, format!("pack `{name}` is listed twice"), "remove one of the two");
+            continue;
+        }
         let known = Known { words: &words, groups: &groups };
         packs.extend(read_pack(folder, name, &known, found));
     }
@@ -72,6 +77,10 @@ fn read(folder: &Folder, at_unix_s: i64, found: &mut Vec<Fault>) -> Option<Parts
         cases::read_canaries(CANARY, text, &mut Faults { file: CANARIES, found });
     all_cases.extend(packs.iter_mut().flat_map(|pack| std::mem::take(&mut pack.cases)));
     let mut warnings = uncovered(&mut words, &packs);
+    // a pack that could not be read would be missed by all others: what is wrong with it comes first
+    if packs.len() < manifest.packs.len() {
+        return None;
+    }
     let rulebook = bind(&manifest, words, groups, &packs, found)?;
     warnings.extend(ageing(&rulebook.book().rules, at_unix_s));
     let notices = notices(&manifest, &packs, &rulebook, &sheets);
@@ -173,8 +182,13 @@ fn locate(problem: String, lines: &BTreeMap<&String, &(String, usize)>) -> Fault
         .or_else(|| problem.strip_prefix("rule `").and_then(|rest| rest.split_once('`')))
         .map(|(id, _)| id.to_owned());
     let place = id.and_then(|id| lines.get(&id).copied());
-    let (file, line) = place.cloned().unwrap_or_else(|| (MANIFEST.to_owned(), 0));
-    Fault { file, line, found: problem, meant: None, mend: "see policies/README.md".into() }
+    let whole = if problem.starts_with("group ") { GROUPS } else { MANIFEST };
+    let (file, line) = place.cloned().unwrap_or_else(|| (whole.to_owned(), 0));
+    let (found, mend) = match problem.split_once(": write ") {
+        Some((found, mend)) => (found.to_owned(), format!("write {mend}")),
+        None => (problem, "see policies/README.md".to_owned()),
+    };
+    Fault { file, line, found, meant: None, mend }
 }
 
 fn ageing(rules: &[RuleText], at_unix_s: i64) -> Vec<String> {

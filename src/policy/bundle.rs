@@ -204,7 +204,8 @@ impl Bundle {
     /// the first instant at which a dated fact of any candidate changes. One lookup when known.
     #[must_use]
     pub fn judge_known(&self, digest: [u8; 32], facts: &Facts, at_unix_s: i64) -> Arc<Judgement> {
-        if let Some(known) = self.judged.get(&digest).filter(|known| known.holds_at(at_unix_s)) {
+        let known = self.judged.get(&digest).filter(|known| known.holds_at(at_unix_s));
+        if let Some(known) = known.filter(|_| self.memo.is_on()) {
             return known.judgement;
         }
         let judged = Judged::new(self.judge(facts, at_unix_s), at_unix_s);
@@ -214,6 +215,23 @@ impl Bundle {
             self.judged.insert(digest, judged);
         }
         judgement
+    }
+
+    /// The same past every memo and without casbin: what a judgement is held against that a memo had a part in.
+    #[must_use]
+    pub fn judge_anew(&self, facts: &Facts, at_unix_s: i64) -> Judgement {
+        verdict::judge(&self.rulebook, facts, at_unix_s)
+    }
+
+    /// From now on everything is judged anew: a memo of this bundle gave a wrong answer.
+    pub fn turn_memo_off(&self) {
+        self.memo.turn_off();
+    }
+
+    /// Makes every hit of the memo of cells a wrong answer: the seam by which a test shows that it is found out.
+    #[doc(hidden)]
+    pub fn poison_memo(&self) {
+        self.memo.poison();
     }
 
     /// Judges one question at its own `at`.

@@ -49,6 +49,17 @@ impl Folder {
         if let Some(path) = files.keys().find(|path| !is_plain(path)) {
             return Err(fault(format!("`{path}` is no path inside a bundle")));
         }
+        for (path, text) in &files {
+            if let Some((line, found, mend)) = unseen(text) {
+                return Err(Fault {
+                    file: path.clone(),
+                    line,
+                    found,
+                    meant: None,
+                    mend: mend.into(),
+                });
+            }
+        }
         Ok(Self { files })
     }
 
@@ -96,6 +107,9 @@ impl Folder {
             let bytes = std::fs::read(&path).map_err(unreadable)?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| fault(format!("`{name}` is not UTF-8"), "save it as UTF-8"))?;
+            if let Some((line, found, mend)) = unseen(&text) {
+                return Err(Fault { file: inner, line, found, meant: None, mend: mend.into() });
+            }
             self.files.insert(inner, text);
         }
         Ok(())
@@ -158,6 +172,27 @@ fn is_plain(path: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name = |name: &str| !name.is_empty() && !name.starts_with('.') && name.chars().all(plain);
     path.split('/').count() <= DEPTH_MAX + 1 && path.split('/').all(name)
+}
+
+/// What an editor does not show and a reader of sheets would take for a part of a word: the line, what it is, the mend.
+fn unseen(text: &str) -> Option<(usize, String, &'static str)> {
+    if text.starts_with('\u{feff}') {
+        let mend =
+            "save the file as UTF-8 without it: it would be read as a part of the first word";
+        return Some((1, "the file begins with a byte order mark".into(), mend));
+    }
+    let is_odd = |char: &char| char.is_control() && !matches!(char, '\n' | '\r' | '\t');
+    for (index, line) in text.lines().enumerate() {
+        if let Some(odd) = line.chars().find(is_odd) {
+            let found = format!("the control character `{}`", odd.escape_unicode());
+            return Some((
+                index + 1,
+                found,
+                "take it away: it does not show and is part of a word",
+            ));
+        }
+    }
+    None
 }
 
 /// Files at the top and in `model/`.

@@ -6,7 +6,7 @@
 //! *Invariant:* only an answer that both engines gave is kept, and a lookup compares the whole key, not a hash of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 use verdict::Rulebook;
@@ -25,6 +25,7 @@ pub(crate) struct Memo {
     hits: AtomicU64,
     misses: AtomicU64,
     disagreements: AtomicU64,
+    state: AtomicU8,
 }
 
 /// How often the memo answered, and how often the engines did not agree.
@@ -43,6 +44,27 @@ impl Memo {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             disagreements: AtomicU64::new(0),
+            state: AtomicU8::new(ON),
+        }
+    }
+
+    pub(crate) fn turn_off(&self) {
+        self.state.store(OFF, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poison(&self) {
+        self.state.store(POISONED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != OFF
+    }
+
+    fn get(&self, key: &CellKey) -> Option<Matches> {
+        match self.state.load(Ordering::Relaxed) {
+            ON => self.entries.get(key).map(|known| Matches::clone(&known)),
+            POISONED => self.entries.get(key).map(|_| Matches::default()),
+            _ => None,
         }
     }
 
@@ -94,9 +116,9 @@ pub(crate) struct TwoEngines<'a> {
 
 impl Matcher for TwoEngines<'_> {
     fn matches(&mut self, rulebook: &Rulebook, key: &CellKey) -> Result<Matches, Disagreement> {
-        if let Some(known) = self.memo.entries.get(key) {
+        if let Some(known) = self.memo.get(key) {
             self.memo.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(Matches::clone(&known));
+            return Ok(known);
         }
         self.memo.misses.fetch_add(1, Ordering::Relaxed);
         let agreed = compare(self.engines, rulebook, key).inspect_err(|disagreement| {
@@ -141,6 +163,10 @@ pub(crate) fn compare(
     })
 }
 
+/// What [`Memo::state`] may be. Poisoned: each hit is a wrong answer, for the test of what finds that out.
+const ON: u8 = 0;
+const OFF: u8 = 1;
+const POISONED: u8 = 2;
 /// Cells of live traffic number in the hundreds; a key and its rows take about 300 bytes, so 65,536 of them, which only
 /// an attacker could make, are about 20 MB.
 const ENTRIES_MAX: usize = 65_536;

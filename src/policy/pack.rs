@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use verdict::atom::Atom;
 use verdict::decision::{Flow, Text};
-use verdict::place::is_place;
+use verdict::place::{is_place, not_a_place};
 use verdict::question::Profile;
 use verdict::rule::{Basis, Group, Kind, Mark, Out, Row, RuleText};
 use verdict::stamp::Stamp;
@@ -83,7 +83,7 @@ pub(crate) fn read(
     let (head_path, texts_path) = (path("pack.toml"), path("texts.toml"));
     let head: Option<Head> = toml(files.head, &mut Faults { file: &head_path, found });
     let mut lines = BTreeMap::new();
-    let rules = read_texts(files.texts, &mut Faults { file: &texts_path, found });
+    let rules = read_texts(files.texts, &mut Faults { file: &texts_path, found })?;
     let rules: Vec<RuleText> = rules
         .into_iter()
         .map(|(line, rule)| {
@@ -123,8 +123,8 @@ fn check_head(head: &Head, files: &Files<'_>, known: &Known<'_>, faults: &mut Fa
     }
 }
 
-fn read_texts(text: &str, faults: &mut Faults<'_>) -> Vec<(usize, RuleText)> {
-    let entries: BTreeMap<String, Spanned<Entry>> = toml(text, faults).unwrap_or_default();
+fn read_texts(text: &str, faults: &mut Faults<'_>) -> Option<Vec<(usize, RuleText)>> {
+    let entries: BTreeMap<String, Spanned<Entry>> = toml(text, faults)?;
     let mut rules = Vec::new();
     for (id, spanned) in entries {
         let line = line_of(text, spanned.span().start);
@@ -134,6 +134,20 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Vec<(usize, RuleText)> {
             faults.add(
                 line,
                 format!("rule `{id}` lacks a text in both languages or a basis"),
+                mend,
+            );
+        }
+        if entry.citation.trim().is_empty() {
+            let mend = "write the article, notice or decision that it rests on";
+            faults.add(line, format!("rule `{id}` has no citation"), mend);
+        }
+        if let Some(until) = &entry.until
+            && until.ends() <= entry.from.starts()
+        {
+            let mend = "write the later one as `until`: such a rule would never be in force";
+            faults.add(
+                line,
+                format!("rule `{id}` ends (`{until}`) before it begins (`{}`)", entry.from),
                 mend,
             );
         }
@@ -156,7 +170,7 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Vec<(usize, RuleText)> {
         };
         rules.push((line, rule));
     }
-    rules
+    Some(rules)
 }
 
 fn is_hangul(char: char) -> bool {
@@ -284,6 +298,9 @@ fn check_place(
         known.groups.iter().map(|group| group.id.as_str()).chain(["home", "abroad", "*"]).collect();
     if !is_place(to) && !areas.contains(to) {
         let mend = "write a place, a group of groups.csv, `home`, `abroad` or `*`";
+        if to.len() == 2 {
+            return faults.add(line, not_a_place(to), mend);
+        }
         faults.unknown(line, "place", to, areas.into_iter(), mend);
     }
 }
@@ -295,26 +312,89 @@ fn check_literal(line: usize, literal: &str, known: &Known<'_>, faults: &mut Fau
         let mend = "see the list of predicates in policies/README.md";
         return faults.unknown(line, "predicate", word, PREDICATES.into_iter(), mend);
     }
-    let vocabulary = &known.words.vocabulary;
-    if let Some(category) = word.strip_prefix("cat:")
-        && !vocabulary.categories.iter().any(|known| known == category)
-    {
-        let categories = vocabulary.categories.iter().map(String::as_str);
-        faults.unknown(
-            line,
+    let Some((noun, argument, choices, mend)) = argument(word, known) else { return };
+    if !choices.iter().any(|choice| choice == argument) {
+        faults.unknown(line, noun, argument, choices.iter().map(String::as_str), mend);
+    }
+}
+
+/// What a predicate names, and the words that it may name: noun, word, choices, where they stand. `None` where the argument is
+/// of a closed list of the program's own, which reading it has checked.
+fn argument<'w>(
+    word: &'w str,
+    known: &Known<'_>,
+) -> Option<(&'static str, &'w str, Vec<String>, &'static str)> {
+    let (head, argument) = word.split_once(':')?;
+    let (vocabulary, limits) = (&known.words.vocabulary, &known.words.limits);
+    let of = |list: &[String]| list.to_vec();
+    let predicate = head.split_once('.').map_or(head, |(_, predicate)| predicate);
+    Some(match (head, predicate) {
+        ("cat", _) => (
             "category",
-            category,
-            categories,
+            argument,
+            of(&vocabulary.categories),
             "write a category of vocabulary.toml",
-        );
-    }
-    if let Some(ground) = word.strip_prefix("ground:") {
-        let ground = ground.split('/').next().unwrap_or(ground);
-        let grounds = vocabulary.grounds.iter().map(|kind| kind.id.as_str());
-        if !grounds.clone().any(|known| known == ground) {
-            faults.unknown(line, "ground", ground, grounds, "write a ground of vocabulary.toml");
+        ),
+        ("cat_in", _) => (
+            "set",
+            argument,
+            vocabulary.category_sets.keys().cloned().collect(),
+            "write a set of `[sets]` in vocabulary.toml",
+        ),
+        ("purpose_in", _) => (
+            "set",
+            argument,
+            vocabulary.purpose_sets.keys().cloned().collect(),
+            "write a set of `[purpose_sets]` in vocabulary.toml",
+        ),
+        ("certificate", _) => (
+            "scheme",
+            argument.strip_suffix(">=system_grade")?,
+            of(&vocabulary.schemes),
+            "write a scheme of vocabulary.toml",
+        ),
+        ("volume", _) => (
+            "threshold",
+            argument,
+            limits.thresholds.iter().map(|one| one.id.clone()).collect(),
+            "write a threshold of vocabulary.toml",
+        ),
+        ("ground", _) => {
+            let kinds = vocabulary.grounds.iter().map(|kind| kind.id.clone()).collect();
+            (
+                "ground",
+                argument.split('/').next().unwrap_or(argument),
+                kinds,
+                "write a ground of vocabulary.toml",
+            )
         }
-    }
+        ("to" | "keys.in", _) | (_, "seat" | "ultimate" | "covered" | "exposed" | "outside") => (
+            "place",
+            argument,
+            places(argument, known),
+            "write a place, a group of groups.csv, `home` or `abroad`",
+        ),
+        (_, "sector") => {
+            ("sector", argument, of(&vocabulary.sectors), "write a sector of vocabulary.toml")
+        }
+        (_, "supervised_by") => (
+            "supervisor",
+            argument,
+            of(&vocabulary.supervisors),
+            "write a supervisor of vocabulary.toml",
+        ),
+        (_, "regulated_under") => {
+            ("law", argument, of(&vocabulary.laws), "write a law of vocabulary.toml")
+        }
+        _ => return None,
+    })
+}
+
+/// What a predicate may name as a place: any of ISO 3166, or a group.
+fn places(argument: &str, known: &Known<'_>) -> Vec<String> {
+    let own = known.groups.iter().map(|group| group.id.clone());
+    let near = ["home", "abroad"].map(str::to_owned);
+    own.chain(near).chain(is_place(argument).then(|| argument.to_owned())).collect()
 }
 
 const RULES: &[Section] = &[Section {
@@ -327,7 +407,7 @@ const OUTS: [(&str, Out); 4] =
 const PROFILES: [(&str, Profile); 2] =
     [("statutory", Profile::Statutory), ("sovereign", Profile::Sovereign)];
 /// Spellings to offer for a predicate that cannot be read.
-const PREDICATES: [&str; 24] = [
+const PREDICATES: [&str; 26] = [
     "to:KR",
     "cat:pd:General",
     "cat_in:hr",
@@ -340,6 +420,8 @@ const PREDICATES: [&str; 24] = [
     "role:provision",
     "origins.unlisted",
     "purpose.recurring",
+    "purpose_in:hr",
+    "volume:US.bulk",
     "purpose.third_country_order",
     "recipient.dpf",
     "recipient.dpf_hr",

@@ -81,6 +81,10 @@ fn read_line(
         );
         return None;
     }
+    if !raw.contains(',') {
+        faults.add(line, "a row without a comma", "separate the cells of a row with commas");
+        return None;
+    }
     let mut cells = raw.split(',').map(|cell| cell.trim().to_owned());
     let name = cells.next().unwrap_or_default();
     let Some(section) = sections.iter().find(|section| section.name == name) else {
@@ -140,7 +144,16 @@ fn complaint(column: &str, cell: &str) -> Option<(String, &'static str)> {
     }
     let odd = cell.chars().find(|char| !is_symbol_char(*char))?;
     let mend = "use ASCII letters, digits and `: . _ - + * ! > = / ( )`, lists separated by spaces, no quotes";
-    Some((format!("column `{column}` holds `{odd}`"), mend))
+    Some((format!("column `{column}` holds `{}`", shown(odd)), mend))
+}
+
+/// As a reader can see it.
+fn shown(odd: char) -> String {
+    if odd.is_alphanumeric() || odd.is_ascii_graphic() {
+        odd.to_string()
+    } else {
+        odd.escape_default().collect()
+    }
 }
 
 const fn is_symbol_char(char: char) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use verdict::place::is_place;
+use verdict::place::{is_place, not_a_place};
 use verdict::question::Role;
 use verdict::rule::{Detail, GroundType, Group, Limits, Mark, Mode, Regime, Threshold, Vocabulary};
 use verdict::stamp::Stamp;
@@ -84,7 +84,7 @@ struct GroundEntry {
 /// Reads `vocabulary.toml`.
 pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
     let file: File = toml(text, faults)?;
-    check(&file, faults);
+    check(&file, text, faults);
     let regimes = file.regimes.into_iter().map(|(id, entry)| Regime {
         id,
         mode: entry.mode,
@@ -131,39 +131,54 @@ pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
     })
 }
 
-fn check(file: &File, faults: &mut Faults<'_>) {
+fn check(file: &File, text: &str, faults: &mut Faults<'_>) {
+    let line = |word: &str| line_of_word(text, word);
     let categories = || file.categories.keys().map(String::as_str);
     let mend = "write a category of `[categories]`";
     for broader in file.categories.values().filter(|broader| !broader.is_empty()) {
         if !file.categories.contains_key(broader) {
-            faults.unknown(0, "category", broader, categories(), mend);
+            faults.unknown(line(broader), "category", broader, categories(), mend);
         }
     }
     for member in file.purpose_sets.values().flatten() {
         if !file.terms.purposes.contains(member) {
             let known = file.terms.purposes.iter().map(String::as_str);
-            faults.unknown(0, "purpose", member, known, "write a purpose of `[terms]`");
+            faults.unknown(line(member), "purpose", member, known, "write a purpose of `[terms]`");
         }
     }
     for member in file.sets.values().flatten().chain(&file.terms.impersonal) {
         if !file.categories.contains_key(member) {
-            faults.unknown(0, "category", member, categories(), mend);
+            faults.unknown(line(member), "category", member, categories(), mend);
         }
     }
     for entry in file.grounds.values() {
         // export control has grounds, but no component is under it
         if entry.regime != "EAR" && !file.regimes.contains_key(&entry.regime) {
             let known = file.regimes.keys().map(String::as_str);
-            faults.unknown(0, "regime", &entry.regime, known, "write a regime of `[regimes]`");
+            faults.unknown(
+                line(&entry.regime),
+                "regime",
+                &entry.regime,
+                known,
+                "write a regime of `[regimes]`",
+            );
         }
     }
+}
+
+/// The line on which a word stands in quotes; the whole file where it is not found.
+fn line_of_word(text: &str, word: &str) -> usize {
+    let quoted = format!("\"{word}\"");
+    text.lines().position(|line| line.contains(&quoted)).map_or(0, |index| index + 1)
 }
 
 /// Reads `groups.csv`. Rows that share everything but their place become one group entry.
 pub(crate) fn read_groups(text: &str, regimes: &[Regime], faults: &mut Faults<'_>) -> Vec<Group> {
     let mut entries: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
+    let mut sound: Vec<SheetRow> = Vec::new();
     for row in sheet::read(text, GROUPS, faults) {
-        if group_row_is_sound(&row, regimes, faults) {
+        if group_row_is_sound(&row, regimes, faults) && !overlaps(&row, &sound, faults) {
+            sound.push(row.clone());
             let mut key = row.cells.clone();
             let place = key.remove(PLACE);
             entries.entry(key).or_default().insert(place);
@@ -200,15 +215,45 @@ fn group_row_is_sound(row: &SheetRow, regimes: &[Regime], faults: &mut Faults<'_
     }
     if !is_place(place) {
         let mend = "write an ISO 3166-1 or 3166-2 code in capitals, as `KR` or `KR-11`";
-        faults.add(row.line, format!("`{place}` is no place"), mend);
+        faults.add(row.line, not_a_place(place), mend);
     }
     for stamp in [from, until] {
         instant(row.line, stamp, faults);
+    }
+    let (begins, ends) = span(row);
+    if ends <= begins {
+        let mend = "write the earlier one as `from`: such a row would never count";
+        faults.add(row.line, format!("`{until}` is not after `{from}`"), mend);
     }
     if read_mark(mark).is_none() {
         faults.unknown(row.line, "mark", mark, MARKS.into_iter(), "write `V`, `M` or `V/M`");
     }
     faults.found.len() == before
+}
+
+/// The place stands in the group already for a part of the same time: which of two dates, marks and sources would count?
+fn overlaps(row: &SheetRow, earlier: &[SheetRow], faults: &mut Faults<'_>) -> bool {
+    let same = |one: &&SheetRow| one.cells.get(..=PLACE) == row.cells.get(..=PLACE);
+    let (from, until) = span(row);
+    let meets = |one: &&SheetRow| {
+        let (began, ended) = span(one);
+        from < ended && began < until
+    };
+    let Some(first) = earlier.iter().filter(same).find(meets) else { return false };
+    let found = format!(
+        "`{}` is in `{}` for this time on line {} already",
+        row.cell(PLACE),
+        row.cell(0),
+        first.line
+    );
+    faults.add(row.line, found, "remove one of the two, or end one before the other begins");
+    true
+}
+
+/// First second in the group, first second out of it.
+fn span(row: &SheetRow) -> (i64, i64) {
+    let at = |column: usize| Stamp::parse(row.cell(column)).ok().map(|stamp| stamp.starts());
+    (at(PLACE + 1).unwrap_or(i64::MIN), at(PLACE + 2).unwrap_or(i64::MAX))
 }
 
 /// `-` or an instant with its zone: a bare date would begin at midnight in London, wherever the law is.

@@ -9,6 +9,7 @@ mod manage;
 mod nobody;
 mod outage;
 mod preflight;
+mod recheck;
 mod refuse;
 mod spoof;
 mod streams;

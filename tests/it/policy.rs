@@ -7,6 +7,7 @@ mod diff;
 mod engines;
 mod slips;
 mod table;
+mod traps;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -203,7 +204,7 @@ async fn a_judgement_is_known_until_a_date_in_its_facts_and_no_longer() {
 }
 
 /// The example of the question format.
-fn seoul() -> Value {
+pub fn seoul() -> Value {
     json!({"id": "seoul, everything stays", "at": "2026-11-20", "profile": "statutory",
      "subject": {"org": "kr-retailer", "entity": "kr-retailer", "seat": "KR", "parents": [{"place": "KR", "share": 100}], "sectors": [], "actor_kind": "service", "place": "KR"},
      "purpose": {"code": "dpv:ServiceProvision", "workload": "train", "recurring": true, "third_country_order": false}, "role": "entrustment",

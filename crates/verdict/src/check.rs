@@ -33,7 +33,7 @@ pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
     let rule_exists = |id: &String| book.rules.iter().any(|rule| rule.id == *id);
     let named = book.regimes.iter().filter_map(|regime| regime.requires.as_ref());
     for id in named.chain(&book.missing_rule).filter(|id| !rule_exists(id)) {
-        problems.push(format!("rule `{id}` is named but has no text"));
+        problems.push(format!("rule `{id}` is named but has no text: write one in texts.toml"));
     }
     for regime in &book.regimes {
         if regime.mode == Mode::Transfer && regime.territory.is_none() {
@@ -48,7 +48,8 @@ pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
     }
     for group in &book.groups {
         if place::is_place(&group.id) || ["home", "abroad", "*"].contains(&group.id.as_str()) {
-            problems.push(format!("group `{}` has the name of a place", group.id));
+            problems
+                .push(format!("group `{}` has the name of a place: write another name", group.id));
         }
         for place in group.places.iter().filter(|place| !place::is_place(place)) {
             problems.push(format!("group `{}`: `{place}` is no ISO 3166 code", group.id));
@@ -95,16 +96,18 @@ fn check_columns(book: &Book, row: &Row) -> Result<(), String> {
         return Err(format!("flow `{}` is not known", row.flow));
     }
     if row.profiles.is_empty() {
-        return Err("it is in no profile".to_owned());
+        return Err("it is in no profile: write `statutory`, `sovereign` or `*`".to_owned());
     }
     if row.kind == Kind::Permit && regime.is_none_or(|regime| regime.mode == Mode::Floor) {
-        return Err("a permit names one transfer regime".to_owned());
+        return Err(
+            "a permit names one transfer regime: write that regime, one row for each".to_owned()
+        );
     }
     if matches!((row.kind, row.out), (Kind::Permit, Out::Deny) | (Kind::Restrict, Out::Allow)) {
-        return Err("a permit cannot deny and a restriction cannot allow".to_owned());
+        return Err("a permit cannot deny and a restriction cannot allow: write `restrict` for what refuses and `permit` for what allows".to_owned());
     }
     if (row.out == Out::Oblige) == row.obligations.is_empty() {
-        return Err("obligations belong to `oblige`, and it needs one".to_owned());
+        return Err("obligations belong to `oblige`, and it needs one: write them beside `oblige`, and `-` beside all else".to_owned());
     }
     Ok(())
 }
@@ -126,7 +129,13 @@ pub(crate) fn check_atom(book: &Book, row: &Row, atom: &Atom) -> Result<(), Stri
         }
         _ => true,
     };
-    if known { Ok(()) } else { Err(format!("`{atom}` names something this book does not have")) }
+    if known {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{atom}` names something this book does not have: write what its vocabulary, or its groups for this regime, have"
+        ))
+    }
 }
 
 fn check_qualifier(words: &Vocabulary, qualifier: Option<&Qualifier>) -> bool {

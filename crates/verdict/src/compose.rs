@@ -32,6 +32,7 @@ pub(crate) struct Composed {
 }
 
 /// A cell by its numbers: component of the question, regime, flow in the order of [`legs`].
+#[derive(Debug, Clone)]
 pub(crate) struct Refused {
     pub component: usize,
     pub regime: String,
@@ -233,7 +234,11 @@ fn matched(
         Out::Oblige | Out::Allow => Reason::AllowedByRule,
     };
     let why = explain::why(rulebook, code, Some(&row.rule), Some(at));
-    (row.out.into(), Why { ground: cell.ground(scene, id), ..why })
+    let facts = match row.out {
+        Out::Deny | Out::Hold => scene.deciding(rulebook.literals(id)),
+        Out::Oblige | Out::Allow => Vec::new(),
+    };
+    (row.out.into(), Why { ground: cell.ground(scene, id), facts, ..why })
 }
 
 /// No row permits: the rules whose ground is on file but does not carry the cell, then the rule that asks for one.
@@ -265,6 +270,7 @@ fn no_permit(
     for (rule, ground) in carried {
         let mut why = explain::why(rulebook, Reason::NoGround, rule, Some(at));
         why.ground = ground;
+        why.facts = scene.without_ground(&asked_types(rulebook, all, rule));
         why.missing = missing.iter().cloned().collect();
         if !why.missing.is_empty() {
             let list = explain::quoted(&why.missing);
@@ -273,6 +279,21 @@ fn no_permit(
         }
         verdict.add(Outcome::Deny, why);
     }
+}
+
+/// Types of ground that the permits of a rule ask for.
+fn asked_types<'a>(rulebook: &'a Rulebook, all: &[RowId], rule: Option<&str>) -> Vec<&'a str> {
+    let of_rule = rows(rulebook, all, Kind::Permit).filter(|(_, row)| Some(&*row.rule) == rule);
+    let literals = of_rule.flat_map(|(id, _)| rulebook.literals(id));
+    let mut types: Vec<&str> = Vec::new();
+    for literal in literals {
+        if let Some(Test::Ground(kind, _)) = rulebook.atom(literal.symbol).map(|atom| &atom.test)
+            && !types.contains(&kind.as_str())
+        {
+            types.push(kind);
+        }
+    }
+    types
 }
 
 /// A component that no regime covers must be declared non-personal; that it was anonymised or made up is a claim which a

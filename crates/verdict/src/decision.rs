@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-use crate::{reason::Reason, stamp::Stamp};
+use crate::{question::Scope, reason::Reason, stamp::Stamp};
 
 /// Ordered from best to worst: over cells the worst wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +56,27 @@ pub struct Why {
     /// The ground (its id) that carried an allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<String>,
+    /// The facts by which it was refused or held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Fact>,
+}
+
+/// A fact that decided: where it stands, what it says, who says so and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fact {
+    /// A path into the question: `site.remote_access[1].place`.
+    pub path: String,
+    /// What stands there, in words of the question.
+    pub value: String,
+    /// Who says so: an authority, the level and evidence of a ground; absent: the catalogue or registry that the question
+    /// was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Since when it says so, where it is dated. Its age is for who reads it to say: a decision is the same at every instant
+    /// for which it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
 }
 
 /// One data component under one regime in one flow to one place.
@@ -130,14 +151,23 @@ pub struct Text {
     pub ko: String,
 }
 
-/// A change that alone is enough.
+/// A change that is enough, alone or with those in `and`: tried before it is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remedy {
     pub kind: RemedyKind,
-    /// A site id, a ground type, or the path of a missing fact.
+    /// A site id, a ground type, the path of a missing fact, or the rules that hold, separated by spaces.
     pub value: String,
     pub text: Text,
+    /// What the ground must cover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// A value of the fact, as JSON, with which it would be enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    /// What is needed besides: it alone is not enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub and: Vec<Remedy>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

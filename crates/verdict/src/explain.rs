@@ -43,6 +43,7 @@ pub(crate) fn why(
         }),
         missing: Vec::new(),
         ground: None,
+        facts: Vec::new(),
     }
 }
 

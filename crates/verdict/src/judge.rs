@@ -167,7 +167,14 @@ fn use_site(id: &str) -> Remedy {
         en: alloc::format!("Use site `{id}`: it is permitted."),
         ko: alloc::format!("사이트 `{id}` 사용: 허용됩니다."),
     };
-    Remedy { kind: RemedyKind::UseSite, value: id.into(), text }
+    Remedy {
+        kind: RemedyKind::UseSite,
+        value: id.into(),
+        text,
+        scope: None,
+        example: None,
+        and: Vec::new(),
+    }
 }
 
 fn refused(decision: Decision) -> Judgement {

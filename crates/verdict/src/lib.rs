@@ -14,6 +14,7 @@ pub mod atom;
 pub mod cell;
 mod check;
 mod compose;
+mod deciding;
 pub mod decision;
 mod evaluate;
 mod explain;
@@ -33,6 +34,7 @@ mod rulebook;
 pub mod stamp;
 mod symbols;
 mod terms;
+pub mod told;
 pub mod volume;
 
 use alloc::{string::String, vec::Vec};

@@ -4,6 +4,7 @@ use alloc::{format, string::String};
 
 use crate::{
     atom::{Area, Qualifier},
+    cell::Truth,
     evaluate::Scene,
     finding::Finding,
     place,
@@ -40,6 +41,24 @@ impl Scene<'_> {
             .and(|| qualifier.map_or(Finding::known(true), |wanted| assessed(ground, wanted, path)))
             .and(|| self.begun(ground.valid_from.as_ref(), || at("valid_from")))
             .and(|| self.unended(ground.valid_until.as_ref(), || at("valid_until")))
+    }
+
+    /// The first thing that keeps a ground of this type from carrying the cell, in a few words; `None` when nothing does.
+    pub(crate) fn defect(&self, kind: &GroundType, ground: &Ground, path: &str) -> Option<String> {
+        let holds = |finding: Finding| finding.truth == Truth::True;
+        let until = ground.valid_until.as_ref();
+        let fails: [(&str, bool); 7] = [
+            ("of another regime", ground.regime.as_deref() == Some(kind.regime.as_str())),
+            ("suspended", !ground.suspended),
+            ("not begun", holds(self.begun(ground.valid_from.as_ref(), String::new))),
+            ("over", holds(self.unended(until, String::new))),
+            ("not of this scope", holds(self.in_scope(kind, ground))),
+            ("details are wanting or too old", holds(self.details(kind, ground, path))),
+            ("its assessment does not carry this", kind.details.is_empty()),
+        ];
+        let (what, _) = fails.into_iter().find(|(_, fine)| !fine)?;
+        let end = until.and_then(Option::as_ref).filter(|_| what == "over");
+        Some(end.map_or_else(|| what.into(), |end| format!("{what} since {end}")))
     }
 
     fn in_scope(&self, kind: &GroundType, ground: &Ground) -> Finding {
@@ -173,7 +192,7 @@ impl Scene<'_> {
         Finding::any(orders.map(|(number, order)| self.covered_by(kind, order, number)))
     }
 
-    fn covered_by(&self, kind: OrderKind, order: &Order, number: usize) -> Finding {
+    pub(crate) fn covered_by(&self, kind: OrderKind, order: &Order, number: usize) -> Finding {
         let at = |key: &str| format!("orders[{number}].{key}");
         let scope = &order.r#match;
         let open = |list: &[String]| list.is_empty() || list.iter().any(|term| term == ANY);

@@ -1,6 +1,12 @@
 //! The smallest change that is enough, found by trying it: what is offered here was judged, not guessed.
+//!
+//! *Invariant:* every remedy, with what stands in its `and`, was applied to the question and gave an allow.
 
-use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+mod fact;
+mod ground;
+
+use alloc::{boxed::Box, collections::BTreeSet, format, string::String, vec::Vec};
+use serde_json::Value;
 
 use crate::{
     atom::Test,
@@ -8,60 +14,227 @@ use crate::{
     compose::{Composed, Refused, compose},
     decision::{Outcome, Remedy, RemedyKind, Text},
     evaluate::View,
-    explain::quoted,
     flow::{Leg, legs},
     judge::allows,
-    papers::{ANY, role_name},
-    question::{Details, Ground, Level, Question, Scope, Tia, TiaOutcome},
-    rule::GroundType,
+    question::{Ground, Question, Release},
+    reason::Reason,
+    release::held_digest,
+    rule::{RuleText, Rulebook},
     stamp::Stamp,
 };
 
-/// What alone would turn a refusal into an allow, or a hold into an answer; best first.
+/// What would turn a refusal into an allow, or a hold into an answer; best first. Single changes if there are any, else
+/// one combination of them.
 ///
 /// They are advice, and whoever follows it is judged again: the pure matcher alone tries them, or a refusal would ask the
 /// other engine about hundreds of cells that nobody has.
 pub(crate) fn remedies(view: View<'_>, composed: &Composed) -> Vec<Remedy> {
-    match composed.outcome {
-        Outcome::Allow | Outcome::AllowWithObligations => Vec::new(),
-        Outcome::Hold => approval(composed).into_iter().collect(),
-        Outcome::Deny => {
-            let mut found = grounds(view, &composed.refused);
-            found.extend(fact(composed));
-            found
+    if allows(composed.outcome) {
+        return Vec::new();
+    }
+    let question = Question { site: view.site.clone(), ..view.question.clone() };
+    let start = State::new(question, Vec::new(), composed);
+    let mut search = Search { rulebook: view.rulebook, at: view.at, tries: 0 };
+    let single = search.enough(&start);
+    if single.is_empty() { search.combined(start).into_iter().collect() } else { single }
+}
+
+/// One change to a question.
+#[derive(Clone)]
+enum Change {
+    Ground(Box<Ground>),
+    Fact(String, Value),
+    Approval(Vec<String>),
+}
+
+/// A question as it would be, and what of it is still refused.
+struct State {
+    question: Question,
+    changes: Vec<Change>,
+    outcome: Outcome,
+    refused: Vec<Refused>,
+    missing: BTreeSet<String>,
+    held: BTreeSet<String>,
+    reasons: usize,
+}
+
+impl State {
+    fn new(question: Question, changes: Vec<Change>, composed: &Composed) -> Self {
+        let held = composed.reasons.iter().filter(|why| why.code == Reason::HeldByRule);
+        Self {
+            question,
+            changes,
+            outcome: composed.outcome,
+            refused: composed.refused.clone(),
+            missing: composed.reasons.iter().flat_map(|why| why.missing.clone()).collect(),
+            held: held.filter_map(|why| why.rule.clone()).collect(),
+            reasons: composed.reasons.len(),
         }
+    }
+
+    /// Less is nearer to an allow.
+    fn distance(&self) -> (Outcome, usize, usize, usize) {
+        (self.outcome, self.refused.len(), self.missing.len(), self.reasons)
     }
 }
 
-fn approval(composed: &Composed) -> Option<Remedy> {
-    let rule = composed.reasons.first()?.rule.clone()?;
-    let text = Text {
-        en: format!("Ask for the approval that `{rule}` holds this for."),
-        ko: format!("`{rule}`에 따라 보류되었습니다. 승인을 요청하십시오."),
-    };
-    Some(Remedy { kind: RemedyKind::AskApproval, value: rule, text })
+/// What changes are tried with, and how many were.
+struct Search<'a> {
+    rulebook: &'a Rulebook,
+    at: i64,
+    tries: usize,
 }
 
-/// Every type of ground that, live for all refused cells, would be enough: tried one by one.
-fn grounds(view: View<'_>, refused: &[Refused]) -> Vec<Remedy> {
-    let legs = legs(view.question, view.site);
-    let mut found: Vec<(Outcome, Remedy)> = Vec::new();
-    for kind in &view.rulebook.book().vocabulary.grounds {
-        if refused.is_empty() || !refused.iter().all(|cell| asks(view, &legs, cell, &kind.id)) {
-            continue;
+impl Search<'_> {
+    /// Every change that alone is enough: grounds by the outcome that they give, then facts.
+    fn enough(&mut self, start: &State) -> Vec<Remedy> {
+        let mut found: Vec<(Outcome, Remedy)> = Vec::new();
+        for change in self.moves(start) {
+            let stated = matches!(&change, Change::Fact(path, _)
+                if found.iter().any(|(_, known)| known.value == *path));
+            if stated {
+                continue;
+            }
+            let Some(tried) = self.attempt(&start.question, core::slice::from_ref(&change)) else {
+                continue;
+            };
+            if allows(tried.outcome) {
+                found.push((tried.outcome, self.remedy(&change)));
+            }
         }
-        let ground = covering(view, &legs, refused, kind);
-        let text = sentence(kind, &ground.scope);
-        let mut question: Question = view.question.clone();
-        question.grounds.push(ground);
-        let tried = compose(View { question: &question, ..view }, &mut Pure).outcome;
-        if allows(tried) {
-            let value = kind.id.clone();
-            found.push((tried, Remedy { kind: RemedyKind::RegisterGround, value, text }));
+        let rank = |kind: RemedyKind| kind == RemedyKind::SupplyFact;
+        found.sort_by_key(|(outcome, remedy)| (rank(remedy.kind), *outcome));
+        found.into_iter().map(|(_, remedy)| remedy).take(REMEDIES_MAX).collect()
+    }
+
+    /// Changes one after another, each the one that brings nearest to an allow; at the end without those that turned out
+    /// not to be needed.
+    fn combined(&mut self, start: State) -> Option<Remedy> {
+        let first = start.question.clone();
+        let mut state = start;
+        while !allows(state.outcome) && state.changes.len() < CHANGES_MAX {
+            state = self.nearer(&first, &state)?;
+        }
+        let mut changes = state.changes;
+        let mut place = 0;
+        while place < changes.len() && changes.len() > 1 {
+            let mut fewer = changes.clone();
+            fewer.remove(place);
+            match self.attempt(&first, &fewer) {
+                Some(tried) if allows(tried.outcome) => changes = fewer,
+                _ => place += 1,
+            }
+        }
+        let tried = self.attempt(&first, &changes).filter(|tried| allows(tried.outcome))?;
+        let mut parts = tried.changes.iter().map(|change| self.remedy(change));
+        let lead = parts.next()?;
+        Some(Remedy { and: parts.collect(), ..lead })
+    }
+
+    /// The question one change further, by the change that brings it nearest to an allow; `None` when none does.
+    fn nearer(&mut self, first: &Question, state: &State) -> Option<State> {
+        let mut best: Option<State> = None;
+        for change in self.moves(state) {
+            let changes: Vec<Change> = state.changes.iter().cloned().chain([change]).collect();
+            let Some(tried) = self.attempt(first, &changes) else { continue };
+            if tried.distance() < best.as_ref().unwrap_or(state).distance() {
+                best = Some(tried);
+            }
+        }
+        best
+    }
+
+    /// What might help here: a ground for the refused cells that ask for one, a value for a fact that is missing, and,
+    /// where everything else is right, the approval for which it is held.
+    fn moves(&self, state: &State) -> Vec<Change> {
+        if state.outcome == Outcome::Hold {
+            return [Change::Approval(state.held.iter().cloned().collect())].into();
+        }
+        let question = &state.question;
+        let view = View { rulebook: self.rulebook, question, site: &question.site, at: self.at };
+        let legs = legs(question, &question.site);
+        let mut moves = Vec::new();
+        for kind in &self.rulebook.book().vocabulary.grounds {
+            let asking = state.refused.iter().filter(|cell| asks(view, &legs, cell, &kind.id));
+            let asking: Vec<&Refused> = asking.collect();
+            if !asking.is_empty() {
+                let ground = ground::covering(view, &legs, &asking, kind);
+                moves.push(Change::Ground(Box::new(ground)));
+            }
+        }
+        for path in state.missing.iter().take(FACTS_MAX) {
+            let values = fact::candidates(view, path).into_iter();
+            moves.extend(values.map(|value| Change::Fact(path.clone(), value)));
+        }
+        moves
+    }
+
+    /// The question with these changes, judged; `None` when one cannot be made or enough was tried.
+    fn attempt(&mut self, question: &Question, changes: &[Change]) -> Option<State> {
+        self.tries += 1;
+        if self.tries > TRIES_MAX {
+            return None;
+        }
+        let mut question = question.clone();
+        for change in changes {
+            question = self.applied(question, change)?;
+        }
+        let view = View {
+            rulebook: self.rulebook,
+            question: &question,
+            site: &question.site,
+            at: self.at,
+        };
+        let composed = compose(view, &mut Pure);
+        Some(State::new(question, changes.to_vec(), &composed))
+    }
+
+    fn applied(&self, mut question: Question, change: &Change) -> Option<Question> {
+        match change {
+            Change::Ground(ground) => question.grounds.push((**ground).clone()),
+            Change::Fact(path, value) => question = fact::state(&question, path, value)?,
+            Change::Approval(rules) => question.releases.push(Release {
+                rules: rules.clone(),
+                facts: Some(held_digest(&question, &question.site)),
+                bundle: Some(self.rulebook.digest().into()),
+                valid_from: Stamp::at(self.at).ok(),
+                valid_until: Stamp::at(self.at.saturating_add(1)).ok(),
+                ..Release::default()
+            }),
+        }
+        Some(question)
+    }
+
+    fn remedy(&self, change: &Change) -> Remedy {
+        match change {
+            Change::Ground(ground) => {
+                let value = ground.r#type.clone().unwrap_or_default();
+                let kind = self.rulebook.ground_type(&value);
+                let text = kind.map(|kind| ground::sentence(kind, &ground.scope));
+                Remedy {
+                    kind: RemedyKind::RegisterGround,
+                    value,
+                    text: text.unwrap_or_default(),
+                    scope: Some(ground.scope.clone()),
+                    example: None,
+                    and: Vec::new(),
+                }
+            }
+            Change::Fact(path, value) => {
+                let text = stated(path, &fact::shown(value));
+                let example = Some(format!("{value}"));
+                let kind = RemedyKind::SupplyFact;
+                Remedy { kind, value: path.clone(), text, scope: None, example, and: Vec::new() }
+            }
+            Change::Approval(rules) => {
+                let named = rules.iter().filter_map(|rule| self.rulebook.rule(rule));
+                let persons = named.map(RuleText::persons).max().unwrap_or(1);
+                let (kind, text) = (RemedyKind::AskApproval, approved(rules, persons));
+                let value = rules.join(" ");
+                Remedy { kind, value, text, scope: None, example: None, and: Vec::new() }
+            }
         }
     }
-    found.sort_by_key(|(outcome, _)| *outcome);
-    found.into_iter().map(|(_, remedy)| remedy).take(GROUNDS_MAX).collect()
 }
 
 /// Some row for this cell asks for a ground of this type.
@@ -76,84 +249,31 @@ fn asks(view: View<'_>, legs: &[Leg<'_>], cell: &Refused, kind: &str) -> bool {
         .any(|atom| matches!(&atom.test, Test::Ground(asked, _) if asked == kind))
 }
 
-/// A ground of this type that covers the refused cells and no more, complete and fresh.
-fn covering(view: View<'_>, legs: &[Leg<'_>], refused: &[Refused], kind: &GroundType) -> Ground {
-    let legs = refused.iter().filter_map(|cell| legs.get(cell.leg));
-    let components = refused.iter().filter_map(|cell| view.question.components.get(cell.component));
-    let set = |terms: &mut dyn Iterator<Item = String>| {
-        terms.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
-    };
-    let now = Stamp::at(view.at).ok();
-    let filled = || Some(String::from("*"));
-    Ground {
-        regime: Some(kind.regime.clone()),
-        r#type: Some(kind.id.clone()),
-        scope: Scope {
-            categories: set(&mut components.clone().flat_map(|c| c.categories.iter().cloned())),
-            roles: set(&mut legs.clone().filter_map(|leg| leg.role).map(|r| role_name(r).into())),
-            recipients: set(&mut legs
-                .clone()
-                .filter_map(|leg| leg.recipient.as_ref()?.entity.clone())),
-            places: set(&mut legs.filter_map(|leg| leg.to).map(Into::into)),
-        },
-        level: Some(Level::Verified),
-        valid_from: now.clone(),
-        valid_until: Some(None),
-        details: Details {
-            disclosure_ref: filled(),
-            info_provided: true,
-            tia: Some(Tia {
-                outcome: Some(TiaOutcome::NoProblem),
-                measures: Vec::new(),
-                at: now.clone(),
-            }),
-            approver: filled(),
-            single: true,
-            approval_ref: filled(),
-            layers: vec![ANY.into()],
-            separate_consent: true,
-            impact_assessment_ref: filled(),
-            instruction_ref: filled(),
-            licence_ref: filled(),
-            statute_ref: filled(),
-            checked_at: now,
-            single_use: true,
-        },
-        ..Ground::default()
+fn stated(path: &str, value: &str) -> Text {
+    Text {
+        en: format!("State `{path}`: were it `{value}`, for example, this would be allowed."),
+        ko: format!("`{path}` 값을 등록하십시오. 예를 들어 `{value}`이면 허용됩니다."),
     }
 }
 
-fn sentence(kind: &GroundType, scope: &Scope) -> Text {
-    let GroundType { id, regime, .. } = kind;
-    let (recipients, places) = (quoted(&scope.recipients), scope.places.join(", "));
-    let details: Vec<String> = kind.details.iter().map(|detail| detail.name().into()).collect();
-    let (with, with_ko) = match details.as_slice() {
-        [] => (String::new(), String::new()),
-        all => (format!(", with {}", quoted(all)), format!(" (필요 항목: {})", quoted(all))),
+fn approved(rules: &[String], persons: u8) -> Text {
+    let list = crate::explain::quoted(rules);
+    let (who, who_ko) = match persons {
+        1 => (String::from("one person"), String::from("1명")),
+        many => (format!("{many} persons"), format!("{many}명")),
     };
     Text {
-        en: format!(
-            "Register a live `{id}` ({regime}) that covers {recipients} in {places}{with}."
-        ),
-        ko: format!(
-            "다음을 포함하는 유효한 `{id}`({regime}) 근거를 등록하십시오: {recipients}, {places}{with_ko}."
-        ),
+        en: format!("Ask for the approval that {list} holds this for: {who} must agree."),
+        ko: format!("{list}에 따라 보류되었습니다. 승인을 요청하십시오({who_ko}의 동의 필요)."),
     }
-}
-
-/// The one fact without which every refused cell stays refused.
-fn fact(composed: &Composed) -> Option<Remedy> {
-    let all: BTreeSet<&String> = composed.reasons.iter().flat_map(|why| &why.missing).collect();
-    let path = *all.first().filter(|_| all.len() == 1)?;
-    if !composed.reasons.iter().all(|why| why.missing.contains(path)) {
-        return None;
-    }
-    let text = Text {
-        en: format!("State `{path}`: it is the one fact that is missing."),
-        ko: format!("`{path}` 값을 등록하십시오. 빠진 사실은 이것 하나뿐입니다."),
-    };
-    Some(Remedy { kind: RemedyKind::SupplyFact, value: path.clone(), text })
 }
 
 /// More alternatives than these help nobody.
-const GROUNDS_MAX: usize = 6;
+const REMEDIES_MAX: usize = 6;
+/// More changes at once are not a small one.
+const CHANGES_MAX: usize = 5;
+/// Missing facts looked at.
+const FACTS_MAX: usize = 6;
+/// Questions judged in search of a remedy. One takes about 0.1 ms, and a refusal is judged once for each version of its
+/// facts: at most 10 ms.
+const TRIES_MAX: usize = 96;

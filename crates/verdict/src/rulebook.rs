@@ -272,7 +272,17 @@ impl Rulebook {
         }
         read.sort_unstable();
         read.dedup();
-        Ok(read)
+        let both = read.windows(2).find(|pair| match pair {
+            [one, other] => one.symbol == other.symbol,
+            _ => false,
+        });
+        match both.and_then(|pair| pair.first()) {
+            None => Ok(read),
+            Some(literal) => Err(format!(
+                "it asks for `{}` and for its opposite, so it never matches: write one of the two",
+                self.text(Literal { negated: false, ..*literal })
+            )),
+        }
     }
 
     fn symbol(

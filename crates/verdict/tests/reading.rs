@@ -319,12 +319,18 @@ fn a_book_with_a_typo_does_not_load() {
         Rulebook::new(book).unwrap_err().problems.join("; ")
     };
     for (row, problem_of) in [
-        ("cat:kr:RNR", "row R02/0: `cat:kr:RNR` names something this book does not have"),
+        (
+            "cat:kr:RNR",
+            "row R02/0: `cat:kr:RNR` names something this book does not have: write what its vocabulary, or its groups for this regime, have",
+        ),
         ("catt:kr:RRN", "row R02/0: `catt:kr:RRN` is no predicate"),
-        ("to:EEA31", "row R02/0: `to:EEA31` names something this book does not have"),
+        (
+            "to:EEA31",
+            "row R02/0: `to:EEA31` names something this book does not have: write what its vocabulary, or its groups for this regime, have",
+        ),
         (
             "ground:kr.consentt",
-            "row R02/0: `ground:kr.consentt` names something this book does not have",
+            "row R02/0: `ground:kr.consentt` names something this book does not have: write what its vocabulary, or its groups for this regime, have",
         ),
         ("in_force:R02", "row R02/0: `in_force:R02` is no predicate"),
     ] {
@@ -332,11 +338,11 @@ fn a_book_with_a_typo_does_not_load() {
     }
     assert_eq!(
         problem(&|book| book.rows[0].out = verdict::rule::Out::Deny),
-        "row R02/0: a permit cannot deny and a restriction cannot allow"
+        "row R02/0: a permit cannot deny and a restriction cannot allow: write `restrict` for what refuses and `permit` for what allows"
     );
     assert_eq!(
         problem(&|book| book.rows[0].regime = "*".into()),
-        "row R02/0: a permit names one transfer regime; row R02/0: `to:home` names something this book does not have"
+        "row R02/0: a permit names one transfer regime: write that regime, one row for each; row R02/0: `to:home` names something this book does not have: write what its vocabulary, or its groups for this regime, have"
     );
     assert_eq!(
         problem(&|book| book.rows[0].flow = "up".into()),

@@ -1,63 +1,67 @@
 //! A decision as `haetae decide` prints it: every key stands there, `null` where a record leaves it out.
 
-use serde::Serialize;
-use verdict::decision::{CellOutcome, CellRef, Decision, Outcome, Remedy, Text, Why};
-use verdict::reason::Reason;
-use verdict::stamp::Stamp;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+use verdict::decision::{Decision, Why};
 
-/// The decision of one question, in the order in which it is read.
-#[derive(Debug, Serialize)]
-pub struct Shown {
-    id: Option<String>,
-    outcome: Outcome,
-    reasons: Vec<ShownWhy>,
-    obligations: Vec<String>,
-    cells: Vec<CellOutcome>,
-    remedy: Vec<Remedy>,
-    valid_until: Option<Stamp>,
-    bundle: String,
-    facts_digest: String,
-}
+/// The decision of one question, with all its keys in the order in which it is read.
+#[derive(Debug)]
+pub struct Shown(Decision);
 
-#[derive(Debug, Serialize)]
-struct ShownWhy {
-    code: Reason,
-    rule: Option<String>,
-    basis: Vec<String>,
-    cell: Option<CellRef>,
-    text: Text,
-    citation: Option<String>,
-    missing: Vec<String>,
-    ground: Option<String>,
+impl Shown {
+    pub(super) const fn decision(&self) -> &Decision {
+        &self.0
+    }
 }
 
 impl From<Decision> for Shown {
     fn from(decision: Decision) -> Self {
-        Self {
-            id: decision.id,
-            outcome: decision.outcome,
-            reasons: decision.reasons.into_iter().map(ShownWhy::from).collect(),
-            obligations: decision.obligations,
-            cells: decision.cells,
-            remedy: decision.remedy,
-            valid_until: decision.valid_until,
-            bundle: decision.bundle,
-            facts_digest: decision.facts_digest,
-        }
+        Self(decision)
     }
 }
 
-impl From<Why> for ShownWhy {
-    fn from(why: Why) -> Self {
-        Self {
-            code: why.code,
-            rule: why.rule,
-            basis: why.basis,
-            cell: why.cell,
-            text: why.text,
-            citation: why.citation,
-            missing: why.missing,
-            ground: why.ground,
-        }
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        let Decision {
+            id,
+            outcome,
+            reasons,
+            obligations,
+            cells,
+            remedy,
+            valid_until,
+            bundle,
+            facts_digest,
+        } = &self.0;
+        let mut object = writer.serialize_struct("Decision", 9)?;
+        object.serialize_field("id", id)?;
+        object.serialize_field("outcome", outcome)?;
+        object.serialize_field("reasons", &reasons.iter().map(ShownWhy).collect::<Vec<_>>())?;
+        object.serialize_field("obligations", obligations)?;
+        object.serialize_field("cells", cells)?;
+        object.serialize_field("remedy", remedy)?;
+        object.serialize_field("valid_until", valid_until)?;
+        object.serialize_field("bundle", bundle)?;
+        object.serialize_field("facts_digest", facts_digest)?;
+        object.end()
+    }
+}
+
+struct ShownWhy<'a>(&'a Why);
+
+impl Serialize for ShownWhy<'_> {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        let Why { code, rule, basis, cell, text, citation, missing, ground, facts } = self.0;
+        let mut object = writer.serialize_struct("Why", 9)?;
+        object.serialize_field("code", code)?;
+        object.serialize_field("rule", rule)?;
+        object.serialize_field("basis", basis)?;
+        object.serialize_field("cell", cell)?;
+        object.serialize_field("text", text)?;
+        object.serialize_field("citation", citation)?;
+        object.serialize_field("missing", missing)?;
+        object.serialize_field("ground", ground)?;
+        object.serialize_field("facts", facts)?;
+        object.end()
     }
 }

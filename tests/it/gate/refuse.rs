@@ -66,6 +66,65 @@ async fn every_refusal_of_an_identified_caller_is_a_row() {
     is_row(&pool, &answer, (403, "UNKNOWN_ORGANISATION"), "a model that is no service").await;
 }
 
+/// What the catalogue knows is nobody's to find out who has no right to it: an answer about somebody else's dataset or
+/// model is that about one which does not exist, but for its name, its id and its proof.
+#[tokio::test]
+async fn what_one_has_no_right_to_looks_like_what_does_not_exist() {
+    let stage = Stage::shared().await;
+    let caller = stage.caller("kr-retailer");
+    let (theirs, nobodys) = ("de-bank/tickets@3", "de-bank/tickats@3");
+    let said = async |dataset: &str, more: &[(&str, &str)], english: bool| {
+        let language = ("accept-language", if english { "en" } else { "ko" });
+        let headers: Vec<(&str, &str)> = [("haetae-datasets", dataset), language]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
+        let answer = caller.post(CHAT, &headers, chat().to_string().as_bytes()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "unknown_dataset"), "{dataset}");
+        let id = answer.header("haetae-decision").unwrap().to_owned();
+        let leaf = stage.record_of(&answer).await;
+        let (headers, body) = plain(answer);
+        let mut headers: Vec<(String, String)> = headers
+            .iter()
+            .filter(|(name, _)| {
+                !["haetae-receipt", "haetae-decision", "x-request-id"].contains(&name.as_str())
+            })
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        headers.sort();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains(&id));
+        let seen =
+            ["outcome", "reason", "rule", "site", "cells", "remedy"].map(|key| leaf[key].clone());
+        (headers, body.replace(&id, "ID").replace(dataset, "DATASET"), seen)
+    };
+    let pin: [&[(&str, &str)]; 3] = [&[], &[SEOUL], &[VIRGINIA]];
+    for more in pin {
+        for english in [true, false] {
+            let (one, other) =
+                (said(theirs, more, english).await, said(nobodys, more, english).await);
+            assert_eq!(one, other, "{theirs} {more:?}");
+        }
+        let (own, own_too) =
+            (format!("kr-retail/orders@1, {theirs}"), format!("kr-retail/orders@1, {nobodys}"));
+        let (one, other) = (said(&own, more, true).await, said(&own_too, more, true).await);
+        assert_eq!((one.0, one.2), (other.0, other.2), "beside a dataset of its own");
+    }
+    // models: those of others are neither listed nor told apart from none
+    let list = caller.send("GET", "/v1/models", &[]).await.text();
+    for model in ["radiology", "tickets", "de-bank", "kr-hospital"] {
+        assert!(!list.contains(model), "{model} in {list}");
+    }
+    let mut answers = Vec::new();
+    for model in ["radiology-vlm", "radiology-vlx"] {
+        let answer = caller.send("GET", &format!("/v1/models/{model}"), &[]).await;
+        assert_eq!(answer.status, 404);
+        let id = answer.header("haetae-decision").unwrap().to_owned();
+        answers.push(answer.text().replace(&id, "ID").replace(model, "MODEL"));
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
 #[tokio::test]
 async fn nobody_is_let_in_without_a_credential_and_all_defects_look_alike() {
     let stage = Stage::shared().await;

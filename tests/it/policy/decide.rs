@@ -2,6 +2,7 @@
 
 use haetae::cli::decide::{self, DECISION_SCHEMA, QUESTION_SCHEMA};
 use serde_json::{Value, json};
+use verdict::told::Language;
 
 use super::{bundle, seoul};
 
@@ -95,6 +96,35 @@ async fn what_is_no_json_gives_no_answer() {
 }
 
 #[tokio::test]
+async fn a_page_for_people_says_the_rule_the_fact_and_what_would_be_enough() {
+    let mut asked = seoul();
+    let consent = json!({"id": "consent-1", "regime": "KR.PIPA", "type": "kr.consent",
+        "scope": {"categories": ["*"], "roles": ["*"], "recipients": ["*"], "places": ["*"]}, "level": "verified",
+        "evidence": "ropa/17", "valid_from": "2026-01-01", "valid_until": "2026-11-01"});
+    asked["site"]["backups"] = json!(["US"]);
+    asked["grounds"] = json!([consent]);
+    let answers =
+        decide::decide(bundle().await, &json!([asked, {"id": "odd", "sight": 1}]).to_string())
+            .unwrap();
+    let page = answers.text(Language::English);
+    for part in [
+        "seoul, everything stays: DENY\n",
+        "[rule R04: PIPA 28-8(1)1-4",
+        "`site.backups[0]` = `US`; `grounds[0]` = `consent-1: over since 2026-11-01` (verified, ropa/17, since 2026-01-01)",
+        "  to make it pass: Register a live `kr.consent` (KR.PIPA) that covers `kr-op` in US.\n",
+        "  cell: `orders@1` KR.PIPA, copy -> US: DENY (R04)\n",
+        "odd: error: ",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let page = answers.text(Language::Korean);
+    for part in ["DENY (거부)", "[규칙 R04", "판단 근거: `site.backups[0]` = `US`", "통과하려면: "]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[tokio::test]
 async fn every_key_of_a_decision_stands_in_it() {
     let answer = decide::decide(bundle().await, "{}").unwrap();
     let answer = serde_json::to_value(&answer).unwrap();
@@ -116,7 +146,7 @@ async fn every_key_of_a_decision_stands_in_it() {
     assert_eq!((&answer["id"], &answer["valid_until"]), (&Value::Null, &Value::Null));
     assert_eq!(
         keys(&answer["reasons"][0]),
-        ["basis", "cell", "citation", "code", "ground", "missing", "rule", "text"]
+        ["basis", "cell", "citation", "code", "facts", "ground", "missing", "rule", "text"]
     );
 }
 
