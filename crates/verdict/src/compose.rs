@@ -11,7 +11,7 @@ use crate::{
     explain::{self, UNKNOWN},
     flow::legs,
     judge::allows,
-    question::{Identifiability, Profile},
+    question::{Component, Identifiability, Profile},
     reason::Reason,
     release::released,
     rule::{Kind, Mode, Out, Row, Rulebook},
@@ -143,19 +143,23 @@ fn contradictions(view: View<'_>) -> Vec<Vec<String>> {
     if recipient.same_entity && names.is_some_and(|(own, other)| own != other) {
         found.push(SAME_ENTITY.map(String::from).into());
     }
-    let rulebook = view.rulebook;
     for (number, component) in view.question.components.iter().enumerate() {
-        let is_transfer =
-            |id: &String| rulebook.regime(id).is_none_or(|regime| regime.mode == Mode::Transfer);
         if component.identifiability == Some(Identifiability::NonPersonal)
-            && !component.regimes.iter().any(is_transfer)
-            && component.categories.iter().any(|category| rulebook.is_personal(category))
+            && leans_on_its_claim(view.rulebook, component)
         {
             let own = |key| format!("components[{number}].{key}");
             found.push(vec![own("identifiability"), own("categories")]);
         }
     }
     found
+}
+
+/// Data of a kind that is about persons, which no transfer regime judges: all depends on what it is declared to be.
+fn leans_on_its_claim(rulebook: &Rulebook, component: &Component) -> bool {
+    let is_transfer =
+        |id: &String| rulebook.regime(id).is_none_or(|regime| regime.mode == Mode::Transfer);
+    !component.regimes.iter().any(is_transfer)
+        && component.categories.iter().any(|category| rulebook.is_personal(category))
 }
 
 /// Which data, where it ends and who receives it are needed by every cell.
@@ -197,6 +201,10 @@ fn fill_in(scene: &Scene<'_>, at: &CellRef, cell: &Abstract, matches: &Matches) 
                 None => no_permit(scene, cell, at, matches, &mut verdict),
             }
             best.map(|(id, _)| id)
+        }
+        Some(_) if leans_on_its_claim(rulebook, scene.component) => {
+            undeclared(scene, at, &mut verdict);
+            None
         }
         Some(_) => None,
         None => {
@@ -306,6 +314,15 @@ fn without_regime(scene: &Scene<'_>, at: &CellRef, verdict: &mut CellVerdict) {
     };
     let why = explain::missing(scene.view.rulebook, None, Some(at), vec![scene.own(path)]);
     verdict.add(Outcome::Deny, why);
+}
+
+/// Only floors apply to data that is about persons: were it declared non-personal, the facts would contradict each other,
+/// so not to declare it must not be the way round that.
+fn undeclared(scene: &Scene<'_>, at: &CellRef, verdict: &mut CellVerdict) {
+    if scene.component.identifiability.is_none() {
+        let paths = vec![scene.own("identifiability")];
+        verdict.add(Outcome::Deny, explain::missing(scene.view.rulebook, None, Some(at), paths));
+    }
 }
 
 fn rows<'a>(

@@ -100,14 +100,27 @@ fn restrictions() -> impl Strategy<Value = Row> {
         regime: "*".into(),
         flow: flow.into(),
         to: "*".into(),
-        when: when.into_iter().map(str::to_owned).collect(),
+        when: consistent(&when),
         obligations: Vec::new(),
         profiles: vec![Profile::Statutory],
     })
 }
 
+/// A row that asks for a literal and for its opposite does not load: the later of the two is left out.
+fn consistent(drawn: &[&str]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for literal in drawn {
+        let opposite =
+            literal.strip_prefix('!').map_or_else(|| format!("!{literal}"), str::to_owned);
+        if !kept.contains(&opposite) {
+            kept.push((*literal).to_owned());
+        }
+    }
+    kept
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_worst_cell_wins_and_only_an_allow_has_no_refusal(value in questions()) {

@@ -258,6 +258,23 @@ fn a_contradiction_about_who_receives_refuses() {
     );
 }
 
+/// Only a floor applies to health records: `non_personal` contradicts the category, and to leave it out is no way round.
+#[test]
+fn personal_data_under_a_floor_alone_must_say_what_it_is() {
+    let code = |identifiability: Value| {
+        let mut asked = question("US.HIPAA", "US", "KR");
+        asked["components"][0]["categories"] = json!(["kr:EMR"]);
+        asked["components"][0]["identifiability"] = identifiability;
+        let decision = decide(&rulebook(), &serde_json::from_value(asked).unwrap()).unwrap();
+        let refused = (decision.outcome == Outcome::Deny).then(|| &decision.reasons[0]);
+        refused.map(|why| (why.code, why.missing.clone()))
+    };
+    let path = "components[0].identifiability";
+    assert_eq!(code(json!("personal")), None);
+    assert_eq!(code(json!("non_personal")).map(|why| why.0), Some(Reason::Contradiction));
+    assert_eq!(code(Value::Null), Some((Reason::MissingFact, vec![path.to_owned()])));
+}
+
 #[test]
 fn a_result_for_another_is_provision_and_disclosure_does_not_carry_it() {
     let mut asked = question("KR.PIPA", "KR", "KR");

@@ -127,7 +127,7 @@ fn windows_begin_to_the_second_where_the_law_is() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Counted before plus now: refused from one more than the threshold on, whoever counted and in how many counters.
     #[test]
