@@ -94,10 +94,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         rechecking.recheck().await;
     }));
 
-    let console = console_sources(&config, view, metrics).await?;
-    let console = serve_console(&config, &wire, console, &edge, &stop).await?;
+    let sources = console_sources(&config, view, metrics).await?;
     let tiles = serve_tiles(&config, &wire, callers, &edge, &stop).await?;
     let data = serve_data(&config, &wire, &gate, &edge, &stop).await?;
+    // Last: what it calls ready can be connected to.
+    let console = serve_console(&config, &wire, sources, &edge, &stop).await?;
     Ok(Running { data, console, tiles, gate, edge, inner, stop, inner_stop })
 }
 

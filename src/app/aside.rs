@@ -38,7 +38,7 @@ impl Aside {
         }
     }
 
-    /// Binds both listeners, the console first, and serves.
+    /// Binds both listeners and serves; the console last, because what it calls ready can be connected to.
     pub async fn serve(
         self,
         name: &'static str,
@@ -49,6 +49,9 @@ impl Aside {
         let Self { inner, inner_stop, metrics } = self;
         let (edge, stop, wire) = (TaskTracker::new(), Stop::default(), listen::Metrics::default());
         metrics.with(|all| wire.register(all));
+        let bound = Listener::bind(name, listener, &wire).await.context("`listen`")?;
+        let address = bound.local_addr();
+        edge.spawn(bound.serve(factory, edge.clone(), stop.clone()));
         let console = match console {
             Some(config) => {
                 let bound = Listener::bind("console", config, &wire).await.context("`console`")?;
@@ -58,9 +61,6 @@ impl Aside {
             }
             None => None,
         };
-        let bound = Listener::bind(name, listener, &wire).await.context("`listen`")?;
-        let address = bound.local_addr();
-        edge.spawn(bound.serve(factory, edge.clone(), stop.clone()));
         Ok(Running { address, console, edge, inner, stop, inner_stop })
     }
 }

@@ -5,6 +5,7 @@ mod access;
 mod decide;
 mod diff;
 mod engines;
+mod readings;
 mod slips;
 mod table;
 mod traps;
