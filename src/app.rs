@@ -31,6 +31,7 @@ use crate::hold::Holds;
 use crate::listen::{Listener, Peer, Stop};
 use crate::mandate::{self, Mandate};
 use crate::policy::{Policy, Unready};
+use crate::privacy::Privacy;
 use crate::registry::{Registry, Snapshot};
 use crate::reserve::Reserve;
 use crate::telemetry::Metrics;
@@ -79,6 +80,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         cosign: cosign(&config, &aside, &clock, &inner, &inner_stop)?,
         mandate,
         clock: clock.clone(),
+        kept: what_is_kept(Privacy::read(&config.privacy).context("`privacy`")?.as_ref()),
     };
     view.cosign.iter().for_each(|cosign| metrics.with(|all| cosign.register(all)));
     let authorities = Authorities::new(&config.authorities)?;
@@ -112,6 +114,10 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     for path in std::iter::once(&config.audit.key_file).chain(&config.audit.also_sign_with) {
         Key::read(path)?;
     }
+    tracing::info!(
+        "{}",
+        what_is_kept(Privacy::read(&config.privacy).context("`privacy`")?.as_ref())
+    );
     Ok(())
 }
 
@@ -176,7 +182,8 @@ async fn build(
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let holds = Holds::new(pool.clone());
     let access = access::Desk::new(pool.clone());
-    let audit = Audit::start(&config.audit, pool, clock.clone(), tracker, stop.clone())
+    let privacy = Privacy::read(&config.privacy).context("`privacy`")?.map(Arc::new);
+    let audit = Audit::start(&config.audit, privacy, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
@@ -331,6 +338,17 @@ async fn serve_tiles(
     Ok(Some(address))
 }
 
+/// What becomes of the values behind the log's salted digests.
+fn what_is_kept(privacy: Option<&Privacy>) -> String {
+    match privacy {
+        Some(privacy) => format!(
+            "values behind salted digests are kept, sealed under the master key `{}`",
+            privacy.id()
+        ),
+        None => "no `[privacy] keys`: values behind salted digests are not kept, and can never be disclosed".to_owned(),
+    }
+}
+
 /// What the console may look at.
 struct View {
     audit: Arc<Audit>,
@@ -341,6 +359,8 @@ struct View {
     mandate: Mandate,
     clock: Clock,
     cosign: Option<Cosign>,
+    /// What is kept of people.
+    kept: String,
 }
 
 /// Has the log's checkpoints cosigned, where somebody is there to do it.
@@ -383,6 +403,7 @@ impl View {
             audit.causes.join("; ")
         };
         parts.push(Part { name: "audit".into(), ready: audit.ready, cause });
+        parts.push(Part { name: "privacy".into(), ready: true, cause: self.kept.clone() });
         let registry = self.registry.health();
         parts.push(Part {
             name: "registry".into(),

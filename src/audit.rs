@@ -56,9 +56,10 @@ pub use health::{Health, LaneHealth};
 pub use keeps::{Held, Keeps};
 pub use key::Key;
 pub use outbox::{Act, ActKind};
+pub use private::disclose::{DiscloseError, Disclosure, disclose};
 pub use prove::{Proven, prove, prove_place};
 pub use recorded::{ExportFile, Records};
-pub use recorder::Audit;
+pub use recorder::{Audit, Secrets};
 pub use served::{checkpoint, resource};
 pub use verify::{Finding, Progress, Report, Watch, verify, verify_watched, verify_with};
 

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod access;
 mod aside;
+pub mod audit;
 pub mod decide;
 pub mod demo;
 pub mod guard;
@@ -60,6 +61,8 @@ enum Command {
     Keygen(keygen::Args),
     /// Verify the log, export it, print its checkpoints.
     Log(log::Args),
+    /// What the log keeps of people: disclose a field, erase a person, change the master key.
+    Audit(audit::Args),
     /// At a GPU site, in front of its service: let in only what carries a valid, fresh, unused receipt.
     Guard(guard::Args),
     /// The regulator's own process and key: cosign that a log only grew.
@@ -120,6 +123,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Log(args) => log::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Guard(args) => guard::run(args).await,
         Command::Witness(args) => witness::run(args).await,
         Command::DemoSite(args) => crate::demo::site::run(args).await,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::{audit, caller, cosign, forward, gate, listen, telemetry, tiles, webhook};
+use crate::{audit, caller, cosign, forward, gate, listen, privacy, telemetry, tiles, webhook};
 
 /// The whole configuration; `haetae.toml` in the project's root explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Config {
     pub forward: forward::Config,
     #[serde(default)]
     pub gate: gate::Config,
+    /// What values behind salted digests are sealed with.
+    #[serde(default)]
+    pub privacy: privacy::Config,
     #[serde(default)]
     pub webhooks: webhook::Config,
     #[serde(default)]
@@ -51,7 +54,7 @@ pub struct Policy {
     pub dir: Option<PathBuf>,
 }
 
-/// How Postgres is reached. Three logins with three sets of rights; one may serve for all on a developer's machine.
+/// How Postgres is reached. Several logins with rights of their own; one may serve for all on a developer's machine.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
@@ -66,6 +69,9 @@ pub struct Database {
     /// Who may change the registry: member of `haetae_registrar`. Absent: `url`.
     #[serde(default)]
     pub registrar_url: Option<String>,
+    /// For `haetae audit`: member of `haetae_privacy`. Absent: `url`.
+    #[serde(default)]
+    pub privacy_url: Option<String>,
     /// A file with the password of `url`, so that it stands in no configuration.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
@@ -120,6 +126,7 @@ impl Config {
         paths.extend(self.forward.paths_mut());
         paths.extend(self.cosign.paths_mut());
         paths.extend(self.webhooks.paths_mut());
+        paths.extend(self.privacy.paths_mut());
         for path in paths {
             *path = directory.join(&*path);
         }
@@ -130,7 +137,14 @@ impl Database {
     /// The database at one URL, for every purpose.
     #[must_use]
     pub const fn at(url: String) -> Self {
-        Self { url, owner_url: None, reader_url: None, registrar_url: None, password_file: None }
+        Self {
+            url,
+            owner_url: None,
+            reader_url: None,
+            registrar_url: None,
+            privacy_url: None,
+            password_file: None,
+        }
     }
 
     /// How the gateway itself connects.
@@ -173,6 +187,12 @@ impl Database {
     /// When the database cannot be reached.
     pub async fn registrar_pool(&self) -> anyhow::Result<PgPool> {
         self.other(self.registrar_url.as_deref(), "database.registrar_url").await
+    }
+
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn privacy_pool(&self) -> anyhow::Result<PgPool> {
+        self.other(self.privacy_url.as_deref(), "database.privacy_url").await
     }
 
     async fn other(&self, url: Option<&str>, key: &str) -> anyhow::Result<PgPool> {

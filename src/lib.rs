@@ -22,6 +22,7 @@ pub mod listen; // bind, TLS, limits: a connection with its peer certificate
 pub mod mandate; // what gives a bundle its force: proposed, approved, in force since a version
 pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
+pub mod privacy; // what is hidden: value + person -> sealed value, master keys
 pub mod registry; // what is true: Ask -> Facts
 pub mod reserve; // what is used up: reserved for one decision before it is recorded
 pub mod telemetry; // log, traces, metrics

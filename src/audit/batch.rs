@@ -14,9 +14,10 @@ use super::{
     chance::Pool,
     keeps::HeldRow,
     leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
-    private::{Private, Salts},
+    private::{Person, Private, Salts},
     queue::{Items, Noted, Request},
 };
+use crate::privacy::Privacy;
 
 /// The right end of a lane. Owned by the task that holds the lane.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub(super) struct Tip {
     pub last_ns: i64,
     /// Fact version that the lane's last `lane_open` or `fact_change` names.
     pub version: i64,
+    /// Erasures that were made: nothing that the lane remembers of people is older than the last of them.
+    pub erasures: i64,
     /// The clock went backwards and has not caught up; said once.
     pub behind: bool,
 }
@@ -94,8 +97,8 @@ pub(super) struct Committed {
 }
 
 impl Memory {
-    pub fn new() -> Self {
-        Self { chance: Pool::new(), salts: Salts::default(), texts: HashSet::new() }
+    pub fn new(privacy: Option<Arc<Privacy>>) -> Self {
+        Self { chance: Pool::new(), salts: Salts::new(privacy), texts: HashSet::new() }
     }
 
     /// After a commit that did not (or may not) have gone through, and on a new connection: nothing is known durable.
@@ -213,9 +216,8 @@ impl<'m> UnderWay<'m> {
     fn fact_change(&mut self, facts: Facts) -> Result<(), AuditError> {
         let (version, previous) = (facts.version, self.tip.version);
         let (who, digest) = facts.change.unzip();
-        let (salts, fresh) = (&mut self.memory.salts, &mut self.privates);
         let nobody = Arc::from("");
-        let actor = who.map(|who| salts.digest("registrar", &nobody, &who, fresh)).transpose()?;
+        let actor = who.map(|who| self.salted("registrar", &nobody, &who)).transpose()?;
         self.notice(&Notice::FactChange { version, previous, actor, digest })?;
         self.tip.version = version;
         Ok(())
@@ -229,8 +231,7 @@ impl<'m> UnderWay<'m> {
         }
         let org =
             act.body.get("org").and_then(serde_json::Value::as_str).unwrap_or_default().into();
-        let (salts, fresh) = (&mut self.memory.salts, &mut self.privates);
-        let people = act.people.iter().map(|who| salts.digest("person", &org, who, fresh));
+        let people = act.people.iter().map(|who| self.salted("person", &org, who));
         let people = people.collect::<Result<Vec<_>, _>>()?;
         let stamp = self.stamp()?;
         let start = self.begin();
@@ -261,10 +262,12 @@ impl<'m> UnderWay<'m> {
         if request.reply.is_closed() {
             return Ok(()); // nobody waits any more: not recorded, not forwarded
         }
+        let known = self.privates.len();
         let who = self.who(&request.decision)?;
         let start = self.begin();
         leaf::decision(&mut self.leaves, &stamp, &request.decision, &who);
         if !self.end(start, &stamp, DECISION_BYTES_MAX) {
+            self.unsalt(known);
             refuse(request, RecordError::TooLarge);
             return Ok(());
         }
@@ -286,12 +289,35 @@ impl<'m> UnderWay<'m> {
 
     fn who(&mut self, decision: &Decision) -> Result<Who, AuditError> {
         let draft = &decision.draft;
-        let (salts, fresh) = (&mut self.memory.salts, &mut self.privates);
-        let actor = salts.digest("actor", &draft.org, &draft.actor, fresh)?;
+        let actor = self.salted("actor", &draft.org, &draft.actor)?;
         let certificate = draft.certificate_id.as_ref().filter(|id| **id != draft.actor);
         let certificate =
-            certificate.map(|id| salts.digest("certificate", &draft.org, id, fresh)).transpose()?;
+            certificate.map(|id| self.salted("certificate", &draft.org, id)).transpose()?;
         Ok(Who { actor, certificate })
+    }
+
+    /// The digest of a value in the record that is written next.
+    fn salted(
+        &mut self,
+        field: &'static str,
+        org: &Arc<str>,
+        value: &Arc<str>,
+    ) -> Result<[u8; 32], AuditError> {
+        let (lane, index) = (self.tip.lane, self.next_index());
+        let person = Person { field, org, value };
+        self.memory.salts.digest(person, (lane, index), &mut self.privates)
+    }
+
+    /// Takes back what was sealed for a record that is not written.
+    fn unsalt(&mut self, known: usize) {
+        if self.privates.len() > known {
+            self.privates.truncate(known);
+            self.memory.salts.clear();
+        }
+    }
+
+    fn next_index(&self) -> u64 {
+        self.tip.frontier.size() + self.spans.len() as u64
     }
 
     /// The next place in the lane. Not taken before [`UnderWay::end`] says so.
@@ -301,7 +327,7 @@ impl<'m> UnderWay<'m> {
         let chance = self.memory.chance.take::<10>()?;
         Ok(Stamp {
             lane: self.tip.lane,
-            index: self.tip.frontier.size() + self.spans.len() as u64,
+            index: self.next_index(),
             epoch: self.tip.epoch,
             at_ns,
             id: uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid(),
@@ -461,8 +487,14 @@ mod tests {
             edge: tile::Edge::new(),
             last_ns: 0,
             version: 0,
+            erasures: 0,
             behind: false,
         }
+    }
+
+    fn memory() -> Memory {
+        let keys = [("test".to_owned(), zeroize::Zeroizing::new([7; 32]))];
+        Memory::new(Privacy::of(&keys).unwrap().map(Arc::new))
     }
 
     /// `count` decisions, and who waits for them.
@@ -516,7 +548,7 @@ mod tests {
     #[test]
     fn holds_each_text_once_and_full_tiles_only() {
         let (items, _waiting) = items(600);
-        let mut memory = Memory::new();
+        let mut memory = memory();
         let (batch, rest) = build(&tip(), items, Facts::default(), 1_000, &mut memory).unwrap();
         let batch = batch.unwrap();
         assert!(rest.is_empty());
@@ -524,6 +556,9 @@ mod tests {
         assert_eq!(batch.marks.len(), 600 * MARK_BYTES);
         assert_eq!(batch.texts.len(), 3);
         assert_eq!(batch.privates.len(), 1);
+        let private = &batch.privates[0];
+        assert_eq!((private.field, private.index), ("actor", 0));
+        assert_eq!(private.made.as_ref().map(|made| made.id), Some(private.key));
         assert_eq!(batch.tiles.iter().map(|(id, _)| id.index).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(batch.tip.last_ns, 1_599);
         let mut frontier = Frontier::new();
@@ -533,9 +568,29 @@ mod tests {
     }
 
     #[test]
+    fn keeps_nothing_of_who_is_in_no_record_and_one_key_of_who_is() {
+        let (mut items, _waiting) = items(2);
+        // The first is too long to be written.
+        items.decisions[0].decision.draft.actor = "too-long".into();
+        items.decisions[0].decision.draft.service = "s".repeat(DECISION_BYTES_MAX).into();
+        let mut memory = memory();
+        let (batch, _) = build(&tip(), items, Facts::default(), 1_000, &mut memory).unwrap();
+        let batch = batch.unwrap();
+        assert_eq!((batch.records(), batch.privates.len()), (1, 1));
+
+        // The month after: another digest, under the same key.
+        let (items, _waiting) = super::tests::items(1);
+        let month = 32 * 86_400 * NS;
+        let (next, _) = build(&batch.tip, items, Facts::default(), month, &mut memory).unwrap();
+        let (before, after) = (&batch.privates[0], &next.unwrap().privates[0]);
+        assert_eq!((before.key, &after.made), (after.key, &None));
+        assert_ne!(before.digest, after.digest);
+    }
+
+    #[test]
     #[ignore = "a measurement: run it with --release --ignored --nocapture"]
     fn pace_of_building() {
-        let mut memory = Memory::new();
+        let mut memory = memory();
         let (mut tip, mut took) = (tip(), std::time::Duration::ZERO);
         for _ in 0..200 {
             let (items, _waiting) = items(500);

@@ -8,8 +8,8 @@ use uuid::Uuid;
 pub(super) enum Commit {
     /// Durable, and the fact version at that moment.
     Done { version: i64 },
-    /// Nothing was written: this version is in force.
-    Moved { version: i64 },
+    /// Nothing was written: this version is in force, and so many erasures were made.
+    Moved { version: i64, erasures: i64 },
     /// Nothing was written: of the reservations that the batch would confirm, and of the acts that it would tell, only
     /// these are still there to be.
     Unkept { reserved: Vec<Uuid>, untold: Vec<Uuid> },

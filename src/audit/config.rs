@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::privacy::PrivacyError;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -99,6 +101,8 @@ pub enum AuditError {
     Origin { origin: String, cause: tlog::key::KeyError },
     #[error("the operating system gives no random bytes")]
     Chance,
+    #[error("what is kept of people: {0}")]
+    Privacy(#[from] PrivacyError),
     #[error("the audit database: {0}")]
     Database(#[from] sqlx::Error),
     #[error("the audit database holds what this program does not understand: {0}")]

@@ -65,10 +65,10 @@ impl Lane {
         Ok(Self {
             slot,
             number: slot,
+            memory: Memory::new(shared.privacy.clone()),
             shared,
             keys,
             signers,
-            memory: Memory::new(),
             unknown: None,
             last_epoch: 0,
         })
@@ -319,9 +319,9 @@ impl Lane {
                     self.release(batch);
                     return Ok(());
                 }
-                Ok(Ok(Commit::Moved { version })) => {
+                Ok(Ok(Commit::Moved { version, erasures })) => {
                     self.memory.forget();
-                    held.in_force = version;
+                    (held.in_force, held.tip.erasures) = (version, erasures);
                     items = batch.unwritten(Some(version));
                 }
                 Ok(Ok(Commit::Unkept { reserved, untold })) => {

@@ -31,6 +31,8 @@ pub enum ActKind {
     Alarm,
     Rollback,
     KeyEvent,
+    Read,
+    Erase,
 }
 
 /// An act as its record will tell it.
@@ -47,7 +49,7 @@ pub struct Act {
 }
 
 impl ActKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::PolicyChange,
         Self::HoldVote,
         Self::HoldResolved,
@@ -59,6 +61,8 @@ impl ActKind {
         Self::Alarm,
         Self::Rollback,
         Self::KeyEvent,
+        Self::Read,
+        Self::Erase,
     ];
 
     /// The record's `kind`.
@@ -76,6 +80,8 @@ impl ActKind {
             Self::Alarm => "alarm",
             Self::Rollback => "rollback",
             Self::KeyEvent => "key_event",
+            Self::Read => "read",
+            Self::Erase => "erase",
         }
     }
 

@@ -27,10 +27,19 @@ use super::{
     strangers::Strangers,
 };
 use crate::clock::Clock;
+use crate::privacy::Privacy;
 
 /// The log of this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Audit(Arc<Shared>);
+
+/// The keys of a log.
+pub struct Secrets {
+    /// Lanes are known by the first, and all sign.
+    pub signing: Vec<Key>,
+    /// Absent: no value behind a digest is kept.
+    pub privacy: Option<Arc<Privacy>>,
+}
 
 /// What the room's tasks share.
 pub(super) struct Shared {
@@ -44,6 +53,8 @@ pub(super) struct Shared {
     pub board: Board,
     pub metrics: Metrics,
     pub strangers: Strangers,
+    /// What values are sealed with; without it none is kept.
+    pub privacy: Option<Arc<Privacy>>,
     /// How far each lane was.
     pub water: HighWater,
     /// Slots of which the database was seen behind: their lanes are claimed again, and looked at.
@@ -64,17 +75,18 @@ impl Audit {
     /// When `stop` is cancelled nothing more is admitted, what waits is written, and the lanes are closed.
     pub fn start(
         config: &Config,
+        privacy: Option<Arc<Privacy>>,
         pool: PgPool,
         clock: Clock,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, AuditError> {
         let files = std::iter::once(&config.key_file).chain(&config.also_sign_with);
-        let keys = files.map(|path| Key::read(path)).collect::<Result<Vec<_>, _>>()?;
-        Self::start_with_keys(config, &keys, pool, clock, tracker, stop)
+        let signing = files.map(|path| Key::read(path)).collect::<Result<Vec<_>, _>>()?;
+        Self::start_with_keys(config, Secrets { signing, privacy }, pool, clock, tracker, stop)
     }
 
-    /// The same with a key that is already in memory.
+    /// The same with a key that is already in memory, and no value kept.
     pub fn start_with_key(
         config: &Config,
         key: &Key,
@@ -83,13 +95,14 @@ impl Audit {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, AuditError> {
-        Self::start_with_keys(config, std::slice::from_ref(key), pool, clock, tracker, stop)
+        let secrets = Secrets { signing: vec![key.clone()], privacy: None };
+        Self::start_with_keys(config, secrets, pool, clock, tracker, stop)
     }
 
-    /// The same with several: lanes are known by the first, and all sign.
+    /// The same with all secrets there are.
     pub fn start_with_keys(
         config: &Config,
-        keys: &[Key],
+        secrets: Secrets,
         pool: PgPool,
         clock: Clock,
         tracker: &TaskTracker,
@@ -112,9 +125,10 @@ impl Audit {
             grown: Notify::new(),
             latest_ns: AtomicI64::new(0),
             seats: Arc::new(Semaphore::new(config.lanes_held_max.min(config.lanes).into())),
+            privacy: secrets.privacy,
             config: config.clone(),
         });
-        let keys: Arc<[Key]> = keys.into();
+        let keys: Arc<[Key]> = secrets.signing.into();
         for lane in 0..config.lanes {
             let lane = Lane::new(lane, Arc::clone(&shared), Arc::clone(&keys))?;
             tracker.spawn(lane.run());

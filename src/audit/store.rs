@@ -111,6 +111,7 @@ pub(super) async fn claim(
             edge,
             last_ns: row.try_get("last_ns")?,
             version: row.try_get("version")?,
+            erasures: row.try_get("erasures")?,
             behind: false,
         },
     })
@@ -258,5 +259,6 @@ const CLAIM: &str = "
     )
     select claimed.*,
            (select version from fact_head where id = 1) as version,
+           (select erasures from fact_head where id = 1) as erasures,
            coalesce((select max(size) from log_checkpoint where lane = $1), 0) as published
     from claimed";

@@ -238,7 +238,7 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
 const TELL_EVERY_MS: u64 = 200;
 /// Characters of the bar.
 const BAR: u64 = 24;
-const UNCOVERED: &str =
+pub(super) const UNCOVERED: &str =
     "no published checkpoint covers the record yet: one follows within a second, try again";
 
 const AFTER_HELP: &str = "\

@@ -40,17 +40,21 @@ impl Registrar {
     /// # Errors
     /// When no name is given, or one with white space at an end or a control character.
     pub fn person(&self) -> anyhow::Result<&str> {
-        let name = self.by.as_deref().filter(|name| !name.is_empty());
-        let name = name.context("say who: `--by NAME`")?;
-        let plain = name.trim() == name && !name.chars().any(char::is_control);
-        anyhow::ensure!(plain, "`--by` is a name without white space at its ends");
-        Ok(name)
+        named(self.by.as_deref())
     }
 
     #[must_use]
     pub fn who(&self) -> &str {
         self.by.as_deref().unwrap_or("unknown")
     }
+}
+
+/// The name given as `--by`, where nobody may act unnamed.
+pub(super) fn named(by: Option<&str>) -> anyhow::Result<&str> {
+    let name = by.filter(|name| !name.is_empty()).context("say who: `--by NAME`")?;
+    let plain = name.trim() == name && !name.chars().any(char::is_control);
+    anyhow::ensure!(plain, "`--by` is a name without white space at its ends");
+    Ok(name)
 }
 
 pub(super) const WHICH_DATABASE: &str =

@@ -66,6 +66,9 @@ origin = "{ORIGIN}"
 key_file = "log.key"
 high_water_file = "high-water.json"
 
+[privacy]
+keys = [{{ id = "demo", file = "privacy.key" }}]
+
 [tiles]
 readers = [{{ organisation = "{SUPERVISOR}", role = "auditor" }}]
 listen = {{ address = "{tiles}", tls = {{ certificate = {server}, key = {server_key}, client_certificates = "optional", client_cas = [{clients}] }} }}
@@ -272,12 +275,13 @@ exec 3<&0
 exec "$@" 3<&- < /dev/null
 "#;
 
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
     "DATABASE_URL",
     "HAETAE_CONFIG",
     "HAETAE_OWNER_URL",
     "HAETAE_READER_URL",
     "HAETAE_REGISTRAR_URL",
+    "HAETAE_PRIVACY_URL",
 ];
 const COMMAND_WAIT_MAX: Duration = Duration::from_mins(1);
 /// The bundle's cases run first: seconds on a machine that does other things.

@@ -214,6 +214,7 @@ async fn prepare(with: &Preparing<'_>) -> Result<()> {
     };
     std::fs::write(dir.join("haetae.toml"), settings.toml())?;
     with.program.run(&["migrate", "--config", "haetae.toml"]).await?;
+    with.program.run(&["audit", "keygen", "--out", "privacy.key"]).await?;
     let registry = dir.join("registry");
     copy(&with.sources.registry, &registry)?;
     std::fs::copy(with.pki.ca(By::Sites), registry.join("sites/ca.pem"))?;

@@ -7,6 +7,7 @@ mod acts;
 mod keys;
 mod outage;
 mod pace;
+mod private;
 mod reserved;
 mod rights;
 mod rolled_back;

@@ -50,8 +50,9 @@ fn the_example_has_every_key_that_is_read_and_any_other_is_refused_by_name() {
     }
     let counts: Vec<usize> = sections.keys().map(BTreeSet::len).collect();
     // root, listen and console, tls, limits, database, identity, issuer, organisation and its claim, roles, actor kind,
-    // certificate, policy, audit, tiles and its reader, cosign and its witness, forward, gate, webhooks, telemetry
-    assert_eq!(counts.len(), 22, "{sections:#?}");
+    // certificate, policy, audit, privacy and its key, tiles and its reader, cosign and its witness, forward, gate,
+    // webhooks, telemetry
+    assert_eq!(counts.len(), 24, "{sections:#?}");
 }
 
 #[test]

@@ -30,13 +30,15 @@ pub(in crate::audit) async fn commit(
     if written == 1 {
         return Ok(Commit::Done { version });
     }
-    if batch.expected.is_some_and(|expected| expected != version) {
-        return Ok(Commit::Moved { version });
+    let erasures: i64 = row.try_get(2)?;
+    if batch.expected.is_some_and(|expected| expected != version) || batch.tip.erasures != erasures
+    {
+        return Ok(Commit::Moved { version, erasures });
     }
     if !keeps {
         return Ok(Commit::Fenced);
     }
-    let (reserved, untold): (Vec<Uuid>, Vec<Uuid>) = (row.try_get(2)?, row.try_get(3)?);
+    let (reserved, untold): (Vec<Uuid>, Vec<Uuid>) = (row.try_get(3)?, row.try_get(4)?);
     let whole = reserved.len() == batch.reserved.len() && untold.len() == batch.told.len();
     Ok(if whole { Commit::Fenced } else { Commit::Unkept { reserved, untold } })
 }
@@ -55,10 +57,12 @@ fn bind<'q>(statement: &'static str, batch: &'q Batch) -> Bound<'q> {
         .bind(i32::try_from(batch.records()).unwrap_or(i32::MAX))
         .bind(batch.leaves.as_slice())
         .bind(batch.marks.as_slice())
+        .bind(tip.erasures)
 }
 
 fn bind_more<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
     let (texts, tiles, privates) = (&batch.texts, &batch.tiles, &batch.privates);
+    let keys = || privates.iter().filter_map(|private| private.made.as_ref());
     query
         .bind(texts.iter().map(|(_, text)| text.digest.to_vec()).collect::<Vec<_>>())
         .bind(texts.iter().map(|(kind, _)| (*kind).to_owned()).collect::<Vec<_>>())
@@ -66,11 +70,17 @@ fn bind_more<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
         .bind(tiles.iter().map(|(id, _)| i16::from(id.level)).collect::<Vec<_>>())
         .bind(tiles.iter().map(|(id, _)| big(id.index)).collect::<Vec<_>>())
         .bind(tiles.iter().map(|(_, hashes)| Hash::concat(hashes)).collect::<Vec<_>>())
+        .bind(keys().map(|key| key.id).collect::<Vec<_>>())
+        .bind(keys().map(|key| key.org.clone()).collect::<Vec<_>>())
+        .bind(keys().map(|key| key.subject.to_vec()).collect::<Vec<_>>())
+        .bind(keys().map(|key| key.master.clone()).collect::<Vec<_>>())
+        .bind(keys().map(|key| key.bytes.clone()).collect::<Vec<_>>())
         .bind(privates.iter().map(|private| private.digest.to_vec()).collect::<Vec<_>>())
-        .bind(privates.iter().map(|private| private.kind.to_owned()).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.field.to_owned()).collect::<Vec<_>>())
         .bind(privates.iter().map(|private| private.org.to_string()).collect::<Vec<_>>())
-        .bind(privates.iter().map(|private| private.salt.to_vec()).collect::<Vec<_>>())
-        .bind(privates.iter().map(|private| private.value.to_string()).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| big(private.index)).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.key).collect::<Vec<_>>())
+        .bind(privates.iter().map(|private| private.sealed.clone()).collect::<Vec<_>>())
 }
 
 fn bind_keeps<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
@@ -93,19 +103,20 @@ fn bind_keeps<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
         .bind(batch.told.as_slice())
 }
 
-/// The share lock on the facts comes first: a change of facts waits for us, or we see it. `$taken` locks reservations
+/// The share lock on the facts comes first: a change of facts, or an erasure, waits for us, or we see it. `$taken` locks reservations
 /// and acts, `$guard` asks for all of them, `$more` is written besides, `$left` is told.
 macro_rules! commit_sql {
     ($taken:literal, $guard:literal, $more:expr, $left:literal) => {
         concat!(
             "with fact as materialized (
-                select version from fact_head where id = 1 for share
+                select version, erasures from fact_head where id = 1 for share
             )",
             $taken,
             ", head as (
                 update log_head set size = $4, frontier = $5, root = $6, last_ns = $7
                 from fact
-                where lane = $1 and epoch = $2 and size = $3 and ($8::bigint is null or fact.version = $8)",
+                where lane = $1 and epoch = $2 and size = $3 and ($8::bigint is null or fact.version = $8)
+                  and fact.erasures = $12",
             $guard,
             " returning lane
             ), batch as (
@@ -113,7 +124,7 @@ macro_rules! commit_sql {
                 select $1, $3, $9, $2, $10, $11 from head
             )",
             $more,
-            " select (select version from fact), (select count(*) from head)",
+            " select (select version from fact), (select count(*) from head), (select erasures from fact)",
             $left
         )
     };
@@ -124,17 +135,22 @@ macro_rules! full_sql {
         ", texts as (
             insert into log_text (digest, kind, bytes)
             select t.digest, t.kind, t.bytes
-            from head, unnest($12::bytea[], $13::text[], $14::bytea[]) as t (digest, kind, bytes)
+            from head, unnest($13::bytea[], $14::text[], $15::bytea[]) as t (digest, kind, bytes)
             on conflict do nothing
         ), tiles as (
             insert into log_tile (lane, level, n, hashes)
             select $1, t.level, t.n, t.hashes
-            from head, unnest($15::smallint[], $16::bigint[], $17::bytea[]) as t (level, n, hashes)
+            from head, unnest($16::smallint[], $17::bigint[], $18::bytea[]) as t (level, n, hashes)
+        ), keys as (
+            insert into audit_key (id, org, subject, master, wrapped)
+            select k.id, k.org, k.subject, k.master, k.wrapped
+            from head, unnest($19::uuid[], $20::text[], $21::bytea[], $22::text[], $23::bytea[])
+                as k (id, org, subject, master, wrapped)
         ), privates as (
-            insert into audit_private (digest, kind, org, salt, value)
-            select p.digest, p.kind, p.org, p.salt, p.value
-            from head, unnest($18::bytea[], $19::text[], $20::text[], $21::bytea[], $22::text[])
-                as p (digest, kind, org, salt, value)
+            insert into audit_private (digest, kind, org, lane, index, key, sealed)
+            select p.digest, p.kind, p.org, $1, p.index, p.key, p.sealed
+            from head, unnest($24::bytea[], $25::text[], $26::text[], $27::bigint[], $28::uuid[], $29::bytea[])
+                as p (digest, kind, org, index, key, sealed)
         )"
     };
 }
@@ -144,20 +160,20 @@ macro_rules! keeps_sql {
         concat!(
             full_sql!(),
             ", confirmed as (
-                update reservation set state = 'confirmed' from head where decision = any ($23::uuid[])
+                update reservation set state = 'confirmed' from head where decision = any ($30::uuid[])
             ), holds as (
                 insert into hold (id, org, service, operation, at_s, asked_salt, asked, request, rules, persons,
                                   facts, bundle, detail)
                 select h.id, h.org, h.service, h.operation, h.at_s, h.asked_salt, h.asked, h.request,
                        string_to_array(h.rules, ' '), h.persons, h.facts, h.bundle, h.detail
-                from head, unnest($24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::bytea[],
-                                  $30::bytea[], $31::bytea[], $32::text[], $33::smallint[], $34::text[], $35::text[],
-                                  $36::bytea[])
+                from head, unnest($31::uuid[], $32::text[], $33::text[], $34::text[], $35::bigint[], $36::bytea[],
+                                  $37::bytea[], $38::bytea[], $39::text[], $40::smallint[], $41::text[], $42::text[],
+                                  $43::bytea[])
                     as h (id, org, service, operation, at_s, asked_salt, asked, request, rules, persons, facts,
                           bundle, detail)
             ), told as (
                 update log_outbox set written = true, lane = $1, people = '{}'
-                from head where event = any ($37::uuid[])
+                from head where event = any ($44::uuid[])
             )"
         )
     };
@@ -168,12 +184,12 @@ const COMMIT_FULL: &str = commit_sql!("", "", full_sql!(), "");
 /// Whoever sweeps or releases a reservation at the same time waits for us or makes us fail: its row is locked first.
 const COMMIT_KEEPS: &str = commit_sql!(
     ", taken as materialized (
-        select decision from reservation where decision = any ($23::uuid[]) and state = 'reserved' for update
+        select decision from reservation where decision = any ($30::uuid[]) and state = 'reserved' for update
     ), untold as materialized (
-        select event from log_outbox where event = any ($37::uuid[]) and not written for update
+        select event from log_outbox where event = any ($44::uuid[]) and not written for update
     )",
-    " and (select count(*) from taken) = cardinality($23::uuid[])
-      and (select count(*) from untold) = cardinality($37::uuid[])",
+    " and (select count(*) from taken) = cardinality($30::uuid[])
+      and (select count(*) from untold) = cardinality($44::uuid[])",
     keeps_sql!(),
     ", (select coalesce(array_agg(decision), '{}') from taken),
      (select coalesce(array_agg(event), '{}') from untold)"

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{Act, ActKind, Key};
 use haetae::clock::Clock;
+use haetae::privacy::Hidden;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
@@ -57,20 +58,17 @@ async fn an_act_is_recorded_with_digests_for_names() {
     assert_eq!((leaf["v"].as_u64(), &leaf["event"]), (Some(1), &json!(Uuid::from_u128(1))));
     assert!(!leaf.to_string().contains("regulator.example"), "{leaf}");
 
-    let private: Vec<(Vec<u8>, String, Vec<u8>, String)> =
-        sqlx::query_as("select digest, org, salt, value from audit_private where kind = 'person'")
-            .fetch_all(&fresh.pool)
-            .await
-            .unwrap();
-    let digest = |name: &str| {
-        let (kept, org, salt, value) = private.iter().find(|row| row.3 == name).unwrap();
-        assert_eq!(org, "kr-med");
-        let made = Sha256::new().chain_update(salt).chain_update(value.as_bytes()).finalize();
-        assert_eq!(kept.as_slice(), made.as_slice());
-        STANDARD.encode(kept)
+    let shown = lab.shown(&leaf, "people").await;
+    let names: Vec<&str> = shown.values.iter().map(|(_, hidden)| &*hidden.value).collect();
+    assert_eq!(names, ["so-yeon.park@regulator.example", "d.weber@regulator.example"]);
+    let digest = |(digest, hidden): &([u8; 32], Hidden)| {
+        let made = Sha256::new().chain_update(hidden.salt).chain_update(&hidden.value).finalize();
+        assert_eq!(digest.as_slice(), made.as_slice());
+        STANDARD.encode(digest)
     };
-    let people = [digest("so-yeon.park@regulator.example"), digest("d.weber@regulator.example")];
+    let people: Vec<String> = shown.values.iter().map(digest).collect();
     assert_eq!(leaf["people"], json!(people));
+    assert_eq!(shown.org.as_deref(), Some("kr-med"));
     let left: (bool, Option<i32>, Vec<String>) =
         sqlx::query_as("select written, lane, people from log_outbox")
             .fetch_one(&fresh.pool)

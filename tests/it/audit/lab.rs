@@ -6,9 +6,11 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use haetae::audit::{
-    Audit, Config, Draft, Key, Permit, Proof, RecordError, Recorded, Target, Text,
+    Audit, Config, Disclosure, Draft, Key, Permit, Proof, RecordError, Recorded, Secrets, Target,
+    Text, disclose,
 };
 use haetae::clock::Clock;
+use haetae::privacy::Privacy;
 use sqlx::PgPool;
 use tlog::{Hash, Policy, Receipt};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -60,9 +62,10 @@ impl Lab {
         let config = Config { origin: ORIGIN.to_owned(), ..config };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let pool = pool.clone();
-        let all: Vec<Key> = keys.iter().map(|key| Key::clone(key)).collect();
+        let signing = keys.iter().map(|key| Key::clone(key)).collect();
+        let secrets = Secrets { signing, privacy: Some(Arc::new(privacy())) };
         let audit =
-            Audit::start_with_keys(&config, &all, pool.clone(), clock, &tracker, stop.clone())
+            Audit::start_with_keys(&config, secrets, pool.clone(), clock, &tracker, stop.clone())
                 .unwrap();
         let key = Arc::clone(&keys[0]);
         assert!(audit.ready(Duration::from_secs(10)).await, "{:?}", audit.health());
@@ -115,10 +118,26 @@ impl Lab {
         value
     }
 
+    /// What a field of a record hides, once it is in the log.
+    pub async fn shown(&self, leaf: &serde_json::Value, field: &str) -> Disclosure {
+        shown(&self.pool, leaf, field).await
+    }
+
     /// All leaves of the log, by lane and index.
     pub async fn leaves(&self) -> Vec<serde_json::Value> {
         leaves(&self.pool).await
     }
+}
+
+/// The master key of every lab.
+pub fn privacy() -> Privacy {
+    Privacy::of(&[("lab".to_owned(), zeroize::Zeroizing::new([7; 32]))]).unwrap().unwrap()
+}
+
+pub async fn shown(pool: &PgPool, leaf: &serde_json::Value, field: &str) -> Disclosure {
+    let lane = u16::try_from(leaf["lane"].as_u64().unwrap()).unwrap();
+    let place = (lane, leaf["index"].as_u64().unwrap());
+    disclose(pool, &privacy(), place, field).await.unwrap()
 }
 
 pub async fn leaves(pool: &PgPool) -> Vec<serde_json::Value> {

@@ -28,15 +28,13 @@ async fn a_record_is_proven_and_names_nobody() {
     let bytes = verdict::canonical(&allow).unwrap();
     assert!(bytes.len() <= 1_200, "a realistic leaf has {} bytes", bytes.len());
     assert!(!String::from_utf8(bytes).unwrap().contains("min-jun"));
-    // The value behind the digest is beside the log, and the salt opens it.
-    let (digest, salt, value): (Vec<u8>, Vec<u8>, String) =
-        sqlx::query_as("select digest, salt, value from audit_private")
-            .fetch_one(&lab.pool)
-            .await
-            .unwrap();
-    assert_eq!(value, "min-jun.kim@kr-retailer.example");
-    assert_eq!(*Sha256::new().chain_update(&salt).chain_update(&value).finalize(), *digest);
-    assert_eq!(allow["actor"], tlog::Hash::from_slice(&digest).unwrap().to_string());
+    // The value behind the digest is beside the log, sealed, and its salt makes the digest again.
+    let shown = lab.shown(&allow, "actor").await;
+    let (digest, hidden) = &shown.values[0];
+    assert_eq!(hidden.value, "min-jun.kim@kr-retailer.example");
+    let made = Sha256::new().chain_update(hidden.salt).chain_update(&hidden.value).finalize();
+    assert_eq!(*made, *digest);
+    assert_eq!(allow["actor"], tlog::Hash::from_slice(digest).unwrap().to_string());
     assert_eq!(allow["actor"], deny["actor"]);
     drop(permit);
     lab.stop().await;
