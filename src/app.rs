@@ -34,6 +34,7 @@ use crate::policy::{Policy, Unready};
 use crate::privacy::Privacy;
 use crate::registry::{Registry, Snapshot};
 use crate::reserve::Reserve;
+use crate::shadow::{self, Shadow};
 use crate::telemetry::Metrics;
 use crate::tiles::Tiles;
 use crate::{access, forward, gate, listen, webhook};
@@ -58,9 +59,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let clock = Clock::system();
     let (edge, inner) = (TaskTracker::new(), TaskTracker::new());
     let (stop, inner_stop) = (Stop::default(), CancellationToken::new());
-    let rooms = build(&config, &clock, &inner, &inner_stop).await?;
     // Of its own for what no request waits for: it takes no connection from those that do.
     let aside = config.database.pool().await?;
+    let rooms = build(&config, &aside, &clock, &inner, &inner_stop).await?;
+    let shadow = rooms.shadow.clone();
     let mandate = mandate(aside.clone(), &rooms, &inner, &inner_stop).await?;
     let registry = Arc::clone(&rooms.registry);
     webhook::start(&config.webhooks, &aside, registry, &clock, &inner, &inner_stop)?;
@@ -69,6 +71,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     metrics.with(|all| rooms.forward.register(all));
     metrics.with(|all| rooms.callers.register(all));
     metrics.with(|all| mandate.register(all));
+    metrics.with(|all| shadow.register(all));
     let wire = listen::Metrics::default();
     metrics.with(|all| wire.register(all));
     let view = View {
@@ -79,6 +82,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         policy: Arc::clone(&rooms.policy),
         cosign: cosign(&config, &aside, &clock, &inner, &inner_stop)?,
         mandate,
+        shadow,
         clock: clock.clone(),
         kept: what_is_kept(Privacy::read(&config.privacy).context("`privacy`")?.as_ref()),
     };
@@ -94,6 +98,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let rechecking = Arc::clone(&gate);
     inner.spawn(inner_stop.clone().run_until_cancelled_owned(async move {
         rechecking.recheck().await;
+    }));
+    let comparing = Arc::clone(&gate);
+    inner.spawn(inner_stop.clone().run_until_cancelled_owned(async move {
+        comparing.judge_beside().await;
     }));
 
     let sources = console_sources(&config, view, metrics).await?;
@@ -167,6 +175,7 @@ impl Running {
 
 async fn build(
     config: &Config,
+    aside: &PgPool,
     clock: &Clock,
     tracker: &TaskTracker,
     stop: &CancellationToken,
@@ -179,6 +188,7 @@ async fn build(
         .await
         .context("the registry cannot be read: has `haetae migrate` run?")?;
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;
+    let policy = Arc::new(policy);
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let holds = Holds::new(pool.clone());
     let access = access::Desk::new(pool.clone());
@@ -187,16 +197,21 @@ async fn build(
         .context("the audit log cannot be opened")?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
+    let instance = audit.new_id()?;
+    let (pool, clock, shelf) = (aside.clone(), clock.clone(), Arc::clone(&policy));
+    let parts = shadow::Parts { pool, clock: clock.clone(), policy: shelf, instance };
+    let shadow = Shadow::start(parts, tracker, stop.clone());
     Ok(Rooms {
         callers: Arc::new(callers),
         registry,
-        policy: Arc::new(policy),
+        policy,
         audit: Arc::new(audit),
+        shadow,
         forward,
         reserve: Arc::new(reserve),
         holds,
         access,
-        clock: clock.clone(),
+        clock,
     })
 }
 
@@ -357,6 +372,7 @@ struct View {
     registry: Arc<Registry>,
     policy: Arc<Policy>,
     mandate: Mandate,
+    shadow: Shadow,
     clock: Clock,
     cosign: Option<Cosign>,
     /// What is kept of people.
@@ -412,6 +428,10 @@ impl View {
         });
         let policy = self.mandate.health();
         parts.push(Part { name: "policy".into(), ready: policy.ready, cause: policy.cause });
+        if let Some(cause) = self.shadow.health() {
+            // Nothing rests on it.
+            parts.push(Part { name: "shadow".into(), ready: true, cause });
+        }
         for (issuer, ready, cause) in self.callers.health() {
             parts.push(Part { name: format!("issuer {issuer}"), ready, cause });
         }

@@ -5,6 +5,7 @@
 
 mod admit;
 mod answer;
+mod beside;
 mod body;
 mod draft;
 mod language;
@@ -38,12 +39,14 @@ use crate::hold::Holds;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::reserve::Reserve;
+use crate::shadow::Shadow;
 use verdict::decision::Why;
 use verdict::reason::Reason;
 
 use crate::workload::haetae::Errand;
 use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
 
+use beside::{Beside, Made};
 pub use limits::Config;
 use limits::Limits;
 use metrics::Metrics;
@@ -65,6 +68,7 @@ pub struct Gate {
     pub(crate) clock: Clock,
     preparer: Preparer,
     underway: Arc<UnderWay>,
+    beside: Beside,
     limits: Limits,
     metrics: Metrics,
     authorities: strict::Authorities,
@@ -80,6 +84,7 @@ pub struct Rooms {
     pub reserve: Arc<Reserve>,
     pub holds: Holds,
     pub access: access::Desk,
+    pub shadow: Shadow,
     pub clock: Clock,
 }
 
@@ -106,6 +111,7 @@ impl Gate {
                 recheck::Rechecks::new(config.memo_recheck_one_in),
             ),
             underway: Arc::default(),
+            beside: Beside::new(rooms.shadow),
             limits: Limits::new(config),
             metrics: Metrics::default(),
             callers: rooms.callers,
@@ -128,6 +134,11 @@ impl Gate {
     /// Holds judgements that memos had a part in against new ones, until it is dropped.
     pub async fn recheck(&self) {
         self.preparer.rechecks.run(&self.audit).await;
+    }
+
+    /// Judges what was decided again with a bundle on trial, until it is dropped.
+    pub async fn judge_beside(&self) {
+        self.beside.run(&self.preparer, &self.clock).await;
     }
 
     /// Keeps the access engines those of the registry; never returns while that is followed.
@@ -242,9 +253,12 @@ impl Gate {
             let recorded = self.audit.record(draft).await;
             // Confirmed by the commit if there was one: else it is given back now.
             drop(reserved);
+            let made = Made { known, claims, prepared: &prepared, more: more.as_ref(), site: None };
             match recorded {
                 Ok(Recorded::Permit(permit)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    let made = Made { site: Some(&permit.target().site), ..made };
+                    self.beside.decided(made, permit.proof(), self.clock.unix_s());
                     let (known, claims) = (Arc::clone(known), Arc::clone(claims));
                     let site = Arc::clone(&permit.target().site);
                     let given = Given { known, claims, site, more };
@@ -252,6 +266,7 @@ impl Gate {
                 }
                 Ok(Recorded::Refusal(proof)) => {
                     self.metrics.decided(&prepared.judgement, known.arrived.elapsed());
+                    self.beside.decided(made, &proof, self.clock.unix_s());
                     self.alarm_if_engines_differ(&prepared, &proof.id);
                     let hold = prepared.held.as_ref().map(|held| answer::Hold {
                         id: waits_as

@@ -25,6 +25,7 @@ pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod privacy; // what is hidden: value + person -> sealed value, master keys
 pub mod registry; // what is true: Ask -> Facts
 pub mod reserve; // what is used up: reserved for one decision before it is recorded
+pub mod shadow; // what a proposed bundle would decide, beside the one in force: only differences
 pub mod telemetry; // log, traces, metrics
 pub mod tiles; // what anybody may fetch of the log: checkpoints, tiles; and entries for its readers
 pub mod webhook; // what organisations are told: endings and orders -> signed notices, each accepted once

@@ -7,6 +7,7 @@ pub mod table;
 
 mod life;
 mod people;
+mod shadow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,9 @@ enum Command {
     Life(life::Command),
     #[command(flatten)]
     People(people::Command),
+    /// Judge a proposed bundle beside the one in force, on live traffic, and see what it would decide otherwise
+    #[command(subcommand)]
+    Shadow(shadow::Command),
     /// Judge recorded decisions again under another bundle, and report what would have been decided otherwise
     Replay(replay::Args),
 }
@@ -61,6 +65,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Diff(args) => return diff::run(args).await,
         Command::Life(command) => life::run(command).await?,
         Command::People(command) => people::run(command).await?,
+        Command::Shadow(command) => shadow::run(command).await?,
         Command::Replay(args) => return replay::run(args).await,
     })
 }
@@ -115,6 +120,8 @@ A bundle is a directory; policies/README.md explains its files. A slip in it is 
 
 How another bundle comes into force (docs/policy-life.md):
   haetae policy propose policies --purpose 'HR data: the new annex'
+  haetae policy shadow start DIGEST --reason '...'  judge it on live traffic first; no answer changes
+  haetae policy shadow report                      what it would decide otherwise, DENY -> ALLOW first
   haetae policy approve DIGEST --key kim.key       two approvers, one not a platform administrator
   haetae policy activate DIGEST                    from its commit on, no decision rests on the one of before
   haetae policy rollback --reason '...' --key park.key

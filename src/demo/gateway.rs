@@ -151,7 +151,9 @@ impl Program {
         command.spawn().with_context(|| format!("`{}` could not be started", self.path.display()))
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// `haetae <args>`, not yet run: for whoever wants its exit code too.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         command.args(args).current_dir(&self.dir).stdin(Stdio::null());
         without_settings(&mut command);

@@ -10,12 +10,13 @@ use std::time::Duration;
 use quick_cache::{Weighter, sync::Cache};
 use verdict::decision::{Outcome, Why};
 use verdict::facts::{Facts, Gap, Judgement};
-use verdict::question::{Counter, Release, Site};
+use verdict::question::{Counter, Question, Release, Site};
 use verdict::reason::Reason;
 use verdict::rule::RuleText;
 use verdict::stamp::Stamp;
 use verdict::volume::{self, Slice};
 
+use super::beside::Other;
 use super::recheck::{Rechecks, Used};
 use crate::audit::{Held, Text};
 use crate::caller::Caller;
@@ -62,6 +63,16 @@ pub struct More {
     pub releases: Vec<Release>,
     /// Grounds that serve once and did.
     pub grounds_used: Vec<String>,
+}
+
+impl More {
+    /// As facts of a question.
+    fn say(&self, question: &mut Question) {
+        question.counters.clone_from(&self.counters);
+        question.releases.clone_from(&self.releases);
+        let free = |id: &String| !self.grounds_used.contains(id);
+        question.grounds.retain(|ground| ground.id.as_ref().is_none_or(free));
+    }
 }
 
 /// A judgement on what others have used up, with the facts that say what it would use up itself.
@@ -231,7 +242,7 @@ impl Preparer {
     }
 
     /// The judgement of this claim when others have used up so much. Never from the memo, and not kept in it.
-    pub fn again(&self, caller: &Caller, claims: &Claims, now: i64, more: More) -> Again {
+    pub fn again(&self, caller: &Caller, claims: &Claims, now: i64, more: &More) -> Again {
         let snapshot = self.registry().current();
         let bundle = match self.standing.bundle(&snapshot, now) {
             Ok(bundle) => bundle,
@@ -241,14 +252,50 @@ impl Preparer {
             }
         };
         let mut resolved = resolve(&snapshot, &bundle, caller, claims);
-        let question = &mut resolved.facts.question;
-        question.counters = more.counters;
-        question.releases = more.releases;
-        question
-            .grounds
-            .retain(|ground| ground.id.as_ref().is_none_or(|id| !more.grounds_used.contains(id)));
+        more.say(&mut resolved.facts.question);
         let prepared = Arc::new(self.judge(&bundle, &resolved, now));
         Again { prepared, bundle: Some(bundle), facts: resolved.facts }
+    }
+
+    /// What another bundle gives for a claim that was decided, at an instant for which that decision holds (unix seconds).
+    pub fn beside(
+        &self,
+        bundle: &Bundle,
+        (caller, claims): (&Caller, &Claims),
+        prepared: &Prepared,
+        more: Option<&More>,
+        at: i64,
+    ) -> Other {
+        let snapshot = self.registry().current();
+        let in_force = self.standing.bundle(&snapshot, at);
+        let Some(in_force) = in_force.ok().filter(|_| snapshot.version() == prepared.version)
+        else {
+            return Other::Moved;
+        };
+        let mut resolved = resolve(&snapshot, bundle, caller, claims);
+        let needed = sought(bundle, &resolved.facts, at).countings;
+        if !needed.is_empty() {
+            let looked_at =
+                sought(&in_force, &resolve(&snapshot, &in_force, caller, claims).facts, at);
+            let all = needed.iter().all(|one| looked_at.countings.contains(one));
+            if more.is_none() || !all {
+                return Other::Uncounted;
+            }
+        }
+        if let Some(more) = more {
+            more.say(&mut resolved.facts.question);
+        }
+        let judgement = Arc::new(bundle.judge(&resolved.facts, at));
+        let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();
+        Other::Judged { judgement, valid_until }
+    }
+
+    /// Has the engine of an organisation's entries made for a bundle that is not in force, if it is not there.
+    pub async fn build_beside(&self, bundle: &Bundle, org: &str) {
+        let snapshot = self.registry().current();
+        if let Some(own) = snapshot.own_access(org).filter(|own| !bundle.has_access(own)) {
+            bundle.build_access(own).await;
+        }
     }
 
     /// The refusal of a known caller whose request could not be read.

@@ -205,7 +205,7 @@ impl Gate {
         let prepared = self.prepared(caller, claims, now).await;
         match &open.more {
             Some(more) if prepared.may_use || !more.releases.is_empty() => {
-                self.preparer.again(caller, claims, now, More::clone(more)).prepared
+                self.preparer.again(caller, claims, now, more).prepared
             }
             _ => prepared,
         }

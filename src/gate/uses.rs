@@ -90,7 +90,7 @@ impl Gate {
         let desk = self.reserve.open(&sought).await?;
         let more = seen(&desk, &sought, &OnFile::default());
         drop(desk);
-        Ok(self.preparer.again(&known.caller, claims, now, more).prepared)
+        Ok(self.preparer.again(&known.caller, claims, now, &more).prepared)
     }
 
     /// Judged while what it may use up is locked.
@@ -106,7 +106,7 @@ impl Gate {
         sought.once.extend(once.map(Once::Release));
         let desk = self.reserve.open(&sought).await?;
         let more = seen(&desk, &sought, &on_file);
-        let again = self.preparer.again(&known.caller, claims, now, more.clone());
+        let again = self.preparer.again(&known.caller, claims, now, &more);
         let target = self.choose(&again.prepared, known)?;
         let uses = target.as_ref().map(|target| again.uses(&target.site)).unwrap_or_default();
         let reserved = if uses.is_nothing() {

@@ -337,7 +337,8 @@ async fn write(transaction: &mut PgTransaction<'_>, row: &Enacted) -> Result<(),
 }
 
 /// What was done, with the digests that name the bundle: `bundle` as decisions have it.
-fn about(stored: &Stored, body: Value) -> Value {
+#[must_use]
+pub fn about(stored: &Stored, body: Value) -> Value {
     let rulebook = stored.rulebook.strip_prefix("sha256:").unwrap_or_default();
     let rulebook = STANDARD.encode(hex::decode(rulebook).unwrap_or_default());
     let names = json!({ "bundle": rulebook, "files": stored.digest, "access": stored.access });

@@ -26,12 +26,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hold", &["verdict", "audit::Act", "audit::ActKind"]),
     ("cosign", &["dial", "tlog", "audit", "clock"]),
     ("mandate", &["registry", "policy", "audit::Audit", "verdict", "tlog", "clock"]),
+    ("shadow", &["registry::store", "policy", "mandate", "verdict", "clock"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
     (
         "gate",
         &[
             "caller", "workload", "registry", "policy", "access", "reserve", "hold", "audit",
-            "forward", "verdict", "clock",
+            "shadow", "forward", "verdict", "clock",
         ],
     ),
     ("webhook", &["dial", "registry", "verdict", "clock"]),

@@ -3,6 +3,7 @@
 
 mod flips;
 mod life;
+mod shadow;
 mod unfit;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! What comes out: an outcome, every reason for it, and what would change it.
 
 use alloc::{string::String, vec::Vec};
+use core::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{question::Scope, reason::Reason, stamp::Stamp};
@@ -13,6 +15,37 @@ pub enum Outcome {
     AllowWithObligations,
     Hold,
     Deny,
+}
+
+impl Outcome {
+    /// From best to worst.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::AllowWithObligations, Self::Hold, Self::Deny];
+
+    /// As written in JSON and in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "ALLOW",
+            Self::AllowWithObligations => "ALLOW_WITH_OBLIGATIONS",
+            Self::Hold => "HOLD",
+            Self::Deny => "DENY",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
+    /// The place of a change to `after` in a list of changes: what becomes milder first, from DENY to ALLOW on; then what
+    /// becomes stricter, from ALLOW to DENY on.
+    #[must_use]
+    pub fn change_rank(self, after: Self) -> impl Ord {
+        let milder = (after < self).then_some((after, Reverse(self)));
+        let stricter = (after > self).then_some((Reverse(after), self));
+        (milder.is_none(), stricter.is_none(), milder, stricter)
+    }
 }
 
 /// The answer to one question.

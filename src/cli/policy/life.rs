@@ -339,6 +339,9 @@ async fn status(pool: &PgPool) -> anyhow::Result<ExitCode> {
             bundle.purpose
         );
     }
+    if let Some(line) = super::shadow::line(pool).await? {
+        println!("\nshadow: {line}");
+    }
     println!("\nreplicas:");
     for one in replicas::alive(pool).await? {
         let judges = one.bundle.as_deref().map_or("policy.dir".to_owned(), abbreviated);
@@ -366,7 +369,7 @@ pub(super) fn abbreviated(digest: &str) -> String {
     digest.chars().take("sha256:".len() + 12).collect()
 }
 
-fn instant(unix_s: i64) -> anyhow::Result<String> {
+pub(super) fn instant(unix_s: i64) -> anyhow::Result<String> {
     Ok(OffsetDateTime::from_unix_timestamp(unix_s)?.format(&Rfc3339)?)
 }
 

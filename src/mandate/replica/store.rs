@@ -50,7 +50,7 @@ pub async fn alive(pool: &PgPool) -> Result<Vec<Replica>, sqlx::Error> {
 }
 
 /// Bundles that may soon be judged with, the likeliest first: what is in force and what it replaced, what it falls back
-/// to, what somebody approved in place of it, and what was proposed last.
+/// to, what is judged beside it, what somebody approved in place of it, and what was proposed last.
 pub async fn wanted(pool: &PgPool) -> Result<Vec<Arc<str>>, sqlx::Error> {
     let digests: Vec<String> = sqlx::query_scalar(
         "with last as (select * from policy_enacted order by version desc limit 1),
@@ -58,6 +58,7 @@ pub async fn wanted(pool: &PgPool) -> Result<Vec<Arc<str>>, sqlx::Error> {
              select bundle, 0, 0 from last
              union all select falls_back_to, 1, 0 from last
              union all select previous, 2, 0 from last
+             union all select bundle, 2, 1 from policy_shadow where stopped_at_s is null
              union all (
                  select bundle, 3, -max(at_s) from policy_approval
                  where since = coalesce((select version from last), 0) group by bundle order by 3 limit 3)

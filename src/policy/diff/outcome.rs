@@ -1,6 +1,5 @@
 //! Every combination of facts whose outcome is another: over every regime, profile, flow and destination.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -279,14 +278,8 @@ impl Found {
 /// What becomes milder first, the mildest and of those what was strictest before; then what becomes stricter, the strictest
 /// and of those what was mildest; then what only asks for other obligations.
 fn order(change: &Change) -> impl Ord {
-    let (before, after) = (change.before.outcome, change.after.outcome);
-    let (milder, stricter) = (after < before, after > before);
-    let ends = if milder {
-        (Some((after, Reverse(before))), None)
-    } else {
-        (None, Some((Reverse(after), before)))
-    };
-    (!milder, !stricter, ends, change.before.clone(), change.after.clone())
+    let ends = change.before.outcome.change_rank(change.after.outcome);
+    (ends, change.before.clone(), change.after.clone())
 }
 
 const NO_OBLIGATION: u16 = 0;

@@ -1,10 +1,8 @@
 //! What a replay found, as a text that can be signed.
 
-use std::cmp::Reverse;
 use std::fmt;
 
 use verdict::Rulebook;
-use verdict::decision::Outcome;
 use verdict::stamp::Stamp;
 
 use super::Span;
@@ -85,14 +83,7 @@ fn ids(out: &mut fmt::Formatter<'_>, group: &Group) -> fmt::Result {
 
 /// From DENY to ALLOW first; then what becomes stricter, from ALLOW to DENY first.
 fn order(change: &Change) -> impl Ord {
-    let (before, after) = (change.before.outcome, change.after.outcome);
-    let milder = after < before;
-    let ends = if milder {
-        (Some((after, Reverse(before))), None::<(Reverse<Outcome>, Outcome)>)
-    } else {
-        (None, Some((Reverse(after), before)))
-    };
-    (!milder, ends, change.clone())
+    (change.before.outcome.change_rank(change.after.outcome), change.clone())
 }
 
 /// With 20 ids each about 120 kB: a signed note may have 160.

@@ -140,23 +140,23 @@ async fn a_broken_glass_is_loud_and_mends_itself() {
 }
 
 /// What was done, in the order of the log. Acts may lie in different lanes.
-fn acts_of(all: &[Value]) -> Vec<String> {
+pub(super) fn acts_of(all: &[Value]) -> Vec<String> {
     let mut acts: Vec<(&str, &str)> =
         all.iter().filter_map(|leaf| Some((leaf["at"].as_str()?, leaf["act"].as_str()?))).collect();
     acts.sort_unstable();
     acts.into_iter().map(|(_, act)| act.to_owned()).collect()
 }
 
-async fn ask(stage: &Stage) -> u16 {
+pub(super) async fn ask(stage: &Stage) -> u16 {
     let caller = stage.caller("kr-retailer");
     caller.post(CHAT, &[ORDERS, SEOUL], chat().to_string().as_bytes()).await.status
 }
 
-async fn said(stage: &Stage, words: &[&str]) -> String {
+pub(super) async fn said(stage: &Stage, words: &[&str]) -> String {
     let output = stage.world.program.run(words).await.unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn wrong(stage: &Stage, words: &[&str]) -> String {
+pub(super) async fn wrong(stage: &Stage, words: &[&str]) -> String {
     stage.world.program.run(words).await.unwrap_err().to_string()
 }
