@@ -70,6 +70,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     metrics.with(|all| rooms.audit.register(all));
     metrics.with(|all| rooms.forward.register(all));
     metrics.with(|all| rooms.callers.register(all));
+    metrics.with(|all| rooms.policy.register(all));
     metrics.with(|all| mandate.register(all));
     metrics.with(|all| shadow.register(all));
     let wire = listen::Metrics::default();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use verdict::question::Question;
+use verdict::stamp::Stamp;
 use verdict::told::{self, Language};
 
 use crate::clock::Clock;
@@ -152,7 +153,7 @@ impl Answers {
 impl Answer {
     fn text(&self, language: Language) -> String {
         match self {
-            Self::Decision(shown) => told::page(shown.decision(), language),
+            Self::Decision(Shown { decision, at }) => told::page(decision, *at, language),
             Self::Error(Unanswered { id, error }) => {
                 let id = id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
                 format!("{id}error: {error}\n")
@@ -173,9 +174,14 @@ impl From<Lang> for Language {
 fn answer(bundle: &Bundle, text: &str) -> Answer {
     let decided = serde_json::from_str::<Question>(text)
         .map_err(|error| format!("the question cannot be read: {error}"))
-        .and_then(|question| bundle.decide(&question));
+        .and_then(|question| {
+            let decision = bundle.decide(&question)?;
+            // a question without an instant is not decided
+            let at = question.at.as_ref().map_or(0, Stamp::starts);
+            Ok(Shown { decision, at })
+        });
     match decided {
-        Ok(decision) => Answer::Decision(Shown::from(decision)),
+        Ok(shown) => Answer::Decision(shown),
         Err(error) => {
             let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
             Answer::Error(Unanswered { id, error })

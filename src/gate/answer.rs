@@ -270,7 +270,7 @@ pub(super) fn explain(
             format!("{}{}", why.message, rule.unwrap_or_default())
         }
         (Some(why), None) => why.message.clone(),
-        (None, _) => told::paragraph(decision, language),
+        (None, _) => told::paragraph(decision, prepared.judged_at, language),
     };
     let _ = write!(message, " [decision {decision_id}]");
     message

@@ -8,7 +8,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
 use verdict::Rulebook;
 use verdict::cell::{CellKey, Disagreement, Matches};
 use verdict::decision::{Decision, Why};
@@ -21,7 +20,7 @@ use super::build::{self, Parts};
 use super::cases::{AccessCase, Case, CaseResult};
 use super::fault::{BundleError, Fault};
 use super::folder::Folder;
-use super::memo::{self, Judged, Memo, MemoCounts, TwoEngines};
+use super::memo::{self, Judged, Judgements, Memo, MemoCounts, TwoEngines};
 use super::rulebook::Engines;
 use crate::registry::access::OwnAccess;
 
@@ -35,7 +34,7 @@ pub struct Bundle {
     access_digest: String,
     engines: Engines,
     memo: Memo,
-    judged: Cache<[u8; 32], Judged>,
+    judged: Judgements,
     cases: Vec<Case>,
     access_cases: Vec<AccessCase>,
     notices: Vec<String>,
@@ -80,7 +79,7 @@ impl Bundle {
             access_digest: verdict::digest(&access_bytes),
             engines,
             memo: Memo::new(),
-            judged: Cache::new(JUDGED_MAX),
+            judged: Judgements::new(),
             cases,
             access_cases,
             notices,
@@ -189,7 +188,7 @@ impl Bundle {
 
     #[must_use]
     pub fn memo(&self) -> MemoCounts {
-        self.memo.counts()
+        self.memo.counts(self.judged.kept())
     }
 
     /// Judges all candidate sites of one request. Pure but for the memo of cells. Measured with 21 rows and 6 cells on two
@@ -212,7 +211,7 @@ impl Bundle {
         let judgement = Arc::clone(&judged.judgement);
         // a disagreement of the engines is asked again, so that it is counted each time
         if judged.is_sound() {
-            self.judged.insert(digest, judged);
+            self.judged.keep(digest, judged);
         }
         judgement
     }
@@ -332,6 +331,3 @@ pub(crate) const RESIDENCY: &str = "model/residency.conf";
 pub(crate) const ACCESS: &str = "model/access.conf";
 /// The pack name of cases that belong to the bundle itself.
 pub(crate) const CANARY: &str = "canary";
-/// A judgement over three sites takes about 10 kB: 2,048 of them are 20 MB. There is one for each service with its data and
-/// sites, not one for each request.
-const JUDGED_MAX: usize = 2_048;

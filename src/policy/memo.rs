@@ -3,12 +3,13 @@
 //! A memo belongs to one bundle, so its full key is (rulebook digest, cell key) with the digest implied. Keys hold symbols
 //! and classes, never an id, a date or a tenant; what was matched for one cannot go stale.
 //!
-//! *Invariant:* only an answer that both engines gave is kept, and a lookup compares the whole key, not a hash of it.
+//! *Invariant:* only an answer that both engines gave is kept, and a lookup compares the whole key, not a hash of it. What is
+//! kept has a bound in entries and one in bytes, whatever callers ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use verdict::Rulebook;
 use verdict::cell::{CellKey, Disagreement, Matcher, Matches, Pure};
 use verdict::decision::Decision;
@@ -21,7 +22,7 @@ use super::rulebook::Engines;
 /// The memo of one bundle with its counters.
 #[derive(Debug)]
 pub(crate) struct Memo {
-    entries: Cache<CellKey, Arc<Matches>>,
+    entries: Cache<CellKey, Arc<Matches>, CellBytes>,
     hits: AtomicU64,
     misses: AtomicU64,
     disagreements: AtomicU64,
@@ -35,12 +36,35 @@ pub struct MemoCounts {
     pub misses: u64,
     /// Cells refused because the engines differed or one failed. Anything but 0 calls for a person.
     pub disagreements: u64,
+    pub cells: Kept,
+    pub judgements: Kept,
+}
+
+/// What a memo holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    pub entries: u64,
+    /// As they are reckoned: at least what they take, and no entry less than its share of the bound.
+    pub bytes: u64,
+    pub bytes_max: u64,
+}
+
+/// What a cell takes. With a least weight there are never more than [`ENTRIES_MAX`].
+#[derive(Debug, Clone, Copy)]
+struct CellBytes;
+
+impl Weighter<CellKey, Arc<Matches>> for CellBytes {
+    fn weight(&self, key: &CellKey, rows: &Arc<Matches>) -> u64 {
+        let numbers = key.holds.len() + key.unknown.len() + rows.sure.len() + rows.possible.len();
+        let bytes = ENTRY_BYTES + key.regime.len() + 2 * numbers;
+        (bytes as u64).max(BYTES_MAX / ENTRIES_MAX as u64)
+    }
 }
 
 impl Memo {
     pub(crate) fn new() -> Self {
         Self {
-            entries: Cache::new(ENTRIES_MAX),
+            entries: Cache::with_weighter(ENTRIES_MAX, BYTES_MAX, CellBytes),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             disagreements: AtomicU64::new(0),
@@ -68,12 +92,69 @@ impl Memo {
         }
     }
 
-    pub(crate) fn counts(&self) -> MemoCounts {
+    pub(crate) fn counts(&self, judgements: Kept) -> MemoCounts {
         MemoCounts {
+            cells: Kept {
+                entries: self.entries.len() as u64,
+                bytes: self.entries.weight(),
+                bytes_max: BYTES_MAX,
+            },
+            judgements,
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
             disagreements: self.disagreements.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Judgements by the digest of their facts.
+#[derive(Debug)]
+pub(crate) struct Judgements(Cache<[u8; 32], Judged, JudgedBytes>);
+
+#[derive(Debug, Clone, Copy)]
+struct JudgedBytes;
+
+impl Weighter<[u8; 32], Judged> for JudgedBytes {
+    fn weight(&self, _: &[u8; 32], judged: &Judged) -> u64 {
+        (judged.bytes + ENTRY_BYTES as u64).max(JUDGED_BYTES_MAX / JUDGED_MAX as u64)
+    }
+}
+
+impl Judgements {
+    pub(crate) fn new() -> Self {
+        Self(Cache::with_weighter(JUDGED_MAX, JUDGED_BYTES_MAX, JudgedBytes))
+    }
+
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Judged> {
+        self.0.get(digest)
+    }
+
+    pub(crate) fn keep(&self, digest: [u8; 32], mut judged: Judged) {
+        let mut written = Written(0);
+        if serde_json::to_writer(&mut written, &*judged.judgement).is_ok() {
+            // in memory a string has a length, a capacity and a place of its own
+            judged.bytes = 2 * written.0;
+            self.0.insert(digest, judged);
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        let (entries, bytes) = (self.0.len() as u64, self.0.weight());
+        Kept { entries, bytes, bytes_max: JUDGED_BYTES_MAX }
+    }
+}
+
+/// Counts what would be written.
+struct Written(u64);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -84,13 +165,15 @@ pub(crate) struct Judged {
     /// First Unix second at which a dated fact of a candidate changes.
     until: Option<i64>,
     pub judgement: Arc<Judgement>,
+    /// What it takes; known where it is kept.
+    bytes: u64,
 }
 
 impl Judged {
     pub(crate) fn new(judgement: Judgement, at: i64) -> Self {
         let until =
             decisions(&judgement).filter_map(|it| it.valid_until.as_ref()).map(Stamp::starts);
-        Self { from: at, until: until.min(), judgement: Arc::new(judgement) }
+        Self { from: at, until: until.min(), judgement: Arc::new(judgement), bytes: 0 }
     }
 
     pub(crate) fn holds_at(&self, at: i64) -> bool {
@@ -167,6 +250,65 @@ pub(crate) fn compare(
 const ON: u8 = 0;
 const OFF: u8 = 1;
 const POISONED: u8 = 2;
-/// Cells of live traffic number in the hundreds; a key and its rows take about 300 bytes, so 65,536 of them, which only
-/// an attacker could make, are about 20 MB.
+/// Cells of live traffic number in the hundreds; 65,536 of them only an attacker could make.
 const ENTRIES_MAX: usize = 65_536;
+/// A key and its rows take about 300 bytes: 65,536 x 320 are 20 MiB.
+const BYTES_MAX: u64 = 20 << 20;
+/// A judgement over three sites takes about 20 kB. There is one for each service with its data and sites, not one for each
+/// request.
+const JUDGED_MAX: usize = 2_048;
+/// 2,048 x 20 KiB.
+const JUDGED_BYTES_MAX: u64 = 40 << 20;
+/// Of any entry: key and value themselves, their places on the heap, and what the cache keeps beside (about 200 together).
+const ENTRY_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    //! Proves that what is kept stays within its bounds, in entries and in bytes, whatever is asked.
+
+    use super::*;
+    use verdict::decision::Flow;
+    use verdict::facts::Facts;
+    use verdict::question::Profile;
+
+    fn key(number: usize, regime: &str) -> CellKey {
+        let profile = Profile::Statutory;
+        let low = u16::try_from(number % 60_000).unwrap_or_default();
+        let high = u16::try_from(number / 60_000).unwrap_or_default();
+        let (holds, unknown) = (vec![low], vec![high]);
+        CellKey { profile, regime: regime.to_owned(), flow: Flow::Copy, holds, unknown }
+    }
+
+    #[test]
+    fn cells_are_bounded_by_entries_and_by_bytes() {
+        let memo = Memo::new();
+        for number in 0..ENTRIES_MAX + 10_000 {
+            memo.entries.insert(key(number, "KR.PIPA"), Arc::default());
+        }
+        let small = memo.counts(Kept::default()).cells;
+        assert!(small.entries <= ENTRIES_MAX as u64 && small.bytes <= BYTES_MAX, "{small:?}");
+        assert!(small.entries > ENTRIES_MAX as u64 / 2, "{small:?}");
+        let long = "x".repeat(20_000);
+        for number in 0..4_000 {
+            memo.entries.insert(key(number, &long), Arc::default());
+        }
+        let large = memo.counts(Kept::default()).cells;
+        assert!(large.bytes <= BYTES_MAX, "{large:?}");
+        assert!(large.entries < small.entries, "long keys drove short ones out: {large:?}");
+    }
+
+    #[test]
+    fn judgements_are_bounded_by_bytes() {
+        let (rules, kept) = (Rulebook::none(), Judgements::new());
+        let mut judgement = verdict::judge(&rules, &Facts::default(), 0);
+        judgement.permitted = vec!["x".repeat(100_000)];
+        for number in 0..1_000_u64 {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            kept.keep(digest, Judged::new(judgement.clone(), 0));
+        }
+        let all = kept.kept();
+        assert!(all.bytes <= all.bytes_max && all.entries > 0, "{all:?}");
+        assert!(all.entries * 200_000 <= all.bytes_max, "each is reckoned by its size: {all:?}");
+    }
+}

@@ -4,7 +4,7 @@
 mod allow;
 mod bodies;
 mod facts;
-mod holds;
+pub mod holds;
 mod manage;
 mod nobody;
 mod outage;

@@ -19,13 +19,13 @@ use tlog::key::{Kind, Signer as _};
 use crate::support::stage::{Stage, eventually};
 
 /// An approver.
-struct Person {
+pub struct Person {
     key: SigningKey,
     role: Role,
 }
 
 /// A data protection officer, an administrator, and a second one.
-fn people() -> [Person; 3] {
+pub fn people() -> [Person; 3] {
     let person = |name, seed, role| Person {
         key: SigningKey::from_seed(name, Kind::Ed25519, &[seed; 32]).unwrap(),
         role,
@@ -37,7 +37,7 @@ fn people() -> [Person; 3] {
     ]
 }
 
-async fn register(pool: &PgPool, people: &[Person]) {
+pub async fn register(pool: &PgPool, people: &[Person]) {
     for one in people {
         store::add_approver(pool, one.key.verifier(), one.role, "owner", now()).await.unwrap();
     }
@@ -45,7 +45,7 @@ async fn register(pool: &PgPool, people: &[Person]) {
 
 /// The policies as they are, and the same with a rule that stops what the stage's retailer does: two bundles that
 /// contradict each other on [`crate::support::stage::ORDERS`].
-fn two_bundles(stage: &Stage) -> [PathBuf; 2] {
+pub fn two_bundles(stage: &Stage) -> [PathBuf; 2] {
     let (open, shut) = (stage.world.dir.join("open"), stage.world.dir.join("shut"));
     for dir in [&open, &shut] {
         copy(&stage.world.sources.policies, dir);
@@ -61,7 +61,7 @@ fn two_bundles(stage: &Stage) -> [PathBuf; 2] {
     [open, shut]
 }
 
-async fn propose(pool: &PgPool, dir: &Path) -> Stored {
+pub async fn propose(pool: &PgPool, dir: &Path) -> Stored {
     let folder = Folder::read(dir).unwrap();
     let bundle = Bundle::of(&folder, now()).await.and_then(Bundle::tried).unwrap();
     keep(pool, &folder, bundle.digest(), bundle.access_digest()).await
@@ -83,15 +83,20 @@ async fn keep(pool: &PgPool, folder: &Folder, rulebook: &str, access: &str) -> S
 
 /// Waits until the gateway has both bundles at hand.
 async fn staged(pool: &PgPool) {
+    staged_by(pool, 1).await;
+}
+
+/// Waits until this many processes have.
+pub async fn staged_by(pool: &PgPool, processes: i64) {
     let staged = "select count(*) from policy_replica where cardinality(staged) = 2";
-    eventually("the gateway has loaded both", async || {
-        sqlx::query_scalar::<_, i64>(staged).fetch_one(pool).await.unwrap() == 1
+    eventually("every gateway has loaded both", async || {
+        sqlx::query_scalar::<_, i64>(staged).fetch_one(pool).await.unwrap() == processes
     })
     .await;
 }
 
 /// Signs and does it.
-async fn enact(
+pub async fn enact(
     pool: &PgPool,
     how: How,
     bundle: &Stored,

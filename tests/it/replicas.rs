@@ -2,5 +2,7 @@
 //! serves once for both, whoever is killed in the middle.
 
 mod orders;
+mod released;
+mod swap;
 mod timeline;
 mod used_up;

@@ -137,6 +137,6 @@ const ROUNDS: usize = 5;
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/model/residency.conf");
 const HEAD: &str = "\
 One decision is one cell. Rules: permits and refusals over regime, flow, place and two predicates; one in sixteen is for every \
-regime and flow. `core` is what the gateway runs: on a miss casbin (an engine for each regime and flow) and the \
-pure matcher are both asked and compared. The others get all rules at once.
+regime and flow. `core` is what the gateway runs: on a miss casbin (an engine for each regime, flow and destination) and \
+the pure matcher are both asked and compared. The others get all rules at once.
 ";

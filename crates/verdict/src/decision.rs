@@ -106,8 +106,8 @@ pub struct Fact {
     /// was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Since when it says so, where it is dated. Its age is for who reads it to say: a decision is the same at every instant
-    /// for which it holds.
+    /// Since when it says so, where it is dated. A decision is the same at every instant for which it holds, so how old the
+    /// fact was is said from this and the instant for which it was judged ([`crate::told`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Stamp>,
 }

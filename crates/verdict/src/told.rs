@@ -1,11 +1,13 @@
 //! A decision in words, for a person: the same sentences in the answers of the gateway, on the command line and in a console.
 //!
-//! *Invariant:* nothing is said here that the decision does not say; one language at a time, and lists in its order.
+//! *Invariant:* nothing is said here that the decision and the instant for which it was judged do not say; one language at a
+//! time, and lists in its order. Both stand in the record, so the same words can be written from it at any time.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write as _;
 
 use crate::decision::{Decision, Fact, Outcome, Remedy, Text, Why};
+use crate::stamp::Stamp;
 
 /// In which language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +31,12 @@ impl Language {
 }
 
 /// Why it was refused or held, in one paragraph: the first reason with its rule and the facts that decided, and the first
-/// remedy. Empty when there is no reason.
+/// remedy. Empty when there is no reason. `at`: Unix seconds of the instant for which it was judged; facts have an age then.
 #[must_use]
-pub fn paragraph(decision: &Decision, language: Language) -> String {
+pub fn paragraph(decision: &Decision, at: i64, language: Language) -> String {
     let mut text = String::new();
     if let Some(why) = decision.reasons.first() {
-        text.push_str(&reason(why, language));
+        text.push_str(&reason(why, at, language));
     }
     if let Some(first) = decision.remedy.first() {
         let lead = language.say("To make it pass: ", "통과하려면: ");
@@ -45,43 +47,53 @@ pub fn paragraph(decision: &Decision, language: Language) -> String {
 
 /// One reason: its sentence, rule and citation, and the facts that decided.
 #[must_use]
-pub fn reason(why: &Why, language: Language) -> String {
+pub fn reason(why: &Why, at: i64, language: Language) -> String {
     let mut text = String::from(language.pick(&why.text));
     if let Some(rule) = &why.rule {
         let citation = why.citation.as_ref().map(|citation| format!(": {citation}"));
         let lead = language.say("rule", "규칙");
         let _ = write!(text, " [{lead} {rule}{}]", citation.unwrap_or_default());
     }
-    text.push_str(&decided(why, language));
+    text.push_str(&decided(why, at, language));
     text
 }
 
 /// The same rule in another cell: which one, and the facts.
-fn again(why: &Why, language: Language) -> String {
+fn again(why: &Why, at: i64, language: Language) -> String {
     let (rule, lead) = (why.rule.as_deref().unwrap_or("-"), language.say("also", "동일 규칙"));
     let cell = why.cell.as_ref().map(|cell| format!("{} -> {}", cell.flow.name(), cell.to));
-    format!("{lead} {rule}, {}.{}", cell.unwrap_or_default(), decided(why, language))
+    format!("{lead} {rule}, {}.{}", cell.unwrap_or_default(), decided(why, at, language))
 }
 
 /// The facts that decided, as a sentence; empty where none is named.
-fn decided(why: &Why, language: Language) -> String {
+fn decided(why: &Why, at: i64, language: Language) -> String {
     let facts: Vec<String> =
-        why.facts.iter().take(FACTS_SHOWN_MAX).map(|one| fact(one, language)).collect();
+        why.facts.iter().take(FACTS_SHOWN_MAX).map(|one| fact(one, at, language)).collect();
     if facts.is_empty() {
         return String::new();
     }
     format!(" {}: {}.", language.say("Decided by", "판단 근거"), facts.join("; "))
 }
 
-/// `` `orders[0]` = `order-7` (PIPC, since 2026-11-01) ``
-fn fact(fact: &Fact, language: Language) -> String {
-    let since = fact.since.as_ref().map(|since| match language {
-        Language::English => format!("since {since}"),
-        Language::Korean => format!("{since}부터"),
-    });
+/// `` `orders[0]` = `order-7` (PIPC, since 2026-11-01, 24 days old) ``
+fn fact(fact: &Fact, at: i64, language: Language) -> String {
+    let since = fact.since.as_ref().map(|since| dated(since, at, language));
     let known: Vec<String> = fact.source.clone().into_iter().chain(since).collect();
     let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
     format!("`{}` = `{}`{known}", fact.path, fact.value)
+}
+
+/// Since when, and how many whole days that was before the instant; one that is yet to come says how many after.
+fn dated(since: &Stamp, at: i64, language: Language) -> String {
+    let seconds = at.saturating_sub(since.starts());
+    let days = seconds.unsigned_abs() / DAY_S;
+    let plural = if days == 1 { "" } else { "s" };
+    match (language, seconds < 0) {
+        (Language::English, false) => format!("since {since}, {days} day{plural} old"),
+        (Language::English, true) => format!("from {since}, {days} day{plural} later"),
+        (Language::Korean, false) => format!("{since}부터, {days}일 경과"),
+        (Language::Korean, true) => format!("{since}부터, {days}일 후"),
+    }
 }
 
 /// A remedy with what it needs besides.
@@ -95,9 +107,9 @@ pub fn remedy(remedy: &Remedy, language: Language) -> String {
     text
 }
 
-/// The whole decision on a page of plain text, one thing a line.
+/// The whole decision on a page of plain text, one thing a line. `at` as in [`paragraph`].
 #[must_use]
-pub fn page(decision: &Decision, language: Language) -> String {
+pub fn page(decision: &Decision, at: i64, language: Language) -> String {
     let mut page = String::new();
     let mut line = |text: String| {
         page.push_str(&text);
@@ -113,7 +125,7 @@ pub fn page(decision: &Decision, language: Language) -> String {
         let same = |one: &Why| (one.code, &one.rule) == (why.code, &why.rule) && why.cell.is_some();
         // a rule is said once; of the other cells that it refuses, where they are and why
         let said = decision.reasons.iter().take(number).any(same);
-        let text = if said { again(why, language) } else { reason(why, language) };
+        let text = if said { again(why, at, language) } else { reason(why, at, language) };
         line(format!("  {}: {} {text}", say("because", "이유"), why.code.code()));
     }
     for duty in &decision.obligations {
@@ -157,3 +169,30 @@ const fn outcome(outcome: Outcome, language: Language) -> &'static str {
 
 /// More in one sentence nobody reads; the decision has them all.
 const FACTS_SHOWN_MAX: usize = 4;
+const DAY_S: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    //! Proves that the age of a fact is that of the instant for which the decision was judged.
+
+    use super::*;
+
+    #[test]
+    fn a_fact_is_as_old_as_it_was_when_it_decided() {
+        let since = Stamp::parse("2026-11-01T09:00:00+09:00").unwrap();
+        let then = since.starts();
+        for (after, en, ko) in [
+            (0, "0 days old", "0일 경과"),
+            (86_399, "0 days old", "0일 경과"),
+            (86_400, "1 day old", "1일 경과"),
+            (24 * 86_400 + 5, "24 days old", "24일 경과"),
+        ] {
+            let said = |language| dated(&since, then + after, language);
+            assert_eq!(said(Language::English), format!("since {since}, {en}"));
+            assert_eq!(said(Language::Korean), format!("{since}부터, {ko}"));
+        }
+        let said = |language| dated(&since, then - 2 * 86_400, language);
+        assert_eq!(said(Language::English), format!("from {since}, 2 days later"));
+        assert_eq!(said(Language::Korean), format!("{since}부터, 2일 후"));
+    }
+}

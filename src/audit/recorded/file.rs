@@ -88,6 +88,7 @@ impl ExportFile {
         let mut rest = Vec::new();
         loop {
             let mut piece = std::mem::take(&mut rest);
+            piece.reserve(PIECE_ROOM);
             let read = (&mut file).take(PIECE_BYTES).read_to_end(&mut piece)?;
             let whole = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             rest = piece.split_off(whole);
@@ -105,18 +106,23 @@ impl ExportFile {
     /// # Errors
     /// When a line is not as an export has it.
     pub fn leaves(piece: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), AuditError> {
-        let mut leaf = Vec::new();
-        for line in piece.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(ROW)) {
-            if line.is_empty() {
+        let (mut leaf, mut rest) = (Vec::new(), piece);
+        while !rest.is_empty() {
+            let line = upto(&mut rest, b'\n')?;
+            if line.is_empty() || line.starts_with(ROW) {
                 continue;
             }
-            let parsed: Line<'_> = parse(line)?;
-            if parsed.r#type == "leaf" {
-                leaf.clear();
-                let decoded = STANDARD.decode_vec(parsed.bytes.as_bytes(), &mut leaf);
-                decoded.map_err(|error| AuditError::Content(format!("a leaf: {error}")))?;
-                each(&leaf);
-            }
+            let bytes = match leaf_bytes(line)? {
+                Some(bytes) => Cow::Borrowed(bytes),
+                None => match parse::<Line<'_>>(line)? {
+                    line if line.r#type == "leaf" => Cow::Owned(line.bytes.as_bytes().to_vec()),
+                    _ => continue,
+                },
+            };
+            leaf.clear();
+            let decoded = STANDARD.decode_vec(&bytes, &mut leaf);
+            decoded.map_err(|error| AuditError::Content(format!("a leaf: {error}")))?;
+            each(&leaf);
         }
         Ok(())
     }
@@ -134,6 +140,24 @@ impl ExportFile {
         let text = text.map_err(|error| AuditError::Content(format!("a text: {error}")))?;
         checked(text, wanted).map(Some)
     }
+}
+
+/// The base64 of a line that is a leaf as every export writes it; `None` where it must be read as JSON. Whatever else the
+/// line has between is not looked at, as below.
+fn leaf_bytes(line: &[u8]) -> Result<Option<&[u8]>, AuditError> {
+    let Some(mut rest) = line.strip_prefix(LEAF_FROM).filter(|it| it.ends_with(LEAF_TO)) else {
+        return Ok(None);
+    };
+    let bytes = upto(&mut rest, b'"')?;
+    Ok(rest.starts_with(LEAF_THEN).then_some(bytes))
+}
+
+/// What stands before the next such byte, or the end; both are taken off. (This way a line is sought by many bytes at once.)
+fn upto<'p>(rest: &mut &'p [u8], byte: u8) -> Result<&'p [u8], AuditError> {
+    let all = *rest;
+    let taken = rest.skip_until(byte)?;
+    let found = all.get(..taken).unwrap_or_default();
+    Ok(found.strip_suffix(&[byte]).unwrap_or(found))
 }
 
 /// The text, if it is of that digest.
@@ -195,9 +219,67 @@ fn digest(text: &str) -> Result<[u8; 32], AuditError> {
 const FORMAT: &str = "haetae-export";
 /// How a row begins, which half of the lines are.
 const ROW: &[u8] = b"{\"row\":";
-/// What is read at once.
-const PIECE_BYTES: u64 = 4 * 1024 * 1024;
+/// How the line of a leaf begins, goes on after its bytes, and ends.
+const LEAF_FROM: &[u8] = b"{\"bytes\":\"";
+const LEAF_THEN: &[u8] = b",\"index\":";
+const LEAF_TO: &[u8] = b",\"type\":\"leaf\"}";
+/// What is read at once: small enough to stay in the cache of a core that reads it again.
+const PIECE_BYTES: u64 = 512 * 1024;
+/// Room for it, with the beginning of a line before it and the end of the file noticed behind.
+const PIECE_ROOM: usize = 544 * 1024;
 /// A leaf has at most 65,535 bytes: in base64 and with its keys, far below this.
 const LINE_MAX: usize = 1024 * 1024;
 /// The last line is about 250 bytes.
 const END_BYTES: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    //! Proves that a leaf is read the same however its line is written, and that a line that is none is an error.
+
+    use super::*;
+
+    fn leaves(piece: &str) -> Result<Vec<String>, AuditError> {
+        let mut found = Vec::new();
+        ExportFile::leaves(piece.as_bytes(), &mut |leaf| {
+            found.push(String::from_utf8(leaf.to_vec()).unwrap());
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn a_leaf_is_read_however_its_line_is_written() {
+        let bytes = STANDARD.encode("{\"kind\":\"decision\"}");
+        let lines = [
+            format!(
+                r#"{{"bytes":"{bytes}","index":7,"lane":0,"mark":"AAAAAAAAAAA=","type":"leaf"}}"#
+            ),
+            format!(
+                r#"{{"type":"leaf","bytes":"{bytes}","index":7,"lane":0,"mark":"AAAAAAAAAAA="}}"#
+            ),
+            format!(r#"{{ "bytes": "{bytes}", "index": 7, "type": "leaf" }}"#),
+            format!(r#"{{"bytes":"{}","type":"leaf"}}"#, bytes.replace('e', "\\u0065")),
+        ];
+        let others = [
+            r#"{"row":{"kind":"decision"},"type":"row"}"#.to_owned(),
+            String::new(),
+            format!(r#"{{"bytes":"{bytes}","digest":"x","kind":"facts","type":"text"}}"#),
+            r#"{"lines":9,"sha256":"x","type":"end"}"#.to_owned(),
+        ];
+        let all: Vec<String> = lines.iter().chain(&others).cloned().collect();
+        for piece in [all.join("\n"), all.join("\n") + "\n"] {
+            assert_eq!(leaves(&piece).unwrap(), vec!["{\"kind\":\"decision\"}"; lines.len()]);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_line_of_an_export_is_an_error() {
+        for line in [
+            r#"{"bytes":"AAAA","index":7,"type":"#,
+            r#"{"bytes":"A*AA","index":7,"lane":0,"mark":"","type":"leaf"}"#,
+            r#"{"bytes":"AAAA,"index":7,"lane":0,"type":"leaf"}"#,
+            "leaf",
+        ] {
+            assert!(leaves(line).is_err(), "{line}");
+        }
+    }
+}

@@ -6,18 +6,10 @@ use verdict::decision::{Decision, Why};
 
 /// The decision of one question, with all its keys in the order in which it is read.
 #[derive(Debug)]
-pub struct Shown(Decision);
-
-impl Shown {
-    pub(super) const fn decision(&self) -> &Decision {
-        &self.0
-    }
-}
-
-impl From<Decision> for Shown {
-    fn from(decision: Decision) -> Self {
-        Self(decision)
-    }
+pub struct Shown {
+    pub(super) decision: Decision,
+    /// Unix seconds: the instant that the question named.
+    pub(super) at: i64,
 }
 
 impl Serialize for Shown {
@@ -32,7 +24,7 @@ impl Serialize for Shown {
             valid_until,
             bundle,
             facts_digest,
-        } = &self.0;
+        } = &self.decision;
         let mut object = writer.serialize_struct("Decision", 9)?;
         object.serialize_field("id", id)?;
         object.serialize_field("outcome", outcome)?;

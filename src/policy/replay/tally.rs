@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -101,21 +102,34 @@ impl Group {
 #[derive(Deserialize)]
 struct Leaf<'l> {
     #[serde(borrow)]
-    kind: Cow<'l, str>,
+    kind: Word<'l>,
     #[serde(borrow)]
-    id: Cow<'l, str>,
+    id: Word<'l>,
     #[serde(borrow)]
-    at: Cow<'l, str>,
+    at: Word<'l>,
     judged: Option<i64>,
     #[serde(borrow)]
-    facts: Option<Cow<'l, str>>,
+    facts: Option<Word<'l>>,
     outcome: Option<Outcome>,
     #[serde(borrow)]
-    reason: Option<Cow<'l, str>>,
+    reason: Option<Word<'l>>,
     #[serde(borrow)]
-    rule: Option<Cow<'l, str>>,
+    rule: Option<Word<'l>>,
     #[serde(borrow)]
-    site: Option<Cow<'l, str>>,
+    site: Option<Word<'l>>,
+}
+
+/// A string that is copied only where it has escapes. (serde copies every `Option<Cow<str>>`.)
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Word<'l>(#[serde(borrow)] Cow<'l, str>);
+
+impl Deref for Word<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What one text of facts gives under the new bundle.
@@ -163,13 +177,13 @@ impl<'a> Tally<'a> {
         let leaf: Leaf<'_> =
             serde_json::from_slice(bytes).map_err(|error| format!("a record: {error}"))?;
         let at = &*leaf.at;
-        if leaf.kind != "decision" || at < self.span.0.as_str() || at >= self.span.1.as_str() {
+        if &*leaf.kind != "decision" || at < self.span.0.as_str() || at >= self.span.1.as_str() {
             return Ok(());
         }
         self.ways.decisions += 1;
         let needed = (leaf.facts.as_deref(), leaf.judged, leaf.outcome, leaf.reason.as_deref());
         let (Some(facts), Some(judged), Some(outcome), Some(reason)) = needed else {
-            return Err(format!("record {}: it lacks what a decision needs", leaf.id));
+            return Err(format!("record {}: it lacks what a decision needs", &*leaf.id));
         };
         if outcome == Outcome::Deny && OWN_CAUSES.iter().any(|own| own.code() == reason) {
             self.ways.own_causes += 1;
@@ -178,7 +192,7 @@ impl<'a> Tally<'a> {
         let mut digest = [0; 32];
         let decoded = STANDARD.decode_slice(facts, &mut digest);
         if decoded != Ok(digest.len()) {
-            return Err(format!("record {}: `{facts}` is no digest", leaf.id));
+            return Err(format!("record {}: `{facts}` is no digest", &*leaf.id));
         }
         self.know(digest, judged)?;
         let Some(Known::Judged(known)) = self.known.get(&digest) else {

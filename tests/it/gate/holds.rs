@@ -241,7 +241,7 @@ async fn show(caller: &Caller, hold: &str) -> Value {
     answer.json()
 }
 
-async fn order(pool: &PgPool, text: &str) {
+pub async fn order(pool: &PgPool, text: &str) {
     let entry = parse_one(Sort::Order, "order.toml", text).unwrap();
     let brought = Brought { note: None, who: "a test", now: Clock::system().unix_s() };
     add(pool, &entry, brought).await.unwrap();
@@ -249,7 +249,7 @@ async fn order(pool: &PgPool, text: &str) {
 
 const RIGHT: &str = r#"{"reason":"it is in order"}"#;
 /// Whatever the retailer's data do in Korea waits for people.
-const HOLD: &str = r#"
+pub const HOLD: &str = r#"
 id = "test-hold"
 authority = "PIPC"
 legal_basis = "a test"

@@ -110,7 +110,7 @@ async fn a_page_for_people_says_the_rule_the_fact_and_what_would_be_enough() {
     for part in [
         "seoul, everything stays: DENY\n",
         "[rule R04: PIPA 28-8(1)1-4",
-        "`site.backups[0]` = `US`; `grounds[0]` = `consent-1: over since 2026-11-01` (verified, ropa/17, since 2026-01-01)",
+        "`site.backups[0]` = `US`; `grounds[0]` = `consent-1: over since 2026-11-01` (verified, ropa/17, since 2026-01-01, 323 days old)",
         "  to make it pass: Register a live `kr.consent` (KR.PIPA) that covers `kr-op` in US.\n",
         "  cell: `orders@1` KR.PIPA, copy -> US: DENY (R04)\n",
         "odd: error: ",
@@ -118,8 +118,13 @@ async fn a_page_for_people_says_the_rule_the_fact_and_what_would_be_enough() {
         assert!(page.contains(part), "{part} in {page}");
     }
     let page = answers.text(Language::Korean);
-    for part in ["DENY (거부)", "[규칙 R04", "판단 근거: `site.backups[0]` = `US`", "통과하려면: "]
-    {
+    for part in [
+        "DENY (거부)",
+        "[규칙 R04",
+        "판단 근거: `site.backups[0]` = `US`",
+        "2026-01-01부터, 323일 경과)",
+        "통과하려면: ",
+    ] {
         assert!(page.contains(part), "{part} in {page}");
     }
 }

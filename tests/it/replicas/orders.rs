@@ -77,7 +77,7 @@ async fn ended(pool: &PgPool, id: &str, pair: &Pair) {
 }
 
 /// Clients of both processes that go on whatever happens.
-struct Load {
+pub struct Load {
     over: Arc<AtomicBool>,
     /// For each process: how often it allowed, and refused.
     told: Arc<[[AtomicU32; 2]; 2]>,
@@ -85,13 +85,13 @@ struct Load {
 }
 
 #[derive(Clone, Copy)]
-enum Told {
+pub enum Told {
     Allowed,
     Refused,
 }
 
 impl Load {
-    fn start(pair: &Pair) -> Self {
+    pub fn start(pair: &Pair) -> Self {
         let (over, told) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let mut clients = JoinSet::new();
         for number in 0..2 * CLIENTS {
@@ -103,7 +103,7 @@ impl Load {
     }
 
     /// Each process has said this again, several times.
-    async fn goes_on(&self, what: Told) {
+    pub async fn goes_on(&self, what: Told) {
         let now =
             || [0, 1].map(|process| self.told[process][what as usize].load(Ordering::Relaxed));
         let before = now();
@@ -111,7 +111,7 @@ impl Load {
         eventually("both processes answer", more).await;
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.over.store(true, Ordering::Relaxed);
         self.clients.join_all().await;
     }
@@ -161,4 +161,4 @@ const KILL_EVERY: u32 = 5;
 /// Of each process.
 const CLIENTS: usize = 3;
 /// More than a process has under way when the facts move.
-const AGAIN: u32 = 5;
+pub const AGAIN: u32 = 5;
