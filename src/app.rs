@@ -90,6 +90,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     view.cosign.iter().for_each(|cosign| metrics.with(|all| cosign.register(all)));
     let authorities = Authorities::new(&config.authorities)?;
     let callers = Arc::clone(&rooms.callers);
+    let reads = Readings {
+        audit: Arc::clone(&rooms.audit),
+        clock: clock.clone(),
+        tracker: inner.clone(),
+        stop: inner_stop.clone(),
+    };
     let gate = Arc::new(Gate::new(&config.gate, rooms, authorities));
     metrics.with(|all| gate.register(all));
     inner.spawn(inner_stop.clone().run_until_cancelled_owned(Arc::clone(&gate).watch()));
@@ -106,7 +112,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     }));
 
     let sources = console_sources(&config, view, metrics).await?;
-    let tiles = serve_tiles(&config, &wire, callers, &edge, &stop).await?;
+    let tiles = serve_tiles(&config, &wire, (callers, reads), &edge, &stop).await?;
     let data = serve_data(&config, &wire, &gate, &edge, &stop).await?;
     // Last: what it calls ready can be connected to.
     let console = serve_console(&config, &wire, sources, &edge, &stop).await?;
@@ -327,10 +333,19 @@ fn serve_router(listener: Listener, router: Router, tracker: &TaskTracker, stop:
     tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
 }
 
+/// What the tiles' readers are told to.
+struct Readings {
+    audit: Arc<Audit>,
+    clock: Clock,
+    /// Tasks that end after the last connection.
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
 async fn serve_tiles(
     config: &Config,
     wire: &listen::Metrics,
-    callers: Arc<Callers>,
+    (callers, reads): (Arc<Callers>, Readings),
     tracker: &TaskTracker,
     stop: &Stop,
 ) -> anyhow::Result<Option<SocketAddr>> {
@@ -340,6 +355,8 @@ async fn serve_tiles(
     // A pool of its own: whoever fetches tiles takes no connection from the console.
     let pool = config.database.reader_pool().await?;
     let tiles = Arc::new(Tiles::new(settings, &config.audit.origin, pool, callers));
+    let Readings { audit, clock, tracker: inner, stop: inner_stop } = reads;
+    inner.spawn(Arc::clone(&tiles).tell(audit, clock, inner_stop));
     let factory = move |peer: Arc<Peer>| {
         let connection = Arc::new(Connection::new(peer.remote, peer.certificate.as_ref()));
         let tiles = Arc::clone(&tiles);

@@ -60,7 +60,7 @@ pub use private::disclose::{DiscloseError, Disclosure, disclose};
 pub use prove::{Proven, prove, prove_place};
 pub use recorded::{ExportFile, Records};
 pub use recorder::{Audit, Secrets};
-pub use served::{checkpoint, resource};
+pub use served::{checkpoint, resource, text};
 pub use verify::{Finding, Progress, Report, Watch, verify, verify_watched, verify_with};
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:

@@ -1,5 +1,5 @@
-//! Whom this program believes when it calls somebody: CA files and the TLS settings of its HTTPS clients, and which hosts are
-//! this machine, the only one that may be called without TLS.
+//! Whom this program believes when it calls somebody: CA files and the TLS settings of its HTTPS clients, which hosts are
+//! this machine, the only one that may be called without TLS, and a plain client for one address ([`Http`]).
 //!
 //! *Invariant:* one crypto provider (aws-lc), named and never the process's default; no CA file that vouches for nobody.
 
@@ -10,7 +10,11 @@ use std::sync::Arc;
 use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+mod http;
+
+pub use http::{Http, HttpError, Limits};
 
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
@@ -48,4 +52,28 @@ pub fn tls(
     let builder =
         ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots))
+}
+
+/// A certificate of our own with its key; PEM files.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'p> {
+    pub certificate: &'p Path,
+    pub key: &'p Path,
+}
+
+/// The settings with what we show of ourselves.
+///
+/// # Errors
+/// In words: when the files cannot be read, or do not fit each other.
+pub fn showing(
+    tls: ConfigBuilder<ClientConfig, WantsClientCert>,
+    own: Option<Own<'_>>,
+) -> Result<ClientConfig, String> {
+    let Some(Own { certificate, key }) = own else { return Ok(tls.with_no_client_auth()) };
+    let wrong =
+        |path: &Path, cause: &dyn std::fmt::Display| format!("`{}`: {cause}", path.display());
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|cause| wrong(certificate, &cause))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(key, &cause))?;
+    tls.with_client_auth_cert(chain, secret).map_err(|cause| wrong(certificate, &cause))
 }

@@ -1,8 +1,8 @@
 //! At a GPU site, in front of its service: lets in only what carries a valid, fresh, unused receipt for this site and this
 //! very request from a log that the site trusts. Needs no database and no word of the gateway's operator.
 //!
-//! Reading order: [`ticket`] (what a request must show), [`used`] (each receipt once), [`journal`] (what was let in and what
-//! was not), [`upstream`] (the service).
+//! Reading order: [`ticket`] (what a request must show), [`used`] (each receipt once), [`follow`] (the tree is the
+//! one that everybody sees), [`journal`] (what was let in and what was not), [`upstream`] (the service).
 //!
 //! *Invariant:* the service is reached through [`upstream`] alone, which takes an [`Admitted`]; that has one maker, and it
 //! runs after every check, the receipt marked as used and the line in the journal.
@@ -25,6 +25,8 @@ use crate::clock::Clock;
 use crate::workload::{self, Protocol};
 
 mod config;
+mod follow;
+mod followed;
 mod journal;
 mod metrics;
 mod reconcile;
@@ -33,11 +35,13 @@ mod ticket;
 mod upstream;
 mod used;
 
-pub use config::{Config, GuardError};
+pub use config::{Config, FollowConfig, GuardError};
+pub use follow::Stands;
 pub use journal::{Entry, What, entries};
 pub use reconcile::{Allow, Hour, Mismatch, Report, reconcile};
 pub use refused::Refused;
 
+use follow::Follow;
 use journal::Journal;
 use metrics::Counters;
 use ticket::{Here, Notes, Ticket};
@@ -48,6 +52,7 @@ use used::Used;
 pub struct Guard {
     here: Here,
     notes: Notes,
+    follow: Option<Arc<Follow>>,
     used: Used,
     journal: Arc<Journal>,
     upstream: Upstream,
@@ -83,14 +88,25 @@ impl Guard {
             .map_err(|cause| GuardError::Trust { path: config.trust.clone(), cause })?;
         let started_ns = clock.unix_ns();
         let journal = Arc::new(Journal::open(&config.journal, &config.site, started_ns)?);
-        tracker.spawn(Arc::clone(&journal).keep(clock.clone(), stop));
+        tracker.spawn(Arc::clone(&journal).keep(clock.clone(), stop.clone()));
+        let counters = Counters::default();
+        let follow = match &config.follow {
+            Some(follow) => {
+                let follow = Follow::open(follow, &trust, counters.clone(), clock.clone())?;
+                let follow = Arc::new(follow);
+                tracker.spawn(stop.run_until_cancelled_owned(Arc::clone(&follow).run()));
+                Some(follow)
+            }
+            None => None,
+        };
         Ok(Self {
             here: Here::new(config, started_ns),
             notes: Notes::new(trust),
+            follow,
             used: Used::new(config.window_ns()),
             journal,
             upstream: Upstream::new(config)?,
-            counters: Counters::default(),
+            counters,
             clock,
             body_bytes_max: config.body_bytes_max,
         })
@@ -98,6 +114,12 @@ impl Guard {
 
     pub fn register(&self, registry: &mut Registry) {
         self.counters.register(registry);
+    }
+
+    /// How each followed lane stands; nothing when none is followed.
+    #[must_use]
+    pub fn stands(&self) -> Vec<Stands> {
+        self.follow.iter().flat_map(|follow| follow.stands()).collect()
     }
 
     /// Answers one request. `network` is where it came from, for the journal: a prefix, never an address.
@@ -132,6 +154,9 @@ impl Guard {
         let named = |refused| (refused, Some(proven.decision.clone()));
         let now_ns = self.clock.unix_ns();
         proven.is_for(&self.here, &head, now_ns).map_err(named)?;
+        if let Some(follow) = &self.follow {
+            follow.fits(&proven.tree).await.map_err(named)?;
+        }
         if proven.body_bytes > self.body_bytes_max {
             return Err(named(Refused::BodyTooLarge));
         }

@@ -14,6 +14,7 @@ pub mod console; // what is shown: health, metrics and a JSON API for reviewers
 pub mod cosign; // what witnesses are asked: checkpoint -> cosignature
 pub mod demo; // the first run: everything on loopback, real traffic, a table of what happened
 pub mod dial; // whom we believe when we call somebody: CA files -> TLS settings of a client
+pub mod disk; // what is kept in files: old or new, never half
 pub mod forward; // what is done: Permit + request -> response
 pub mod gate; // one request: the only room that knows the order
 pub mod guard; // the site's own process: lets in only what carries a valid, fresh, unused receipt
@@ -24,6 +25,7 @@ pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod privacy; // what is hidden: value + person -> sealed value, master keys
 pub mod registry; // what is true: Ask -> Facts
+pub mod remote; // what another's log shows: address -> checkpoint, tiles, records
 pub mod reserve; // what is used up: reserved for one decision before it is recorded
 pub mod shadow; // what a proposed bundle would decide, beside the one in force: only differences
 pub mod telemetry; // log, traces, metrics

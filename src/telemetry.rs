@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
@@ -26,6 +27,12 @@ pub struct Config {
 pub enum Format {
     Text,
     Json,
+}
+
+/// The label of a counter of refusals: a published code.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Why {
+    pub why: &'static str,
 }
 
 /// What went wrong in setting up the log.

@@ -1,7 +1,9 @@
 //! What anybody may fetch of the log: the read side of C2SP tlog-tiles over HTTP, a prefix for each lane.
 //!
-//! `<prefix>/checkpoint`, `<prefix>/tile/<L>/<N>[.p/<W>]` for everybody, `<prefix>/tile/entries/<N>[.p/<W>]` for readers
-//! with a grant. A lane's prefix is the path of its origin, so that the origin is the address of the log without a scheme.
+//! `<prefix>/checkpoint`, `<prefix>/tile/<L>/<N>[.p/<W>]` for everybody, `<prefix>/tile/entries/<N>[.p/<W>]` and the texts
+//! that records name (`<prefix>/text/<SHA-256 in hex>`) for readers with a grant. A lane's prefix is the path of its origin, so that the origin is the address of the log without a scheme.
+//!
+//! Who read records is told to the log, by minute ([`reads`]).
 //!
 //! *Invariant:* reads only, with a database login that only reads; no record goes to anybody who is not a reader of the
 //! configuration, since no organisation can grant what belongs to all of them.
@@ -14,13 +16,19 @@ use http_body_util::Full;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
 use tlog::tile::{Resource, WIDTH};
+use tokio::time::{Duration, sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, AuditError};
-use crate::caller::{Callers, Connection};
+use crate::audit::{self, Audit, AuditError};
+use crate::caller::{Caller, Callers, Connection};
+use crate::clock::Clock;
 
 mod config;
+mod reads;
 
 pub use config::{Config, Reader};
+
+use reads::Reads;
 
 /// The answers of the log's public listener. Share it behind an `Arc`.
 pub struct Tiles {
@@ -31,6 +39,7 @@ pub struct Tiles {
     prefix: String,
     /// Full tiles, which never change.
     full: Cache<(u16, Resource), Bytes>,
+    reads: Reads,
 }
 
 /// What a path names.
@@ -38,6 +47,8 @@ pub struct Tiles {
 enum Named {
     Checkpoint,
     Resource(Resource),
+    /// By its digest.
+    Text([u8; 32]),
 }
 
 /// Why there is nothing to give.
@@ -49,6 +60,8 @@ enum Without {
     Unknown,
     /// Entries, and who asks is no reader.
     Forbidden,
+    /// Records, and so many read that this reading cannot be counted.
+    Uncounted,
     /// The database did not answer, or lacks what it must have.
     Broken(AuditError),
 }
@@ -59,7 +72,26 @@ impl Tiles {
     pub fn new(config: &Config, origin: &str, pool: PgPool, callers: Arc<Callers>) -> Self {
         let prefix = origin.split_once('/').map(|(_, path)| format!("/{path}")).unwrap_or_default();
         let readers = config.readers.clone();
-        Self { pool, callers, readers, prefix, full: Cache::new(FULL_TILES_MAX) }
+        Self {
+            pool,
+            callers,
+            readers,
+            prefix,
+            full: Cache::new(FULL_TILES_MAX),
+            reads: Reads::default(),
+        }
+    }
+
+    /// Tells the log every minute who read records, and once more at `stop`.
+    pub async fn tell(self: Arc<Self>, audit: Arc<Audit>, clock: Clock, stop: CancellationToken) {
+        let mut stopping = false;
+        while !stopping {
+            tokio::select! {
+                () = sleep(TELL_EVERY) => {}
+                () = stop.cancelled() => stopping = true,
+            }
+            self.reads.tell(&audit, clock.unix_s()).await;
+        }
     }
 
     /// The answer to one request. It has no body.
@@ -89,8 +121,20 @@ impl Tiles {
                 Ok(given(note.into(), TEXT, SHORT))
             }
             Named::Resource(resource @ Resource::Entries { .. }) => {
-                self.admit(connection, request.headers()).await?;
+                let reader = self.admit(connection, request.headers()).await?;
                 let bytes = audit::resource(&self.pool, lane, resource).await?;
+                if bytes.is_some() {
+                    let (from, to) = span(resource);
+                    let counted = self.reads.records(&reader, lane, from, to);
+                    counted.then_some(()).ok_or(Without::Uncounted)?;
+                }
+                Ok(given(bytes.ok_or(Without::NotFound)?.into(), BYTES, FOR_GOOD_PRIVATE))
+            }
+            Named::Text(digest) => {
+                let reader = self.admit(connection, request.headers()).await?;
+                let bytes = audit::text(&self.pool, &digest).await?;
+                let counted = bytes.is_none() || self.reads.text(&reader, lane);
+                counted.then_some(()).ok_or(Without::Uncounted)?;
                 Ok(given(bytes.ok_or(Without::NotFound)?.into(), BYTES, FOR_GOOD_PRIVATE))
             }
             Named::Resource(resource) => {
@@ -113,13 +157,17 @@ impl Tiles {
     }
 
     /// Entries are records of every organisation: only for whom the configuration names.
-    async fn admit(&self, connection: &Connection, head: &HeaderMap) -> Result<(), Without> {
+    async fn admit(
+        &self,
+        connection: &Connection,
+        head: &HeaderMap,
+    ) -> Result<Arc<Caller>, Without> {
         let caller = self.callers.identify(connection, head).await.map_err(|_| Without::Unknown)?;
         let granted = self.readers.iter().any(|reader| {
             *reader.organisation == *caller.org
                 && caller.roles.iter().any(|role| **role == *reader.role)
         });
-        if granted { Ok(()) } else { Err(Without::Forbidden) }
+        if granted { Ok(caller) } else { Err(Without::Forbidden) }
     }
 
     /// `/<prefix>/<lane>/<what>`, each in its only spelling.
@@ -129,6 +177,7 @@ impl Tiles {
         let lane: u16 = number.parse().ok().filter(|lane: &u16| lane.to_string() == number)?;
         let named = match what {
             "checkpoint" => Named::Checkpoint,
+            text if text.starts_with(TEXTS) => Named::Text(digest(text.strip_prefix(TEXTS)?)?),
             tile => Named::Resource(tile.parse().ok()?),
         };
         Some((lane, named))
@@ -152,6 +201,9 @@ impl Without {
             ),
             Self::Forbidden => {
                 (StatusCode::FORBIDDEN, "entries are given only to readers of the log\n")
+            }
+            Self::Uncounted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too many read records in this minute\n")
             }
             Self::Broken(AuditError::Content(cause)) => {
                 tracing::error!(cause, "a part of the log cannot be served");
@@ -177,6 +229,20 @@ impl Without {
     }
 }
 
+/// The records of an entry bundle: the first, and the one after the last.
+fn span(resource: Resource) -> (u64, u64) {
+    let Resource::Entries { index, width } = resource else { return (0, 0) };
+    let from = index.saturating_mul(WIDTH.into());
+    (from, from.saturating_add(width.into()))
+}
+
+/// 64 lower-case hex digits.
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    hex::decode_to_slice(text, &mut digest).ok()?;
+    (hex::encode(digest) == text).then_some(digest)
+}
+
 fn given(bytes: Bytes, kind: &'static str, keep: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(bytes));
     let headers = response.headers_mut();
@@ -186,6 +252,8 @@ fn given(bytes: Bytes, kind: &'static str, keep: &'static str) -> Response<Full<
     response
 }
 
+const TELL_EVERY: Duration = Duration::from_mins(1);
+const TEXTS: &str = "text/";
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 /// Checkpoints are published once a second.

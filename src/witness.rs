@@ -1,9 +1,11 @@
 //! The regulator's own process and key: cosigns that a log only grew, and keeps what shows that it did not.
 //!
 //! C2SP tlog-witness: `POST /add-checkpoint`, and for whoever watches `GET /<origin hash>/checkpoint`. `GET /status` says
-//! in plain words of each log how large it was last, when, and whether anything was refused.
+//! in plain words of each log how large it was last, when, and whether anything was refused. Logs that it is told to mirror
+//! it pulls, follows and judges again ([`mirror`]); what it finds wrong becomes a record of its own log ([`own`]).
 //!
-//! Reading order: [`submission`] (what a log sends), [`shelf`] (what is kept), this file (the checks, in order).
+//! Reading order: [`submission`] (what a log sends), [`shelf`] (what is kept), this file (the checks, in order), [`mirror`],
+//! [`alarms`], [`own`].
 //!
 //! *Invariant:* what is cosigned was on the disk before; and of one log, never two trees that do not extend each other.
 
@@ -20,17 +22,26 @@ use tlog::key::Kind;
 use tlog::note::NoteError;
 use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, VerifierKey, cosignature, proof};
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use crate::clock::Clock;
 
+mod alarms;
 mod config;
 mod metrics;
+mod mirror;
+mod own;
 mod shelf;
 mod status;
 mod submission;
 
-pub use config::{Config, WitnessError};
+pub use config::{Config, MirrorConfig, WitnessError};
 
+use alarms::Alarms;
 use metrics::Counters;
+use mirror::Mirror;
+use own::Own;
 use shelf::{Kept, Shelf};
 use submission::Submission;
 
@@ -38,6 +49,8 @@ use submission::Submission;
 pub struct Witness {
     signer: SigningKey,
     logs: BTreeMap<String, Arc<Log>>,
+    mirrors: Vec<Arc<Mirror>>,
+    alarms: Arc<Alarms>,
     counters: Counters,
     clock: Clock,
 }
@@ -91,11 +104,37 @@ impl Witness {
             let state = Mutex::new(State { kept, ..State::default() });
             logs.insert(origin.clone(), Arc::new(Log { origin, keys, shelf, state }));
         }
-        Ok(Self { signer, logs, counters: Counters::default(), clock })
+        let own = Own::open(&config.state.join("log"), &signer, clock.clone())?;
+        let counters = Counters::default();
+        let alarms = Arc::new(Alarms::new(own, counters.alarms(), clock.clone()));
+        let mirror = |settings| {
+            let with = mirror::With {
+                alarms: Arc::clone(&alarms),
+                counters: counters.clone(),
+                clock: clock.clone(),
+            };
+            Mirror::open(settings, &config.state, &logs, with).map(Arc::new)
+        };
+        let mirrors = config.mirror.iter().map(mirror).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { signer, logs, mirrors, alarms, counters, clock })
+    }
+
+    /// Pulls the logs that are mirrored, until `stop`.
+    pub fn watch(&self, tracker: &TaskTracker, stop: &CancellationToken) {
+        for mirror in &self.mirrors {
+            let run = Arc::clone(mirror).run();
+            tracker.spawn(stop.clone().run_until_cancelled_owned(run));
+        }
     }
 
     pub fn register(&self, registry: &mut Registry) {
         self.counters.register(registry);
+    }
+
+    /// The public key (C2SP vkey) of its own log, in which its alarms are records.
+    #[must_use]
+    pub fn log_vkey(&self) -> String {
+        self.alarms.own().vkey()
     }
 
     /// The public key (C2SP vkey) under which it cosigns.
@@ -114,12 +153,14 @@ impl Witness {
             (&Method::POST, "/add-checkpoint") => self.submitted(request.into_body()).await,
             (_, "/add-checkpoint") => text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "POST it\n"),
             (&Method::GET | &Method::HEAD, "/status") => {
-                text(StatusCode::OK, TEXT, status::text(self))
+                text(StatusCode::OK, HTML, status::html(self))
             }
             (&Method::GET | &Method::HEAD, "/status.json") => {
                 text(StatusCode::OK, "application/json", status::json(self))
             }
-            (&Method::GET | &Method::HEAD, path) => self.latest(path),
+            (&Method::GET | &Method::HEAD, path) => {
+                self.of_own_log(path).unwrap_or_else(|| self.latest(path))
+            }
             _ => text(StatusCode::NOT_FOUND, TEXT, "there is nothing here\n"),
         }
     }
@@ -160,6 +201,21 @@ impl Witness {
         log.add(self, &submission, &note, &checkpoint, &by)
     }
 
+    /// What is asked of the witness's own log, if it is.
+    fn of_own_log(&self, path: &str) -> Option<Response<Full<Bytes>>> {
+        let own = self.alarms.own();
+        let what = path.strip_prefix(&own.prefix())?;
+        let Some((bytes, for_good)) = own.get(what) else {
+            return Some(text(StatusCode::NOT_FOUND, TEXT, "the log does not have this\n"));
+        };
+        let mut response = text(StatusCode::OK, if for_good { BYTES } else { TEXT }, bytes);
+        if for_good {
+            let keep = HeaderValue::from_static("public, max-age=31536000, immutable");
+            response.headers_mut().insert(header::CACHE_CONTROL, keep);
+        }
+        Some(response)
+    }
+
     /// The newest cosigned checkpoint of the log whose origin has this hash.
     fn latest(&self, path: &str) -> Response<Full<Bytes>> {
         let hash = path.strip_prefix('/').and_then(|path| path.strip_suffix("/checkpoint"));
@@ -194,13 +250,14 @@ impl Log {
         if let Err(refusal) = grew(state.kept.as_ref(), submission, checkpoint) {
             if let Refusal::EmptyRoot | Refusal::Proof = refusal {
                 // Well signed, and not what came before: it may be what shows that the log was rewritten.
-                tracing::error!(
-                    origin = self.origin,
-                    "a signed checkpoint does not extend the last one"
-                );
                 self.shelf.evidence(submission.note, now_s);
                 state.refused = Some((now_s, refusal));
                 state.refusals += 1;
+                let about = format!(
+                    "a signed checkpoint of {} records was submitted that does not extend the one that was cosigned",
+                    checkpoint.size
+                );
+                witness.alarms.raise(&self.origin, "contradiction", about);
             }
             return Err(refusal);
         }
@@ -306,6 +363,8 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
     response
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// Set by the specification.
 const SIZE: &str = "text/x.tlog.size";

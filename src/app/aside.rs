@@ -2,9 +2,10 @@
 //! on another, and an end in order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::{Router, routing::get};
+use axum::{Router, http::StatusCode, routing::get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,12 @@ pub(super) struct Aside {
     pub inner: TaskTracker,
     pub inner_stop: CancellationToken,
     pub metrics: Metrics,
+    /// What `/readyz` says: whether it is ready, and how it stands.
+    pub ready: Ready,
 }
+
+/// Asked for each `/readyz`.
+pub(super) type Ready = Arc<dyn Fn() -> (bool, String) + Send + Sync>;
 
 impl Aside {
     pub fn new() -> Self {
@@ -35,6 +41,7 @@ impl Aside {
             inner: TaskTracker::new(),
             inner_stop: CancellationToken::new(),
             metrics: Metrics::new(),
+            ready: Arc::new(|| (true, "ready\n".to_owned())),
         }
     }
 
@@ -46,7 +53,7 @@ impl Aside {
         console: Option<&listen::Config>,
         factory: impl Factory,
     ) -> anyhow::Result<Running> {
-        let Self { inner, inner_stop, metrics } = self;
+        let Self { inner, inner_stop, metrics, ready } = self;
         let (edge, stop, wire) = (TaskTracker::new(), Stop::default(), listen::Metrics::default());
         metrics.with(|all| wire.register(all));
         let bound = Listener::bind(name, listener, &wire).await.context("`listen`")?;
@@ -56,7 +63,7 @@ impl Aside {
             Some(config) => {
                 let bound = Listener::bind("console", config, &wire).await.context("`console`")?;
                 let address = bound.local_addr();
-                super::serve_router(bound, router(metrics), &edge, &stop);
+                super::serve_router(bound, router(metrics, ready), &edge, &stop);
                 Some(address)
             }
             None => None,
@@ -65,10 +72,14 @@ impl Aside {
     }
 }
 
-fn router(metrics: Metrics) -> Router {
+fn router(metrics: Metrics, ready: Ready) -> Router {
+    let readiness = move || async move {
+        let (ready, said) = ready();
+        (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, said)
+    };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/readyz", get(readiness))
         .route("/metrics", get(move || async move { metrics.text() }))
 }
 

@@ -8,16 +8,18 @@ use hyper::service::service_fn;
 use super::aside::{Aside, Running};
 use crate::caller;
 use crate::clock::Clock;
-use crate::guard::{Config, Guard};
+use crate::guard::{Config, Guard, Stands};
 use crate::listen::Peer;
 
 /// # Errors
 /// When a part cannot be built: says which and why. Nothing serves then.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
-    let aside = Aside::new();
+    let mut aside = Aside::new();
     let stop = aside.inner_stop.clone();
     let guard = Arc::new(Guard::start(&config, Clock::system(), &aside.inner, stop)?);
     aside.metrics.with(|all| guard.register(all));
+    let followed = Arc::clone(&guard);
+    aside.ready = Arc::new(move || ready(&followed.stands()));
     let factory = move |peer: Arc<Peer>| {
         let network: Arc<str> = caller::network(peer.remote.ip()).into();
         let guard = Arc::clone(&guard);
@@ -27,4 +29,18 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         })
     };
     aside.serve("site", &config.listen, config.console.as_ref(), factory).await
+}
+
+/// Ready while receipts of some lane open something; a line for each lane.
+fn ready(lanes: &[Stands]) -> (bool, String) {
+    let line = |lane: &Stands| {
+        let Stands { origin, size, age_s, trouble, forked, open } = lane;
+        let state = if *open { "open" } else { "CLOSED" };
+        let why = forked.as_ref().or(trouble.as_ref()).map(|why| format!("; {why}"));
+        let why = why.unwrap_or_default();
+        format!("{state} {origin}: followed to {size} records, {age_s} s ago{why}\n")
+    };
+    let ready = lanes.is_empty() || lanes.iter().any(|lane| lane.open);
+    let head = if ready { "ready\n" } else { "not ready: the log is not followed\n" };
+    (ready, lanes.iter().map(line).fold(head.to_owned(), |all, line| all + line.as_str()))
 }

@@ -16,6 +16,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let aside = Aside::new();
     let witness = Arc::new(Witness::open(&config, Clock::system())?);
     aside.metrics.with(|all| witness.register(all));
+    witness.watch(&aside.inner, &aside.inner_stop);
     let factory = move |_: Arc<Peer>| {
         let witness = Arc::clone(&witness);
         service_fn(move |request| {

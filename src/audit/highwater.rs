@@ -7,8 +7,6 @@
 //! *Invariant:* a mark only rises; a lane whose database is behind its mark is never signed again.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tlog::Hash;
 
 use super::{AuditError, generation};
+use crate::disk;
 
 /// Size and root of a lane at some commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +118,8 @@ impl HighWater {
             }
             text(&known)
         };
-        let done = replace(path, text.as_bytes());
+        // If we stop before it is done, the old file stands: its marks are lower, and still true.
+        let done = disk::replace(path, text.as_bytes());
         if done.is_err() {
             self.lock().fresh = true;
         }
@@ -155,21 +155,6 @@ fn read(path: &Path) -> Result<Known, String> {
         marks.insert(lane, Mark { size, root });
     }
     Ok(Known { marks, cluster: written.cluster, fresh: false })
-}
-
-/// Old or new, never half: written beside, synced, renamed, and the directory synced too.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    // Two processes that were given one file by mistake do not write into each other's.
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    // If we stop here, the old file stands: its marks are lower, and still true.
-    std::fs::rename(&beside, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 const VERSION: u64 = 1;

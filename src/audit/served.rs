@@ -54,6 +54,12 @@ pub async fn resource(
     Ok(Some(bytes))
 }
 
+/// A text that a record names; `None` when it is not (or no longer) kept.
+pub async fn text(pool: &PgPool, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, AuditError> {
+    let found = log::text(&mut *pool.acquire().await?, digest).await?;
+    Ok(found.map(|(_, bytes)| bytes))
+}
+
 /// How far a lane goes, and from where on it is published.
 struct Extent {
     size: u64,

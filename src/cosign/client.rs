@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::http::Uri;
 use hyper::{Request, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client as Http, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
-use rustls::RootCertStore;
 use tlog::Hash;
-use tokio::time::timeout;
 
 use super::{ConfigError, WitnessConfig};
-use crate::dial;
+use crate::dial::{Http, HttpError, Limits};
 
 pub(super) struct Client {
     address: Uri,
-    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http,
 }
 
 /// What a witness says, other than that it will not.
@@ -35,27 +29,13 @@ impl Client {
         let address: Uri = format!("{}/add-checkpoint", config.url.trim_end_matches('/'))
             .parse()
             .map_err(|_| wrong())?;
-        let host = address.host().unwrap_or_default();
-        let plain = match address.scheme_str() {
-            Some("https") if !host.is_empty() => false,
-            Some("http") if dial::is_here(host) => true,
-            _ => return Err(wrong()),
-        };
-        let wrong = |cause: String| ConfigError::Ca { url: config.url.clone(), cause };
-        let builder = HttpsConnectorBuilder::new();
-        let builder = if plain || config.ca.is_some() {
-            let ca = config.ca.as_deref();
-            let roots =
-                ca.map_or_else(|| Ok(RootCertStore::empty()), dial::roots).map_err(wrong)?;
-            let tls = dial::tls(roots).map_err(|cause| wrong(cause.to_string()))?;
-            builder.with_tls_config(tls.with_no_client_auth())
-        } else {
-            builder
-                .with_provider_and_native_roots(dial::provider())
-                .map_err(|cause| wrong(cause.to_string()))?
-        };
-        let connector = builder.https_or_http().enable_all_versions().build();
-        let http = Http::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        let http =
+            Http::new(&address, config.ca.as_deref(), None).map_err(|error| match error {
+                HttpError::Address => wrong(),
+                HttpError::Ca(cause) | HttpError::Certificate(cause) => {
+                    ConfigError::Ca { url: config.url.clone(), cause }
+                }
+            })?;
         Ok(Self { address, http })
     }
 
@@ -76,9 +56,11 @@ impl Client {
         let request = Request::post(self.address.clone())
             .body(Full::from(body))
             .map_err(|cause| cause.to_string())?;
-        let (status, text) = timeout(WAIT_MAX, self.send(request))
-            .await
-            .map_err(|_| "the witness did not answer in time".to_owned())??;
+        let limits = Limits { bytes: ANSWER_BYTES_MAX, wait: WAIT_MAX };
+        let answer = self.http.send(request, limits).await;
+        let (status, body) = answer.map_err(|cause| format!("the witness: {cause}"))?;
+        let text = String::from_utf8(body.into())
+            .map_err(|_| "the witness's answer is not text".to_owned())?;
         match status {
             StatusCode::OK => Ok(Answer::Lines(text)),
             StatusCode::CONFLICT => {
@@ -87,18 +69,6 @@ impl Client {
             }
             status => Err(format!("the witness answered {status}: {}", text.trim_end())),
         }
-    }
-
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
-        let answer = self.http.request(request).await.map_err(|error| {
-            // The outer error says only "client error".
-            std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
-        })?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| "the witness's answer broke off or is too long".to_owned())?;
-        let text = String::from_utf8(body.to_bytes().into());
-        Ok((status, text.map_err(|_| "the witness's answer is not text".to_owned())?))
     }
 }
 

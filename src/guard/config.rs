@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::{listen, telemetry};
+use crate::{listen, remote, telemetry};
 
 /// The file of `haetae guard serve`; `guard.toml` in the project's root explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Config {
     /// Where every use and every refusal is written.
     pub journal: PathBuf,
     pub listen: listen::Config,
+    /// The log as it is published, to see that receipts are of the tree that everybody sees. On receipts alone when absent.
+    #[serde(default)]
+    pub follow: Option<FollowConfig>,
     /// Health and metrics; nothing when absent.
     #[serde(default)]
     pub console: Option<listen::Config>,
@@ -45,6 +48,23 @@ pub struct Config {
     pub telemetry: telemetry::Config,
 }
 
+/// How a published log is followed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowConfig {
+    /// Origin of the deployment: `gw.example/log` when its lanes are `gw.example/log/0` and so on.
+    pub log: String,
+    pub remote: remote::Config,
+    /// How far each lane was followed. It outlives restarts: what was seen once cannot be unseen.
+    pub state: PathBuf,
+    /// Seconds between two looks.
+    #[serde(default = "every_s")]
+    pub every_s: u32,
+    /// Seconds for which receipts alone are enough when the log cannot be read; then nothing is let in.
+    #[serde(default = "alone_s")]
+    pub alone_s: u32,
+}
+
 /// Why a guard cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
@@ -56,6 +76,8 @@ pub enum GuardError {
     Journal { path: PathBuf, cause: std::io::Error },
     #[error("the journal `{}` is broken in line {line}: {cause}; keep it, and name a new file", path.display())]
     Chain { path: PathBuf, line: u64, cause: &'static str },
+    #[error("`follow`: {0}")]
+    Follow(String),
     #[error("`upstream` is `{0}`: write http://host:port or https://host:port, without a path")]
     Upstream(String),
     #[error(
@@ -77,7 +99,8 @@ impl Config {
             .chain(&mut self.upstream_certificate)
             .chain(&mut self.upstream_key);
         let listeners = [Some(&mut self.listen), self.console.as_mut()].into_iter().flatten();
-        own.chain(listeners.flat_map(listen::Config::paths_mut))
+        let follow = self.follow.iter_mut().flat_map(FollowConfig::paths_mut);
+        own.chain(listeners.flat_map(listen::Config::paths_mut)).chain(follow)
     }
 
     /// How long a used receipt must be remembered: nothing older is let in.
@@ -92,6 +115,20 @@ impl Config {
     pub(super) fn skew_ns(&self) -> i64 {
         i64::from(self.skew_s) * NS
     }
+}
+
+impl FollowConfig {
+    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.state).chain(self.remote.paths_mut())
+    }
+}
+
+const fn every_s() -> u32 {
+    EVERY_S
+}
+
+const fn alone_s() -> u32 {
+    ALONE_S
 }
 
 const fn body_bytes_max() -> u64 {
@@ -111,5 +148,9 @@ const NS: i64 = 1_000_000_000;
 const BODY_BYTES_MAX: u64 = 32 << 20;
 /// From the commit to the site: two round trips and a slow upload; a stolen receipt is worth nothing after it.
 const AGE_S: u32 = 60;
+/// A receipt of another history is found out within this time.
+const EVERY_S: u32 = 10;
+/// Long enough to restart a gateway; short enough that a log which is kept away from its readers is noticed.
+const ALONE_S: u32 = 300;
 /// Clocks that are kept by NTP differ by far less.
 const SKEW_S: u32 = 5;

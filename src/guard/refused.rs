@@ -38,6 +38,11 @@ refusals! {
         "`Haetae-Receipt` or `Haetae-Leaf` cannot be read: each must come once, as `:base64:` of a C2SP tlog-proof and of a leaf."
     Untrusted FORBIDDEN "receipt_not_trusted"
         "The receipt does not prove its leaf under this site's trust file: ask the site which logs and witnesses it trusts."
+    /// Two trees of its lane were seen that do not extend each other.
+    Forked FORBIDDEN "receipt_of_a_forked_log"
+        "The log that the receipt is from contradicts itself or what it published, so this site lets in nothing of it: its operator must be asked."
+    NotFollowed SERVICE_UNAVAILABLE "log_not_followed"
+        "This site could not read the published log for longer than it goes on with receipts alone: it lets nothing in until it can."
     NotAllowed FORBIDDEN "receipt_not_an_allow"
         "The record that the receipt proves does not allow anything: the gateway's answer says why."
     OtherSite FORBIDDEN "receipt_of_another_site"

@@ -37,6 +37,8 @@ pub(super) struct Ticket {
 pub(super) struct Proven {
     /// The lane's name.
     pub origin: Arc<str>,
+    /// The tree that the receipt proves it in.
+    pub tree: Arc<Checkpoint>,
     pub index: u64,
     pub decision: String,
     /// SHA-256 and length of the request body.
@@ -115,7 +117,7 @@ impl Notes {
         tlog::proof::verify_inclusion(&Hash::leaf(leaf), receipt.index, size, root, &receipt.proof)
             .map_err(|_| Refused::Untrusted)?;
         let leaf: Leaf = serde_json::from_slice(leaf).map_err(|_| Refused::NotAllowed)?;
-        Proven::of(leaf, &checkpoint.origin, receipt.index)
+        Proven::of(leaf, &checkpoint, receipt.index)
     }
 
     fn checkpoint(&self, note: &str) -> Result<Arc<Checkpoint>, Refused> {
@@ -130,14 +132,15 @@ impl Notes {
 }
 
 impl Proven {
-    fn of(leaf: Leaf, origin: &str, index: u64) -> Result<Self, Refused> {
+    fn of(leaf: Leaf, tree: &Arc<Checkpoint>, index: u64) -> Result<Self, Refused> {
         let allows = ALLOWING.contains(&&*leaf.outcome);
         if leaf.v != VERSION || leaf.kind != "decision" || !allows || leaf.index != index {
             return Err(Refused::NotAllowed);
         }
         let at = OffsetDateTime::parse(&leaf.at, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
         Ok(Self {
-            origin: origin.into(),
+            origin: tree.origin.as_str().into(),
+            tree: Arc::clone(tree),
             index,
             decision: leaf.id,
             body: STANDARD.decode(&leaf.body).map_err(|_| Refused::NotAllowed)?,

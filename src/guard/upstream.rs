@@ -16,8 +16,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Admitted, Config, GuardError};
 use crate::dial;
@@ -109,17 +107,12 @@ fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
         None => RootCertStore::empty(),
     };
     let tls = dial::tls(roots).map_err(|cause| GuardError::UpstreamCa(cause.to_string()))?;
-    let wrong = |cause: &dyn std::fmt::Display| GuardError::UpstreamCertificate(cause.to_string());
-    match (&config.upstream_certificate, &config.upstream_key) {
-        (None, None) => Ok(tls.with_no_client_auth()),
-        (Some(chain), Some(key)) => {
-            let chain = CertificateDer::pem_file_iter(chain).and_then(Iterator::collect);
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(&cause))?;
-            let chain = chain.map_err(|cause| wrong(&cause))?;
-            tls.with_client_auth_cert(chain, key).map_err(|cause| wrong(&cause))
-        }
-        _ => Err(wrong(&"give both or none")),
-    }
+    let own = match (&config.upstream_certificate, &config.upstream_key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(dial::Own { certificate, key }),
+        _ => return Err(GuardError::UpstreamCertificate("give both or none".to_owned())),
+    };
+    dial::showing(tls, own).map_err(GuardError::UpstreamCertificate)
 }
 
 const HOP_BY_HOP: [HeaderName; 7] =

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use haetae_verify::export::Digest;
 use serde::Deserialize;
 use tlog::key::Kind;
 use tlog::{Policy, Signer as _, SigningKey, VerifierKey};
 
 use super::KEY_KIND;
-use crate::{listen, telemetry};
+use crate::{listen, remote, telemetry};
 
 /// The file of `haetae witness serve`; `witness.toml` in the project's root explains every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,11 +22,35 @@ pub struct Config {
     /// Directory for what was cosigned last of each log. Whoever loses it must take a new key.
     pub state: PathBuf,
     pub listen: listen::Config,
+    /// Logs that are pulled and judged again, each with all its lanes that `logs` names.
+    #[serde(default)]
+    pub mirror: Vec<MirrorConfig>,
     /// Health and metrics; nothing when absent.
     #[serde(default)]
     pub console: Option<listen::Config>,
     #[serde(default)]
     pub telemetry: telemetry::Config,
+}
+
+/// A log that is mirrored.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorConfig {
+    /// Origin of the deployment: `gw.example/log` when its lanes are `gw.example/log/0` and so on.
+    pub log: String,
+    pub remote: remote::Config,
+    /// Whether records are read and judged too, which the log must grant; otherwise only the tree is followed.
+    #[serde(default)]
+    pub entries: bool,
+    /// File with the digests of approved bundles, one a line; without it those count that the log says are in force.
+    #[serde(default)]
+    pub bundles: Option<PathBuf>,
+    /// Newest records of each lane that are kept; the hashes of all are.
+    #[serde(default = "records_max")]
+    pub records_max: u64,
+    /// Bytes of texts that are kept.
+    #[serde(default = "texts_bytes_max")]
+    pub texts_bytes_max: u64,
 }
 
 /// Why a witness cannot start.
@@ -37,6 +62,8 @@ pub enum WitnessError {
     Key { path: PathBuf, cause: String },
     #[error("`{}` does not say which logs to witness: {cause}", path.display())]
     Logs { path: PathBuf, cause: String },
+    #[error("`mirror` of `{log}`: {cause}")]
+    Mirror { log: String, cause: String },
     #[error("the state in `{}` cannot be used: {cause}", path.display())]
     State { path: PathBuf, cause: String },
 }
@@ -46,7 +73,8 @@ impl Config {
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let own = [&mut self.key, &mut self.logs, &mut self.state].into_iter();
         let listeners = [Some(&mut self.listen), self.console.as_mut()].into_iter().flatten();
-        own.chain(listeners.flat_map(listen::Config::paths_mut))
+        let mirrors = self.mirror.iter_mut().flat_map(MirrorConfig::paths_mut);
+        own.chain(listeners.flat_map(listen::Config::paths_mut)).chain(mirrors)
     }
 
     pub(super) fn signer(&self) -> Result<SigningKey, WitnessError> {
@@ -78,6 +106,65 @@ impl Config {
         Ok(logs)
     }
 }
+
+impl MirrorConfig {
+    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.remote.paths_mut().chain(&mut self.bundles)
+    }
+
+    /// The lanes among the logs that the witness knows, by number.
+    pub(super) fn lanes<L: Clone>(
+        &self,
+        logs: &BTreeMap<String, L>,
+    ) -> Result<Vec<(u16, L)>, WitnessError> {
+        let number = |origin: &str| {
+            let number = origin.strip_prefix(&self.log)?.strip_prefix('/')?;
+            number.parse().ok().filter(|lane: &u16| lane.to_string() == number)
+        };
+        let lanes: Vec<(u16, L)> =
+            logs.iter().filter_map(|(origin, log)| Some((number(origin)?, log.clone()))).collect();
+        if lanes.is_empty() {
+            let cause = format!("`logs` names no `{}/0` or other lane of it", self.log);
+            return Err(WitnessError::Mirror { log: self.log.clone(), cause });
+        }
+        Ok(lanes)
+    }
+
+    pub(super) fn approved(&self) -> Result<Option<Vec<Digest>>, WitnessError> {
+        let Some(path) = &self.bundles else { return Ok(None) };
+        let text = read(path)?;
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let digest = |line: &str| {
+            let cause = || format!("`{line}` in `{}` is no digest of a bundle", path.display());
+            digest(line)
+                .ok_or_else(|| WitnessError::Mirror { log: self.log.clone(), cause: cause() })
+        };
+        lines.map(digest).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// As records write it (base64), or in hex with or without `sha256:` before it.
+fn digest(text: &str) -> Option<Digest> {
+    let mut bytes = [0; 32];
+    match hex::decode_to_slice(text.strip_prefix("sha256:").unwrap_or(text), &mut bytes) {
+        Ok(()) => Some(Digest(bytes)),
+        Err(_) => Digest::parse(text),
+    }
+}
+
+const fn records_max() -> u64 {
+    RECORDS_MAX
+}
+
+const fn texts_bytes_max() -> u64 {
+    TEXTS_BYTES_MAX
+}
+
+/// 120 GB at 1.2 kB a record.
+const RECORDS_MAX: u64 = 100_000_000;
+/// 10 GiB.
+const TEXTS_BYTES_MAX: u64 = 10 << 30;
 
 pub(super) fn read(path: &Path) -> Result<String, WitnessError> {
     std::fs::read_to_string(path)

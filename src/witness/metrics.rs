@@ -1,18 +1,27 @@
 //! What the witness counts.
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::{counter::Counter, family::Family};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use prometheus_client::registry::Registry;
 
-#[derive(Debug, Default)]
+use super::mirror::Seen;
+use crate::telemetry::Why;
+
+/// Cheap to clone; clones count together.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     cosigned: Counter,
     refused: Family<Why, Counter>,
+    alarms: Family<Why, Counter>,
+    mirrored: Family<OfLog, Gauge>,
+    judged: Family<OfLog, Gauge>,
+    published: Family<OfLog, Gauge>,
+    age: Family<OfLog, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Why {
-    why: &'static str,
+struct OfLog {
+    log: String,
 }
 
 impl Counters {
@@ -20,6 +29,11 @@ impl Counters {
         let registry = registry.sub_registry_with_prefix("haetae_witness");
         registry.register("cosigned", "Checkpoints cosigned", self.cosigned.clone());
         registry.register("refused", "Checkpoints not cosigned", self.refused.clone());
+        registry.register("alarms", "What was found wrong", self.alarms.clone());
+        registry.register("published_records", "Newest published size", self.published.clone());
+        registry.register("mirrored_records", "Records in the mirror", self.mirrored.clone());
+        registry.register("judged_records", "Records read and judged", self.judged.clone());
+        registry.register("mirror_age_seconds", "Since a round without trouble", self.age.clone());
     }
 
     pub fn cosigned(&self) {
@@ -28,5 +42,20 @@ impl Counters {
 
     pub fn refused(&self, why: &'static str) {
         self.refused.get_or_create(&Why { why }).inc();
+    }
+
+    pub fn alarms(&self) -> Family<Why, Counter> {
+        self.alarms.clone()
+    }
+
+    pub fn mirrored(&self, log: &str, seen: &Seen, now_s: i64) {
+        let of = OfLog { log: log.to_owned() };
+        let number = |records: u64| i64::try_from(records).unwrap_or(i64::MAX);
+        self.published.get_or_create(&of).set(number(seen.published));
+        self.mirrored.get_or_create(&of).set(number(seen.mirrored));
+        self.judged.get_or_create(&of).set(number(seen.judged));
+        if let Some(checked) = seen.checked_s {
+            self.age.get_or_create(&of).set(now_s - checked);
+        }
     }
 }

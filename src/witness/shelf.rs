@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tlog::{Checkpoint, Hash, Note, VerifierKey};
 
 use super::WitnessError;
+use crate::disk;
 
 /// The checkpoint that was cosigned last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl Shelf {
     }
 
     pub fn write(&self, kept: &Kept) -> std::io::Result<()> {
-        replace(&self.path(), kept.note.as_bytes())
+        disk::replace(&self.path(), kept.note.as_bytes())
     }
 
     /// Keeps a signed checkpoint that contradicts the kept one; the first ones of each log, so that nobody fills the disk.
@@ -94,18 +95,6 @@ impl Shelf {
 
     fn path(&self) -> PathBuf {
         self.dir.join(&self.name)
-    }
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let next = path.with_extension("next");
-    let mut file = File::create(&next)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&next, path)?;
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
     }
 }
 

@@ -1,54 +1,167 @@
-//! What the witness knows, for people and for machines.
+//! What the witness knows: a page for people, which needs no script, and the same for machines.
+//!
+//! *Invariant:* nothing of a log's words reaches the page but escaped.
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::mirror::{Mirror, Seen};
 use super::{Log, Witness};
 
-/// One paragraph for each log.
-pub(super) fn text(witness: &Witness) -> String {
-    let mut text = format!("witness {}\n", witness.vkey());
-    for log in witness.logs.values() {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "\n{}", log.origin);
-        let state = log.state();
-        let _ = match &state.kept {
-            Some(kept) => writeln!(
-                text,
-                "  {} records, root {}, cosigned {}",
-                kept.size,
-                kept.root,
-                instant(i64::try_from(kept.at_s).unwrap_or(0))
-            ),
-            None => writeln!(text, "  nothing was ever cosigned"),
-        };
-        if let Some((at, why)) = state.refused {
-            let _ = writeln!(
-                text,
-                "  ALARM: {} signed checkpoints did not extend the last one; the latest at {}: {}",
-                state.refusals,
-                instant(at),
-                why.message()
-            );
-        }
-        let kept = log.shelf.evidences();
-        if kept > 0 {
-            let _ = writeln!(text, "  evidence kept: {kept} signed checkpoints");
-        }
-        let _ = writeln!(text, "  checkpoint: /{}/checkpoint", log.shelf.name());
+pub(super) fn html(witness: &Witness) -> String {
+    let (alarms, own) = (&witness.alarms, witness.alarms.own());
+    let mut page = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Witness</title><style>{STYLE}</style>\n\
+         <h1>Witness</h1><p>Cosigns with <code>{}</code></p>\n\
+         <p>Its own log: <a href=\"{}checkpoint\">{} records</a>, signed with <code>{}</code></p>\n",
+        escaped(&witness.vkey()),
+        own.prefix(),
+        own.size(),
+        escaped(&own.vkey()),
+    );
+    page.push_str("<h2>Alarms</h2>\n");
+    if let Some(cause) = alarms.unwritten() {
+        let _ = writeln!(
+            page,
+            "<p class=bad>The newest alarm is not recorded: {}</p>",
+            escaped(&cause)
+        );
     }
-    text
+    match alarms.total() {
+        0 => page.push_str("<p>None since this process began.</p>\n"),
+        total => {
+            let _ = writeln!(
+                page,
+                "<p class=bad>{total} since this process began. The newest:</p><ul>"
+            );
+            for alarm in alarms.newest() {
+                // Writing to a string cannot fail.
+                let _ = writeln!(
+                    page,
+                    "<li>{} <b>{}</b> <code>{}</code>: {}",
+                    instant(alarm.at_s),
+                    escaped(&alarm.log),
+                    alarm.what,
+                    escaped(&alarm.about)
+                );
+            }
+            page.push_str("</ul>\n");
+        }
+    }
+    page.push_str("<h2>Logs that are cosigned</h2>\n");
+    witness.logs.values().for_each(|log| cosigned(&mut page, log));
+    for mirror in &witness.mirrors {
+        mirrored(&mut page, mirror);
+    }
+    page
+}
+
+fn cosigned(page: &mut String, log: &Log) {
+    let _ = writeln!(page, "<h3>{}</h3><ul>", escaped(&log.origin));
+    let state = log.state();
+    let _ = match &state.kept {
+        Some(kept) => writeln!(
+            page,
+            "<li>{} records, root <code>{}</code>, cosigned {} (<a href=\"/{}/checkpoint\">checkpoint</a>)",
+            kept.size,
+            kept.root,
+            instant(i64::try_from(kept.at_s).unwrap_or(0)),
+            log.shelf.name()
+        ),
+        None => writeln!(page, "<li>nothing was ever cosigned"),
+    };
+    if let Some((at, why)) = state.refused {
+        let _ = writeln!(
+            page,
+            "<li class=bad>ALARM: {} signed checkpoints did not extend the last one; the latest at {}: {}",
+            state.refusals,
+            instant(at),
+            why.message()
+        );
+    }
+    let kept = log.shelf.evidences();
+    if kept > 0 {
+        let _ = writeln!(page, "<li class=bad>evidence kept: {kept} signed checkpoints");
+    }
+    page.push_str("</ul>\n");
+}
+
+fn mirrored(page: &mut String, mirror: &Mirror) {
+    let counts = mirror.counts();
+    let _ = writeln!(page, "<h2>Mirror of {}</h2>", escaped(mirror.log()));
+    if mirror.reads_records() {
+        let _ = writeln!(
+            page,
+            "<p>Since this process began: {} records read, {} decisions: {} judged again with the same result, \
+             {} not re-judgeable, {} of the second engine; {} findings.</p>",
+            counts.records,
+            counts.decisions,
+            counts.same,
+            counts.not_judgeable,
+            counts.second_engine,
+            counts.findings
+        );
+    } else {
+        page.push_str("<p>Only the tree is followed: records are not read.</p>\n");
+    }
+    if !mirror.has_room() {
+        page.push_str("<p class=bad>The room for texts is used up: further ones are judged with and not kept.</p>\n");
+    }
+    page.push_str("<table><tr><th>lane<th>published<th>mirrored<th>judged<th>checked<th>trouble\n");
+    for (origin, seen) in mirror.lanes() {
+        let Seen { published, mirrored, judged, checked_s, trouble, .. } = seen;
+        let checked = checked_s.map_or_else(|| "never".to_owned(), instant);
+        let trouble = trouble.map_or_else(|| "none".to_owned(), |trouble| escaped(&trouble));
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td>{published}<td>{mirrored}<td>{judged}<td>{checked}<td>{trouble}",
+            escaped(origin)
+        );
+    }
+    page.push_str("</table>\n");
 }
 
 pub(super) fn json(witness: &Witness) -> String {
     let logs: Vec<_> = witness.logs.values().map(|log| of(log)).collect();
-    json!({ "witness": witness.vkey(), "logs": logs }).to_string()
+    let alarms: Vec<Value> = witness
+        .alarms
+        .newest()
+        .iter()
+        .map(|alarm| json!({ "at": alarm.at_s, "log": alarm.log, "what": alarm.what, "about": alarm.about }))
+        .collect();
+    let own = witness.alarms.own();
+    json!({
+        "witness": witness.vkey(),
+        "logs": logs,
+        "own_log": { "vkey": own.vkey(), "size": own.size(), "checkpoint": format!("{}checkpoint", own.prefix()) },
+        "alarms": { "total": witness.alarms.total(), "newest": alarms, "unwritten": witness.alarms.unwritten() },
+        "mirrors": witness.mirrors.iter().map(|mirror| mirror_of(mirror)).collect::<Vec<_>>(),
+    })
+    .to_string()
 }
 
-fn of(log: &Log) -> serde_json::Value {
+fn mirror_of(mirror: &Mirror) -> Value {
+    let counts = mirror.counts();
+    let lane = |(origin, seen): (&str, Seen)| {
+        json!({
+            "origin": origin, "published": seen.published, "mirrored": seen.mirrored,
+            "judged": seen.judged, "checked": seen.checked_s, "trouble": seen.trouble,
+        })
+    };
+    json!({
+        "log": mirror.log(),
+        "reads_records": mirror.reads_records(),
+        "records": counts.records, "decisions": counts.decisions, "judged": counts.same,
+        "not_judgeable": counts.not_judgeable, "second_engine": counts.second_engine,
+        "findings": counts.findings,
+        "lanes": mirror.lanes().map(lane).collect::<Vec<_>>(),
+    })
+}
+
+fn of(log: &Log) -> Value {
     let state = log.state();
     let kept = state.kept.as_ref();
     json!({
@@ -66,3 +179,10 @@ fn instant(at_s: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(at_s).ok();
     at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
+    td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ccc}.bad{color:#a00}code{word-break:break-all}";

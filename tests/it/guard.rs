@@ -1,6 +1,8 @@
 //! A site's guard against receipts of a real log: it lets in the recorded request, once, and nothing else; and its journal
 //! says what happened.
 
+mod follow;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 

@@ -3,6 +3,7 @@
 
 pub mod pair;
 pub mod python;
+pub mod served;
 pub mod stage;
 
 use std::path::PathBuf;

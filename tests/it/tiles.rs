@@ -19,10 +19,12 @@ use sqlx::PgPool;
 use tlog::tile::{self, Edge, Id, Resource, WIDTH};
 use tlog::{Checkpoint, Frontier, Hash, Note, SigningKey, VerifierKey, key::Kind};
 
+use crate::audit::{self, lab::Lab};
 use crate::support::{
     fresh_database,
     python::python,
-    stage::{Answer, CHAT, Stage, chat, eventually},
+    served::Served,
+    stage::{Answer, CHAT, Stage, chat, eventually, plain_http},
 };
 
 /// A log written by hand, so that it can have any size, and what serves it.
@@ -157,9 +159,9 @@ impl Log {
 }
 
 /// Tiles as another implementation asks for them.
-struct Served(HashMap<String, Vec<u8>>);
+struct Fetched(HashMap<String, Vec<u8>>);
 
-impl tlog_tiles::TileReader for Served {
+impl tlog_tiles::TileReader for Fetched {
     fn height(&self) -> u8 {
         8
     }
@@ -190,7 +192,7 @@ async fn at_every_size_others_prove_records_from_what_is_served() {
         assert_eq!((checkpoint.size, checkpoint.root), (size, log.frontier.root()));
 
         let full = tile::completed(0, size).into_iter().map(|id| (id, WIDTH));
-        let mut served = Served(HashMap::new());
+        let mut served = Fetched(HashMap::new());
         for (id, width) in full.chain(tile::partials(size)) {
             let bytes = log.tile(id, width).await;
             assert_eq!(bytes.len(), usize::from(width) * 32);
@@ -392,6 +394,51 @@ async fn the_gateway_serves_its_log_and_a_receipt_is_proven_from_it() {
     // It reads, and that is all that the grant is for.
     let asked = reader.post(CHAT, &[], chat().to_string().as_bytes()).await;
     assert_eq!(asked.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_read_records_and_texts_is_told_to_the_log() {
+    let fresh = fresh_database().await;
+    let lab = Lab::start(&fresh.pool, 1).await;
+    let _ = lab.allow().await;
+    let (served, url) = Served::start(&fresh.pool).await;
+    let get = async |path: &str| plain_http().get(format!("{url}/0/{path}")).send().await.unwrap();
+    let text = audit::lab::draft(verdict::decision::Outcome::Allow, 0).facts;
+    let path = format!("text/{}", hex::encode(text.digest));
+    let given = get(&path).await;
+    assert_eq!(given.headers()["cache-control"], "private, max-age=31536000, immutable");
+    assert_eq!(given.bytes().await.unwrap(), text.bytes);
+    for entries in ["tile/entries/000.p/1", "tile/entries/000.p/2"] {
+        assert_eq!(get(entries).await.status(), 200);
+    }
+    // Neither hashes nor what is not there is a reading of records; nor is what a stranger was refused.
+    let missing = format!("text/{}", "00".repeat(32));
+    for (path, status) in [("tile/0/000.p/1", 200), (&*missing, 404), ("text/00", 404)] {
+        assert_eq!(get(path).await.status(), status, "{path}");
+    }
+    served.let_in("stranger.example");
+    for path in [&*path, "tile/entries/000.p/1"] {
+        assert_eq!(get(path).await.status(), 401);
+    }
+    served.tell(&lab.audit).await;
+    let mut read = None;
+    eventually("the reading is in the log", async || {
+        read = lab.leaves().await.into_iter().find(|leaf| leaf["kind"] == "read");
+        read.is_some()
+    })
+    .await;
+    let read = read.unwrap();
+    let wanted = json!({ "act": "fetched", "org": "supervisor", "of": 0, "from": 0, "to": 2, "bundles": 2, "texts": 1 });
+    for (key, value) in wanted.as_object().unwrap() {
+        assert_eq!(&read[key], value, "{key} of {read}");
+    }
+    assert_eq!(read["people"].as_array().unwrap().len(), 1);
+    assert!(!read.to_string().contains("reader.example"), "people only as digests");
+    // Told once.
+    served.tell(&lab.audit).await;
+    let _ = lab.allow().await;
+    assert_eq!(lab.leaves().await.iter().filter(|leaf| leaf["kind"] == "read").count(), 1);
+    lab.stop().await;
 }
 
 fn leaf(index: u64) -> Vec<u8> {

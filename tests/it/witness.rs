@@ -1,6 +1,8 @@
 //! A witness by the letter of C2SP tlog-witness: every status of it; what it cosigned is on the disk before it answers; of
 //! two that race only one extends; and a gateway's checkpoints come back cosigned, also from a witness that was away.
 
+mod mirror;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -157,6 +157,14 @@ pub enum RecordFault {
     SpareRow,
     /// Judged again it comes out otherwise.
     Judged(Judged),
+    /// The log never said that the bundle it was decided under came into force.
+    BundleUnknown {
+        digest: Digest,
+    },
+    /// The bundle it was decided under is none of those that the reviewer knows as approved.
+    BundleNotApproved {
+        digest: Digest,
+    },
     /// A `started` or `ended` and its decision contradict each other.
     Follows(Contradiction),
     /// The head that a heartbeat keeps of another lane is not that lane's root.
@@ -314,6 +322,8 @@ impl RecordFault {
             Self::RowMissing => "row_missing",
             Self::SpareRow => "row_spare",
             Self::Judged(_) => "judged",
+            Self::BundleUnknown { .. } => "bundle_unknown",
+            Self::BundleNotApproved { .. } => "bundle_not_approved",
             Self::Follows(_) => "follows",
             Self::Head { .. } => "heartbeat_root",
             Self::Shorter { .. } => "lane_shorter",

@@ -1,7 +1,7 @@
 //! What records say of each other over all lanes: no id twice, a `started` or `ended` fits its decision, and an answer was
 //! cut by a judgement of that very decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     finding::{Contradiction, Finding, Place, RecordFault},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Everything seen so far: 48 bytes a record, 64 more for each `started` and `ended`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Joins {
     seen: Vec<Seen>,
     follows: Vec<Follow>,
@@ -20,6 +20,7 @@ pub(crate) struct Joins {
 }
 
 /// An `ended` that names the refusal for which its answer was cut.
+#[derive(Clone)]
 struct Cut {
     by: Id,
     decision: Id,
@@ -76,6 +77,18 @@ impl Joins {
         };
         if let Some(decision) = named("decision") {
             self.follows.push(Follow { decision, ended, lane, index, at, id });
+        }
+    }
+
+    /// Forgets the oldest when there are more than twice as many records as `recent`. What a forgotten decision said is no
+    /// longer held against anything.
+    pub(crate) fn trim(&mut self, recent: usize) {
+        if self.seen.len() > recent.saturating_mul(2) {
+            self.seen.drain(..self.seen.len() - recent);
+            self.follows.drain(..self.follows.len().saturating_sub(recent));
+            self.cuts.drain(..self.cuts.len().saturating_sub(recent));
+            let seen: BTreeSet<Id> = self.seen.iter().map(|seen| seen.id).collect();
+            self.again.retain(|id, _| seen.contains(id));
         }
     }
 

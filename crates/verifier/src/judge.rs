@@ -1,6 +1,6 @@
 //! The decision again: the same facts under the same rules at the same instant must give the same text, byte for byte.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize as _;
 use sha2::{Digest as _, Sha256};
@@ -11,13 +11,13 @@ use verdict::{
     reason::Reason,
 };
 
-use crate::{export::Digest, finding::Judged, frame::Frame, record::Record};
+use crate::{export::Digest, finding::Judged, record::Record, said::Texts};
 
-/// Judges the decisions of one file. What repeats (rules, facts, whole judgements) is kept, up to a limit.
-pub(crate) struct Judge<'f> {
-    frame: &'f Frame,
-    books: BTreeMap<Digest, Result<Rc<Rulebook>, String>>,
-    made: BTreeMap<Question, Result<Rc<Made>, String>>,
+/// Judges decisions. What repeats (rules, facts, whole judgements) is kept, up to a limit.
+#[derive(Default)]
+pub(crate) struct Judge {
+    books: BTreeMap<Digest, Result<Arc<Rulebook>, String>>,
+    made: BTreeMap<Question, Result<Arc<Made>, String>>,
 }
 
 /// Bundle, facts and instant (Unix seconds).
@@ -39,38 +39,44 @@ pub(crate) enum Judgeable {
     SecondEngine,
 }
 
-impl<'f> Judge<'f> {
-    pub(crate) const fn new(frame: &'f Frame) -> Self {
-        Self { frame, books: BTreeMap::new(), made: BTreeMap::new() }
-    }
-
-    /// Judges a decision again; `text` reads a text of the file.
-    pub(crate) fn again(
+impl Judge {
+    /// Judges a decision again.
+    pub(crate) fn again<T: Texts + ?Sized>(
         &mut self,
         record: &Record,
-        text: impl Fn(Digest) -> Option<Vec<u8>>,
+        texts: &T,
     ) -> Result<Judgeable, Judged> {
         let leaf = Leaf::of(record)?;
         if leaf.outcome == Outcome::Deny && SECOND_ENGINE.contains(&leaf.reason) {
             return Ok(Judgeable::SecondEngine);
         }
         let (bundle, facts, judged) = leaf.question;
-        let kept = |digest: &Digest| self.frame.texts.contains_key(digest);
-        if !kept(&bundle) || !kept(&facts) {
+        let known = self.books.contains_key(&bundle) && self.made.contains_key(&leaf.question);
+        if !(known || texts.has(&bundle) && texts.has(&facts)) {
             return Ok(Judgeable::Purged);
         }
-        if self.made.len() > MADE_MAX {
+        if self.made.len() > MADE_MAX || self.books.len() > BOOKS_MAX {
             self.made.clear();
+            self.books.clear();
         }
-        let book =
-            self.books.entry(bundle).or_insert_with(|| book(&text(bundle).unwrap_or_default()));
+        let read = |digest: &Digest| texts.text(digest).unwrap_or_default();
+        let book = self.books.entry(bundle).or_insert_with(|| book(&read(&bundle)));
         let made = self.made.entry(leaf.question).or_insert_with(|| {
             let book = book.as_ref().map_err(Clone::clone)?;
-            make(book, &text(facts).unwrap_or_default(), judged)
+            make(book, &read(&facts), judged)
         });
         let made = made.as_ref().map_err(|cause| Judged::Unusable(cause.clone()))?;
         leaf.compare(made)?;
         Ok(Judgeable::Same)
+    }
+
+    /// The texts that judging this decision wants and that are not at hand from an earlier one.
+    pub(crate) fn wants(&self, record: &Record) -> Vec<Digest> {
+        let Ok(Leaf { question, .. }) = Leaf::of(record) else { return Vec::new() };
+        let (bundle, facts, _) = question;
+        let book = (!self.books.contains_key(&bundle)).then_some(bundle);
+        let facts = (!self.made.contains_key(&question)).then_some(facts);
+        book.into_iter().chain(facts).collect()
     }
 }
 
@@ -143,15 +149,15 @@ const fn allows(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Allow | Outcome::AllowWithObligations)
 }
 
-fn book(text: &[u8]) -> Result<Rc<Rulebook>, String> {
-    serde_json::from_slice(text).map(Rc::new).map_err(|cause| format!("bundle: {cause}"))
+fn book(text: &[u8]) -> Result<Arc<Rulebook>, String> {
+    serde_json::from_slice(text).map(Arc::new).map_err(|cause| format!("bundle: {cause}"))
 }
 
-fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Rc<Made>, String> {
+fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
     let facts: Facts = serde_json::from_slice(facts).map_err(|cause| format!("facts: {cause}"))?;
     let judgement = verdict::judge(book, &facts, at);
     let text = verdict::canonical(&judgement).map_err(|cause| cause.to_string())?;
-    Ok(Rc::new(Made { judgement, detail: Digest(Sha256::digest(text).into()) }))
+    Ok(Arc::new(Made { judgement, detail: Digest(Sha256::digest(text).into()) }))
 }
 
 /// Present with an allow, absent with a refusal.
@@ -167,3 +173,5 @@ const OWN_CAUSES: [Reason; 5] = [
 const SECOND_ENGINE: [Reason; 2] = [Reason::EngineDisagreement, Reason::EngineError];
 /// A judgement is some 3 to 170 kB: about 100 MB at most, seldom more than a few.
 const MADE_MAX: usize = 1024;
+/// Some hundred kB each, and one is in force at a time.
+const BOOKS_MAX: usize = 32;

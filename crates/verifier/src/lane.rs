@@ -28,6 +28,14 @@ pub(crate) struct Lane<'f> {
     version: Option<u64>,
 }
 
+/// What the record before says for the next one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    pub at: Option<i64>,
+    pub epoch: Option<u64>,
+    pub version: Option<u64>,
+}
+
 enum Tree {
     Sure(Frontier),
     /// A leaf in it is known to be wrong: a root that differs is no news.
@@ -62,6 +70,21 @@ impl<'f> Lane<'f> {
         lane
     }
 
+    /// Goes on where another piece of the lane ended.
+    pub(crate) const fn resume(&mut self, known: Known) {
+        let Known { at, epoch, version } = known;
+        (self.at, self.epoch, self.version) = (at, epoch, version);
+    }
+
+    /// How the lane stands; `None` when its tree can be followed no further.
+    pub(crate) fn known(self) -> Option<(Frontier, Known)> {
+        let Self { at, epoch, version, .. } = self;
+        match self.tree {
+            Tree::Sure(tree) | Tree::Doubtful(tree) => Some((tree, Known { at, epoch, version })),
+            Tree::Lost => None,
+        }
+    }
+
     /// Moves to a leaf's place. Leaves that are not there are taken from tiles as far as they can be.
     pub(crate) fn seek(
         &mut self,
@@ -83,7 +106,7 @@ impl<'f> Lane<'f> {
     }
 
     /// Adds a leaf that is what it should be, as far as can be told from it alone.
-    pub(crate) fn push(&mut self, hash: Hash, report: &mut Report) {
+    fn push(&mut self, hash: Hash, report: &mut Report) {
         if let Tree::Sure(tree) | Tree::Doubtful(tree) = &mut self.tree {
             tree.append(hash);
         }
@@ -92,7 +115,7 @@ impl<'f> Lane<'f> {
     }
 
     /// Adds a leaf that is not what it should be: its place in the tree is taken by the hash of the tile, if there is one.
-    pub(crate) fn push_damaged(&mut self, own: Hash, kept: Option<Hash>, report: &mut Report) {
+    fn push_damaged(&mut self, own: Hash, kept: Option<Hash>, report: &mut Report) {
         if kept.is_none() {
             self.doubt();
         }
@@ -100,8 +123,52 @@ impl<'f> Lane<'f> {
         self.push(kept.unwrap_or(own), report);
     }
 
+    /// Takes the leaf that comes next into the lane: `kept` is its hash as a tile keeps it, and `sound` whether the bytes are
+    /// what was hashed, as far as can be told. Gives the record when it is what was written.
+    pub(crate) fn take(
+        &mut self,
+        bytes: &[u8],
+        kept: Option<Hash>,
+        sound: bool,
+        report: &mut Report,
+    ) -> Option<(Record, Place)> {
+        let hash = Hash::leaf(bytes);
+        let record = Record::parse(bytes);
+        let id = record.as_ref().ok().map(|record| record.id_text().to_owned());
+        let place = Place { lane: self.header.lane, index: self.next, id };
+        match record {
+            Ok(record) if self.moved(&record).is_none() && sound => {
+                for fault in self.order(&record) {
+                    report.find(Finding::Record(place.clone(), fault));
+                }
+                self.push(hash, report);
+                Some((record, place))
+            }
+            // In the tree as it stands, so nobody changed it: what is wrong with it was wrong from the start.
+            Err(key) if sound => {
+                self.push(hash, report);
+                report.find(Finding::Record(place, RecordFault::Unreadable(key)));
+                None
+            }
+            record => {
+                let moved = record.ok().and_then(|record| self.moved(&record));
+                self.push_damaged(hash, kept, report);
+                let fault = moved.unwrap_or(RecordFault::Edited);
+                report.find(Finding::Record(place, fault));
+                None
+            }
+        }
+    }
+
+    /// Whether a record says that it belongs elsewhere.
+    fn moved(&self, record: &Record) -> Option<RecordFault> {
+        let (lane, index) = (record.lane, record.index);
+        let here = (lane, index) == (u64::from(self.header.lane), self.next);
+        (!here).then_some(RecordFault::Moved { lane, index })
+    }
+
     /// The rules of order, for a record in its place. Call before [`Lane::push`].
-    pub(crate) fn order(&mut self, record: &Record) -> Vec<RecordFault> {
+    fn order(&mut self, record: &Record) -> Vec<RecordFault> {
         let mut faults = Vec::new();
         let opens = record.kind == "lane_open";
         if self.at.is_some_and(|before| record.at <= before) {

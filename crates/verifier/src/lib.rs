@@ -2,14 +2,17 @@
 //!
 //! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
 //! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `records` (second pass: every leaf), of that `lane` (one tree)
-//! and `joins` (what records say of each other), `judge` (the decision again), [`finding`] (what is wrong, in two
+//! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again), [`follow`] (a log that grows,
+//! without a file, with `announced`: which bundles may have decided), [`finding`] (what is wrong, in two
 //! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export. The format is fixed in `docs/record.md`.
 //!
 //! *Invariant:* no network, no database, no clock, nothing of the gateway; nothing in the file can make it panic, and
 //! nothing the file says of itself is trusted unless the report says so.
 
+mod announced;
 pub mod export;
 pub mod finding;
+pub mod follow;
 mod frame;
 mod instant;
 mod joins;
@@ -19,13 +22,16 @@ mod lane;
 mod record;
 mod records;
 pub mod report;
+mod said;
 pub mod single;
 pub mod trust;
 
 use std::{fs::File, io, path::Path};
 
 pub use finding::Finding;
+pub use follow::{Beside, Follower, Piece};
 pub use report::Report;
+pub use said::Texts;
 pub use trust::Trust;
 
 /// Checks an exported log. Reads the file twice, and once more where a decision is judged; memory grows by about

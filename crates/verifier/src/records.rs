@@ -8,13 +8,12 @@ use tlog::{Hash, tile};
 use crate::{
     ReadError,
     export::{self, Digest, LeafLine, Line, Lines},
-    finding::{FileFault, Finding, Place, RecordFault, TreeFault},
+    finding::{FileFault, Finding, Place, RecordFault},
     frame::Frame,
-    joins::Joins,
-    judge::Judge,
     lane::{Fit, Lane},
     record::Record,
     report::{Open, Report},
+    said::{Said, Texts},
 };
 
 /// Reads the records; `shelf` is the same file, for tiles and texts out of turn.
@@ -46,13 +45,11 @@ struct Pass<'p> {
     frame: &'p Frame,
     report: &'p mut Report,
     shelf: Shelf<'p>,
-    judge: Judge<'p>,
-    joins: Joins,
+    said: Said,
     lane: Option<Lane<'p>>,
     done: BTreeSet<u16>,
     /// The row that must come next, or must not.
     row: Expected,
-    named: BTreeSet<Digest>,
 }
 
 /// What may follow a leaf.
@@ -72,12 +69,10 @@ impl<'p> Pass<'p> {
             frame,
             report,
             shelf,
-            judge: Judge::new(frame),
-            joins: Joins::default(),
+            said: Said::default(),
             lane: None,
             done: BTreeSet::new(),
             row: Expected::Loose,
-            named: BTreeSet::new(),
         }
     }
 
@@ -91,9 +86,6 @@ impl<'p> Pass<'p> {
         let Some(lane) = &mut self.lane else { return };
         let bytes = leaf.bytes().unwrap_or_default();
         let hash = Hash::leaf(&bytes);
-        let record = Record::parse(&bytes);
-        let id = record.as_ref().ok().map(|record| record.id_text().to_owned());
-        let place = Place { lane: leaf.lane, index: leaf.index, id };
         let kept = |index| self.shelf.hash(leaf.lane, index);
         let fault = match lane.seek(leaf.index, kept, self.report) {
             Fit::Next => None,
@@ -102,93 +94,19 @@ impl<'p> Pass<'p> {
             Fit::Outside => Some(RecordFault::Outside),
         };
         if let Some(fault) = fault {
+            let id = Record::parse(&bytes).ok().map(|record| record.id_text().to_owned());
+            let place = Place { lane: leaf.lane, index: leaf.index, id };
             return self.report.find(Finding::Record(place, fault));
         }
         let kept = self.shelf.hash(leaf.lane, leaf.index);
         let sound = leaf.is_marked(&hash) && kept.is_none_or(|kept| kept == hash);
-        match record {
-            Ok(record) if moved(&record, leaf).is_none() && sound => {
-                for fault in lane.order(&record) {
-                    self.report.find(Finding::Record(place.clone(), fault));
-                }
-                lane.push(hash, self.report);
-                self.record(&record, place);
-            }
-            // In the tree as it stands, so nobody changed it: what is wrong with it was wrong from the start.
-            Err(key) if sound => {
-                lane.push(hash, self.report);
-                self.report.find(Finding::Record(place, RecordFault::Unreadable(key)));
-            }
-            record => {
-                lane.push_damaged(hash, kept, self.report);
-                let moved = record.ok().and_then(|record| moved(&record, leaf));
-                let fault = moved.unwrap_or(RecordFault::Edited);
-                self.report.find(Finding::Record(place, fault));
-            }
-        }
-    }
-
-    /// A record that is what was written: what it says.
-    fn record(&mut self, record: &Record, place: Place) {
-        if !record.canonical {
-            self.report.find(Finding::Record(place.clone(), RecordFault::NotCanonical));
-        }
-        if !KINDS.contains(&record.kind.as_str()) {
-            self.report.counts.unknown_kinds += 1;
-        }
-        self.joins.add(record, place.lane);
-        match record.kind.as_str() {
-            "decision" | "preflight" => self.decision(record, &place),
-            "rollback" => self.rollback(record, &place),
-            _ => {}
-        }
-        let projected = self.lane.as_ref().is_some_and(|lane| record.index < lane.header.projected);
+        let Some((record, place)) = lane.take(&bytes, kept, sound, self.report) else { return };
+        let projected = record.index < lane.header.projected;
+        self.said.record(&record, &place, &self.shelf, self.report);
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),
             None => Expected::None(place),
         };
-    }
-
-    /// The log itself says that records of a lane were lost.
-    fn rollback(&mut self, record: &Record, place: &Place) {
-        let lane = record.number("of").and_then(|lane| u16::try_from(lane).ok());
-        let (Some(lane), Some(size), Some(found)) =
-            (lane, record.number("size"), record.number("found"))
-        else {
-            let fault = RecordFault::Unreadable("of");
-            return self.report.find(Finding::Record(place.clone(), fault));
-        };
-        let fault = if size > found {
-            TreeFault::Missing { lane, from: found, to: size }
-        } else {
-            TreeFault::Root { lane, from: 0, to: size }
-        };
-        self.report.find(Finding::Tree(fault));
-    }
-
-    fn decision(&mut self, record: &Record, place: &Place) {
-        self.report.counts.decisions += 1;
-        for kind in ["facts", "detail", "bundle"] {
-            let Some(digest) = record.digest(kind) else {
-                let fault = RecordFault::Unreadable(kind);
-                self.report.find(Finding::Record(place.clone(), fault));
-                continue;
-            };
-            let other = self.frame.texts.get(&digest).is_some_and(|kept| kept.kind != kind);
-            if self.named.insert(digest) && other {
-                self.report.find(Finding::File(FileFault::TextKind { digest }));
-            }
-        }
-        let counts = &mut self.report.counts;
-        match self.judge.again(record, |digest| self.shelf.text(digest)) {
-            Ok(crate::judge::Judgeable::Same) => counts.judged += 1,
-            Ok(crate::judge::Judgeable::Purged) => counts.not_judgeable += 1,
-            Ok(crate::judge::Judgeable::SecondEngine) => counts.second_engine += 1,
-            Err(judged) => {
-                let fault = RecordFault::Judged(judged);
-                self.report.find(Finding::Record(place.clone(), fault));
-            }
-        }
     }
 
     fn row(&mut self, row: &Map<String, Value>, number: u64) {
@@ -245,10 +163,11 @@ impl<'p> Pass<'p> {
             self.enter(header.lane);
         }
         self.leave();
-        self.joins.close(self.report);
+        self.said.joins.close(self.report);
+        let named = self.said.named;
         if self.report.findings.is_empty() {
             // Otherwise the decision that names it may be among the findings.
-            let spare = self.frame.texts.keys().filter(|digest| !self.named.contains(digest));
+            let spare = self.frame.texts.keys().filter(|digest| !named.contains(digest));
             for digest in spare {
                 let fault = FileFault::SpareText { digest: *digest };
                 self.report.find(Finding::File(fault));
@@ -259,12 +178,6 @@ impl<'p> Pass<'p> {
             self.report.open.push(Open::NotJudgeable(count));
         }
     }
-}
-
-fn moved(record: &Record, leaf: &LeafLine<'_>) -> Option<RecordFault> {
-    let (lane, index) = (record.lane, record.index);
-    let here = (lane, index) == (u64::from(leaf.lane), leaf.index);
-    (!here).then_some(RecordFault::Moved { lane, index })
 }
 
 /// The first key, in order, in which two rows are not the same.
@@ -306,9 +219,19 @@ impl Shelf<'_> {
             _ => None,
         }
     }
+}
 
-    fn text(&self, digest: Digest) -> Option<Vec<u8>> {
-        let kept = self.frame.texts.get(&digest)?;
+impl Texts for Shelf<'_> {
+    fn has(&self, digest: &Digest) -> bool {
+        self.frame.texts.contains_key(digest)
+    }
+
+    fn kind(&self, digest: &Digest) -> Option<&str> {
+        self.frame.texts.get(digest).map(|kept| kept.kind.as_str())
+    }
+
+    fn text(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let kept = self.frame.texts.get(digest)?;
         let line = export::again(&mut self.file.borrow_mut(), kept.span).ok()?;
         match export::parse(&line)? {
             Line::Text(text) => text.bytes(),
@@ -316,33 +239,3 @@ impl Shelf<'_> {
         }
     }
 }
-
-/// Kinds of version 1, the reserved ones included.
-const KINDS: [&str; 26] = [
-    "decision",
-    "preflight",
-    "started",
-    "ended",
-    "unauthenticated",
-    "lane_open",
-    "lane_close",
-    "fact_change",
-    "policy_change",
-    "clock",
-    "alarm",
-    "heartbeat",
-    "hold_vote",
-    "hold_resolved",
-    "order",
-    "override",
-    "access_change",
-    "obligation_closed",
-    "read",
-    "export",
-    "review",
-    "legal_hold",
-    "purge",
-    "erase",
-    "key_event",
-    "rollback",
-];

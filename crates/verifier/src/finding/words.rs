@@ -200,6 +200,14 @@ fn record(fault: &RecordFault) -> Text {
             "조회 테이블에 있어서는 안 되는 행이 있습니다"
         ),
         RecordFault::Judged(judged) => decided(judged),
+        RecordFault::BundleUnknown { digest } => say!(
+            "decided under the bundle {digest}, which the log never said came into force",
+            "로그에서 시행되었다고 한 적이 없는 번들 {digest}(으)로 결정했습니다"
+        ),
+        RecordFault::BundleNotApproved { digest } => say!(
+            "decided under the bundle {digest}, which is none of the approved ones",
+            "승인된 번들에 속하지 않는 번들 {digest}(으)로 결정했습니다"
+        ),
         RecordFault::Follows(contradiction) => followed(*contradiction),
         _ => sequence(fault),
     }

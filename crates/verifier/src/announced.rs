@@ -1,0 +1,89 @@
+//! Which bundles may have decided: those that the log itself says came into force and, when the reviewer was told which were
+//! approved, none but those.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    export::Digest,
+    finding::{Place, RecordFault},
+    record::Record,
+};
+
+#[derive(Default)]
+pub(crate) struct Announced {
+    approved: Option<BTreeSet<Digest>>,
+    in_force: BTreeSet<Digest>,
+    /// Decided before it was announced, as far as is known: perhaps another lane says it.
+    waiting: Vec<(Digest, Place, i64)>,
+    /// Said once each.
+    told: BTreeSet<Digest>,
+}
+
+impl Announced {
+    pub(crate) fn new(approved: Option<Vec<Digest>>) -> Self {
+        let approved = approved.map(|all| all.into_iter().collect());
+        Self { approved, ..Self::default() }
+    }
+
+    pub(crate) fn learn(&mut self, digest: Digest) {
+        if self.in_force.len() < BUNDLES_MAX {
+            self.in_force.insert(digest);
+        }
+        self.waiting.retain(|(waits, ..)| *waits != digest);
+    }
+
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Digest> {
+        self.in_force.iter()
+    }
+
+    /// Learns from a record that puts a bundle into force; doubts a decision under one that is not approved.
+    pub(crate) fn record(
+        &mut self,
+        record: &Record,
+        place: &Place,
+        now_ns: i64,
+    ) -> Option<RecordFault> {
+        let digest = record.digest("bundle")?;
+        match record.kind.as_str() {
+            "policy_change" | "override" if puts_into_force(record) => {
+                self.learn(digest);
+                None
+            }
+            "decision" | "preflight" if record.text("reason") != Some(NO_BUNDLE) => {
+                self.decided(digest, place, now_ns)
+            }
+            _ => None,
+        }
+    }
+
+    /// What was decided under a bundle that nobody announced, since long enough.
+    pub(crate) fn settle(&mut self, late: impl Fn(i64) -> bool) -> Vec<(Place, RecordFault)> {
+        let late = self.waiting.extract_if(.., |(_, _, since)| late(*since));
+        late.map(|(digest, place, _)| (place, RecordFault::BundleUnknown { digest })).collect()
+    }
+
+    fn decided(&mut self, digest: Digest, place: &Place, now_ns: i64) -> Option<RecordFault> {
+        let approved = self.approved.as_ref().is_none_or(|approved| approved.contains(&digest));
+        if !approved {
+            let fresh = self.told.len() < BUNDLES_MAX && self.told.insert(digest);
+            return fresh.then_some(RecordFault::BundleNotApproved { digest });
+        }
+        let unknown = !self.in_force.contains(&digest) && !self.told.contains(&digest);
+        if unknown && self.told.len() < BUNDLES_MAX {
+            self.told.insert(digest);
+            self.waiting.push((digest, place.clone(), now_ns));
+        }
+        None
+    }
+}
+
+/// An act that has no `act`, or one of those after which decisions rest on the bundle.
+fn puts_into_force(record: &Record) -> bool {
+    record.text("act").is_none_or(|act| IN_FORCE.contains(&act))
+}
+
+const IN_FORCE: [&str; 4] = ["activate", "rollback", "break_glass", "fall_back"];
+/// The reason of a refusal that no bundle was at hand for.
+const NO_BUNDLE: &str = "POLICY_UNAVAILABLE";
+/// More than a deployment sees in ten years of a change a day.
+const BUNDLES_MAX: usize = 4_096;

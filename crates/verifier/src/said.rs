@@ -1,0 +1,136 @@
+//! What a record says, wherever it was read from: its form, its kind, its decision judged again, and how it fits what other
+//! records say.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    export::Digest,
+    finding::{FileFault, Finding, Place, RecordFault, TreeFault},
+    joins::Joins,
+    judge::{Judge, Judgeable},
+    record::Record,
+    report::Report,
+};
+
+/// The texts that records name by digest.
+pub trait Texts {
+    fn has(&self, digest: &Digest) -> bool;
+
+    /// Under which kind a text is kept, where kinds are kept.
+    fn kind(&self, _digest: &Digest) -> Option<&str> {
+        None
+    }
+
+    /// Its bytes, which were held against the digest.
+    fn text(&self, digest: &Digest) -> Option<Vec<u8>>;
+}
+
+/// What was said so far.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub judge: Judge,
+    pub joins: Joins,
+    /// Texts that decisions named.
+    pub named: BTreeSet<Digest>,
+}
+
+impl Said {
+    /// A record that is what was written: what it says.
+    pub(crate) fn record<T: Texts + ?Sized>(
+        &mut self,
+        record: &Record,
+        place: &Place,
+        texts: &T,
+        report: &mut Report,
+    ) {
+        if !record.canonical {
+            report.find(Finding::Record(place.clone(), RecordFault::NotCanonical));
+        }
+        if !KINDS.contains(&record.kind.as_str()) {
+            report.counts.unknown_kinds += 1;
+        }
+        self.joins.add(record, place.lane);
+        match record.kind.as_str() {
+            "decision" | "preflight" => self.decision(record, place, texts, report),
+            "rollback" => rollback(record, place, report),
+            _ => {}
+        }
+    }
+
+    fn decision<T: Texts + ?Sized>(
+        &mut self,
+        record: &Record,
+        place: &Place,
+        texts: &T,
+        report: &mut Report,
+    ) {
+        report.counts.decisions += 1;
+        for kind in ["facts", "detail", "bundle"] {
+            let Some(digest) = record.digest(kind) else {
+                let fault = RecordFault::Unreadable(kind);
+                report.find(Finding::Record(place.clone(), fault));
+                continue;
+            };
+            let other = texts.kind(&digest).is_some_and(|kept| kept != kind);
+            if self.named.insert(digest) && other {
+                report.find(Finding::File(FileFault::TextKind { digest }));
+            }
+        }
+        match self.judge.again(record, texts) {
+            Ok(Judgeable::Same) => report.counts.judged += 1,
+            Ok(Judgeable::Purged) => report.counts.not_judgeable += 1,
+            Ok(Judgeable::SecondEngine) => report.counts.second_engine += 1,
+            Err(judged) => {
+                let fault = RecordFault::Judged(judged);
+                report.find(Finding::Record(place.clone(), fault));
+            }
+        }
+    }
+}
+
+/// The log itself says that records of a lane were lost.
+fn rollback(record: &Record, place: &Place, report: &mut Report) {
+    let lane = record.number("of").and_then(|lane| u16::try_from(lane).ok());
+    let (Some(lane), Some(size), Some(found)) =
+        (lane, record.number("size"), record.number("found"))
+    else {
+        let fault = RecordFault::Unreadable("of");
+        return report.find(Finding::Record(place.clone(), fault));
+    };
+    let fault = if size > found {
+        TreeFault::Missing { lane, from: found, to: size }
+    } else {
+        TreeFault::Root { lane, from: 0, to: size }
+    };
+    report.find(Finding::Tree(fault));
+}
+
+/// Kinds of version 1, the reserved ones included.
+const KINDS: [&str; 26] = [
+    "decision",
+    "preflight",
+    "started",
+    "ended",
+    "unauthenticated",
+    "lane_open",
+    "lane_close",
+    "fact_change",
+    "policy_change",
+    "clock",
+    "alarm",
+    "heartbeat",
+    "hold_vote",
+    "hold_resolved",
+    "order",
+    "override",
+    "access_change",
+    "obligation_closed",
+    "read",
+    "export",
+    "review",
+    "legal_hold",
+    "purge",
+    "erase",
+    "key_event",
+    "rollback",
+];

@@ -1,0 +1,133 @@
+//! What was found wrong: said at once in the log line, on the status page and in the metrics, and kept as a record of the
+//! witness's own log.
+//!
+//! *Invariant:* a log that is wrong throughout fills neither the disk nor the page: past [`HOURLY_MAX`] alarms of one log in
+//! an hour the rest is counted, and the count is recorded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use serde_json::{Value, json};
+
+use super::own::Own;
+use crate::clock::Clock;
+use crate::telemetry::Why;
+
+pub(super) struct Alarms {
+    own: Own,
+    counter: Family<Why, Counter>,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    newest: VecDeque<Alarm>,
+    total: u64,
+    /// By log: the hour, how many were recorded in it, how many were not.
+    hours: BTreeMap<String, (i64, u64, u64)>,
+    /// The log of alarms could not be written.
+    unwritten: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Alarm {
+    pub at_s: i64,
+    /// Origin of the log that it is about.
+    pub log: String,
+    /// Published code.
+    pub what: &'static str,
+    /// One sentence, without personal values.
+    pub about: String,
+}
+
+impl Alarms {
+    pub fn new(own: Own, counter: Family<Why, Counter>, clock: Clock) -> Self {
+        Self { own, counter, clock, state: Mutex::default() }
+    }
+
+    /// Blocks for as long as the disk takes to sync.
+    pub fn raise(&self, log: &str, what: &'static str, about: String) {
+        tracing::error!(log, what, about, "ALARM");
+        self.counter.get_or_create(&Why { why: what }).inc();
+        let at_s = self.clock.unix_s();
+        let alarm = Alarm { at_s, log: log.to_owned(), what, about };
+        let (room, more) = self.state().count(&alarm);
+        if let Some(more) = more {
+            let about =
+                format!("{more} further alarms of the hour before were not recorded one by one");
+            self.record(&Alarm { what: "more_alarms", about, ..alarm.clone() });
+        }
+        if room {
+            self.record(&alarm);
+        }
+    }
+
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// Newest first.
+    pub fn newest(&self) -> Vec<Alarm> {
+        self.state().newest.iter().rev().cloned().collect()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.state().total
+    }
+
+    /// Why the newest alarm is not in the log of alarms.
+    pub fn unwritten(&self) -> Option<String> {
+        self.state().unwritten.clone()
+    }
+
+    fn record(&self, alarm: &Alarm) {
+        let Alarm { log, what, about, .. } = alarm;
+        let record = json!({ "log": log, "what": what, "about": about });
+        let written = match record {
+            Value::Object(keys) => self.own.append("alarm", keys),
+            _ => Err(io::Error::other("not an object")),
+        };
+        let unwritten = written.err().map(|cause| {
+            tracing::error!(%cause, "an alarm cannot be recorded");
+            cause.to_string()
+        });
+        self.state().unwritten = unwritten;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether there is room to record it, and how many of an hour that is over were not.
+    fn count(&mut self, alarm: &Alarm) -> (bool, Option<u64>) {
+        self.total += 1;
+        if self.newest.len() >= NEWEST_MAX {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(alarm.clone());
+        let hour = alarm.at_s.div_euclid(3_600);
+        let of_log = self.hours.entry(alarm.log.clone()).or_insert((hour, 0, 0));
+        let mut more = None;
+        if of_log.0 != hour {
+            more = Some(of_log.2).filter(|more| *more > 0);
+            *of_log = (hour, 0, 0);
+        }
+        let room = of_log.1 < HOURLY_MAX;
+        if room {
+            of_log.1 += 1;
+        } else {
+            of_log.2 += 1;
+        }
+        (room, more)
+    }
+}
+
+/// On the page.
+const NEWEST_MAX: usize = 50;
+/// Half a kB each.
+const HOURLY_MAX: u64 = 100;
