@@ -63,6 +63,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let aside = config.database.pool().await?;
     let rooms = build(&config, &aside, &clock, &inner, &inner_stop).await?;
     let shadow = rooms.shadow.clone();
+    config.database.follow(&inner, &inner_stop);
     let mandate = mandate(aside.clone(), &rooms, &inner, &inner_stop).await?;
     let registry = Arc::clone(&rooms.registry);
     webhook::start(&config.webhooks, &aside, registry, &clock, &inner, &inner_stop)?;
@@ -438,6 +439,8 @@ impl View {
         };
         parts.push(Part { name: "audit".into(), ready: audit.ready, cause });
         parts.push(Part { name: "privacy".into(), ready: true, cause: self.kept.clone() });
+        // What speaks against it stands among the causes of `audit`.
+        parts.push(Part { name: "durability".into(), ready: true, cause: audit.durability });
         let registry = self.registry.health();
         parts.push(Part {
             name: "registry".into(),

@@ -49,7 +49,7 @@ use verdict::decision::Outcome;
 
 pub use allows::{Allowed, allows};
 pub use case::{Case, CaseText, case};
-pub use config::{AuditError, Config};
+pub use config::{AuditError, Config, Durability};
 pub use cosigned::{Published, consistency, keep_cosignature, published};
 pub use export::{Exported, Range, checkpoints, export};
 pub use health::{Health, LaneHealth};

@@ -11,6 +11,10 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failover::{Host, Servers};
 use crate::{audit, caller, cosign, forward, gate, listen, privacy, telemetry, tiles, webhook};
 
 /// The whole configuration; `haetae.toml` in the project's root explains every key.
@@ -75,6 +79,12 @@ pub struct Database {
     /// A file with the password of `url`, so that it stands in no configuration.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// The servers that the database may be at, in place of the one in each URL: whichever of them accepts writes.
+    #[serde(default)]
+    pub hosts: Vec<Host>,
+    /// Which one that is; shared by the pools of one process.
+    #[serde(skip)]
+    servers: Servers,
 }
 
 impl Config {
@@ -136,7 +146,7 @@ impl Config {
 impl Database {
     /// The database at one URL, for every purpose.
     #[must_use]
-    pub const fn at(url: String) -> Self {
+    pub fn at(url: String) -> Self {
         Self {
             url,
             owner_url: None,
@@ -144,7 +154,14 @@ impl Database {
             registrar_url: None,
             privacy_url: None,
             password_file: None,
+            hosts: Vec::new(),
+            servers: Servers::default(),
         }
+    }
+
+    /// Keeps the pools that were made here at the server that accepts writes.
+    pub fn follow(&self, tracker: &TaskTracker, stop: &CancellationToken) {
+        self.servers.follow(tracker, stop);
     }
 
     /// How the gateway itself connects.
@@ -163,7 +180,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn pool(&self) -> anyhow::Result<PgPool> {
-        connect(self.options()?, "database.url").await
+        self.connect(self.options()?, "database.url").await
     }
 
     /// # Errors
@@ -180,7 +197,7 @@ impl Database {
             None => (self.options()?, "database.url"),
         };
         // Also when it is the gateway's own login: what is shown is never written.
-        connect(options.options([("default_transaction_read_only", "on")]), key).await
+        self.connect(options.options([("default_transaction_read_only", "on")]), key).await
     }
 
     /// # Errors
@@ -197,9 +214,19 @@ impl Database {
 
     async fn other(&self, url: Option<&str>, key: &str) -> anyhow::Result<PgPool> {
         match url {
-            Some(url) => connect(address(url, key)?, key).await,
+            Some(url) => self.connect(address(url, key)?, key).await,
             None => self.pool().await,
         }
+    }
+
+    async fn connect(&self, options: PgConnectOptions, key: &str) -> anyhow::Result<PgPool> {
+        let pool = PgPoolOptions::new()
+            .max_connections(POOL_CONNECTIONS_MAX)
+            .acquire_timeout(CONNECT_WAIT_MAX);
+        self.servers
+            .pool(pool, options.application_name("haetae"), &self.hosts)
+            .await
+            .with_context(|| format!("Postgres at `{key}` cannot be reached"))
     }
 }
 
@@ -208,15 +235,6 @@ fn address(url: &str, key: &str) -> anyhow::Result<PgConnectOptions> {
     PgConnectOptions::from_str(url).ok().with_context(|| {
         format!("`{key}` is not a Postgres URL: write postgres://user@host/database")
     })
-}
-
-async fn connect(options: PgConnectOptions, key: &str) -> anyhow::Result<PgPool> {
-    PgPoolOptions::new()
-        .max_connections(POOL_CONNECTIONS_MAX)
-        .acquire_timeout(CONNECT_WAIT_MAX)
-        .connect_with(options.application_name("haetae"))
-        .await
-        .with_context(|| format!("Postgres at `{key}` cannot be reached"))
 }
 
 /// Registry, projection and reads; the lanes of the log have connections of their own.

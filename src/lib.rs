@@ -15,6 +15,7 @@ pub mod cosign; // what witnesses are asked: checkpoint -> cosignature
 pub mod demo; // the first run: everything on loopback, real traffic, a table of what happened
 pub mod dial; // whom we believe when we call somebody: CA files -> TLS settings of a client
 pub mod disk; // what is kept in files: old or new, never half
+pub mod failover; // which of several servers is the one that writes, and pools that follow it
 pub mod forward; // what is done: Permit + request -> response
 pub mod gate; // one request: the only room that knows the order
 pub mod guard; // the site's own process: lets in only what carries a valid, fresh, unused receipt

@@ -10,6 +10,7 @@ mod binaries;
 mod cluster;
 mod leftover;
 mod place;
+mod standby;
 mod store;
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! ALLOWs of processes that are gone get their end: `unknown_crash`.
 //!
-//! *Invariant:* only epochs whose holder was found dead twice, some seconds apart, and only on a drained projection.
+//! *Invariant:* only epochs whose holder was found dead twice, some seconds apart, and only on a drained projection. They are
+//! marked before the first end is written: a holder that was merely out of reach finds the mark before it writes again, and
+//! leaves these ends to us.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -46,6 +48,12 @@ impl Closing {
             return Ok(());
         }
         self.next = Some(now + LOOK_EVERY);
+        let taken_back = shared.queue.dropped();
+        for id in taken_back.iter().filter_map(|id| id.parse::<Uuid>().ok()) {
+            self.under_way.values_mut().for_each(|ends| {
+                ends.remove(&id);
+            });
+        }
         let found = store::dead_epochs(connection, shared.identity.instance);
         let found = within(QUERY_MAX, found).await?;
         self.dead.retain(|key, _| found.iter().any(|epoch| (epoch.lane, epoch.epoch) == *key));
@@ -65,6 +73,9 @@ impl Closing {
         shared: &Shared,
         epoch: DeadEpoch,
     ) -> Result<(), AuditError> {
+        if !epoch.abandoned && !within(QUERY_MAX, store::abandon(connection, epoch)).await? {
+            return Ok(()); // its holder is back
+        }
         let open = within(QUERY_MAX, store::open_allows(connection, epoch, CLOSE_AT_ONCE)).await?;
         let key = (epoch.lane, epoch.epoch);
         if open.is_empty() {

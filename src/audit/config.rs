@@ -29,8 +29,20 @@ pub struct Config {
     pub record_ms_max: u64,
     /// How long a commit may take before its connection is given up and its outcome looked up.
     pub commit_ms_max: u64,
+    /// How many servers must have a commit before anybody is answered.
+    pub durability: Durability,
     /// Role that every session takes; the connecting user must be a member. Empty: stay the connecting user.
     pub role: String,
+}
+
+/// What a commit must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The end of the server's process, and of its power.
+    One,
+    /// Also the loss of the server: a standby of `synchronous_standby_names` has it on its disk.
+    Quorum,
 }
 
 impl Default for Config {
@@ -45,6 +57,7 @@ impl Default for Config {
             queue_max: 8_192,
             record_ms_max: 1_800,
             commit_ms_max: 2_000,
+            durability: Durability::One,
             role: "haetae_gateway".to_owned(),
         }
     }

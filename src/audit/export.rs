@@ -68,7 +68,7 @@ pub async fn export<W: Write>(
         file.checkpoints(lane)?;
     }
     for lane in &lanes {
-        let tiles = store::tiles(&mut snapshot, lane.head.lane).await?;
+        let tiles = store::tiles(&mut snapshot, lane.head.lane, 0).await?;
         file.tiles(lane, &tiles)?;
     }
     let mut texts = BTreeSet::new();

@@ -6,12 +6,16 @@ use std::time::Duration;
 use tlog::VerifierKey;
 use tokio::sync::watch;
 
+use super::leaf::Head;
+
 /// For /readyz. Ready: at least one lane is held and there is no cause against it.
 #[derive(Debug, Clone)]
 pub struct Health {
     pub ready: bool,
     /// Why it is not ready, each a sentence for the operator.
     pub causes: Vec<String>,
+    /// What a commit waits for, as the database is set: a sentence.
+    pub durability: String,
     pub lanes: Vec<LaneHealth>,
     pub waiting_decisions: usize,
     pub waiting_notices: usize,
@@ -35,9 +39,27 @@ pub struct LaneHealth {
 pub(super) struct Board {
     lanes: Mutex<Vec<Seen>>,
     held: watch::Sender<usize>,
-    database: Mutex<Vec<String>>,
+    database: Mutex<Look>,
     /// Why the high-water file could not be written.
     water: Mutex<Option<String>>,
+    /// The heads of all lanes, and in which of ours they are to be written: by turns, so that each lane bears witness to the others.
+    beat: Mutex<Beat>,
+}
+
+#[derive(Debug, Default)]
+struct Beat {
+    /// The slot whose turn it was last.
+    last: u16,
+    due: Option<(u16, Vec<Head>)>,
+}
+
+/// What was seen of the database's settings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Look {
+    /// What speaks against keeping a log in it.
+    pub causes: Vec<String>,
+    /// What a commit waits for.
+    pub durability: String,
 }
 
 #[derive(Debug, Clone)]
@@ -64,8 +86,12 @@ impl Board {
         Self {
             lanes: Mutex::new((0..lanes).map(seen).collect()),
             held: watch::Sender::new(0),
-            database: Mutex::new(vec!["the database was not yet looked at".to_owned()]),
+            database: Mutex::new(Look {
+                causes: vec!["the database was not yet looked at".to_owned()],
+                durability: String::new(),
+            }),
             water: Mutex::new(None),
+            beat: Mutex::default(),
         }
     }
 
@@ -90,6 +116,25 @@ impl Board {
         });
     }
 
+    /// The next of the lanes that we hold is to write these heads.
+    pub fn next_beat(&self, heads: Vec<Head>) {
+        let lanes = self.lock();
+        let held = (0_u16..).zip(lanes.iter()).filter(|(_, seen)| seen.health.held);
+        let held: Vec<u16> = held.map(|(slot, _)| slot).collect();
+        drop(lanes);
+        let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = held.iter().find(|slot| **slot > beat.last).or(held.first());
+        if let Some(slot) = next {
+            *beat = Beat { last: *slot, due: Some((*slot, heads)) };
+        }
+    }
+
+    /// Heads that this lane is to write now.
+    pub fn beat(&self, slot: u16) -> Option<Vec<Head>> {
+        let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
+        beat.due.take_if(|(of, _)| *of == slot).map(|(_, heads)| heads)
+    }
+
     pub fn lanes_held(&self) -> usize {
         *self.held.borrow()
     }
@@ -106,8 +151,12 @@ impl Board {
         self.lock().iter().map(|seen| seen.health.clone()).collect()
     }
 
-    pub fn database(&self, causes: Vec<String>) {
-        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = causes;
+    pub fn database(&self, look: Look) {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = look;
+    }
+
+    pub fn durability(&self) -> String {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).durability.clone()
     }
 
     pub fn water(&self, cause: Option<String>) {
@@ -116,7 +165,8 @@ impl Board {
 
     /// Everything that speaks against readiness.
     pub fn causes(&self) -> Vec<String> {
-        let mut causes = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let look = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut causes = look.causes;
         causes.extend(self.water.lock().unwrap_or_else(PoisonError::into_inner).clone());
         if self.lanes_held() == 0 {
             let each = self.lanes().into_iter();

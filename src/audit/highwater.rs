@@ -9,9 +9,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
+use tokio::time::Instant;
 
 use super::{AuditError, generation};
 use crate::disk;
@@ -35,6 +37,8 @@ struct Known {
     marks: BTreeMap<u16, Mark>,
     /// System identifier and timeline of the database, as seen last.
     cluster: Option<String>,
+    /// The one before it, and since when it is another: for the record that explains a rollback seen meanwhile.
+    former: Option<(String, Instant)>,
     /// Something is not in the file yet.
     fresh: bool,
 }
@@ -101,11 +105,16 @@ impl HighWater {
             return None;
         }
         known.fresh = true;
-        known.cluster.replace(now.to_owned())
+        let before = known.cluster.replace(now.to_owned());
+        known.former = before.clone().map(|before| (before, Instant::now()));
+        before
     }
 
+    /// The cluster as it was known before the database was found to be another one, just now or not yet.
     pub fn known_cluster(&self) -> Option<String> {
-        self.lock().cluster.clone()
+        let known = self.lock();
+        let former = known.former.as_ref().filter(|(_, since)| since.elapsed() < FORMER_MAX);
+        former.map(|(before, _)| before.clone()).or_else(|| known.cluster.clone())
     }
 
     /// Brings the file up to the marks. Blocks for as long as the disk takes to sync.
@@ -154,10 +163,12 @@ fn read(path: &Path) -> Result<Known, String> {
         let root = root.parse().map_err(|_| format!("the root of lane {lane} is no digest"))?;
         marks.insert(lane, Mark { size, root });
     }
-    Ok(Known { marks, cluster: written.cluster, fresh: false })
+    Ok(Known { marks, cluster: written.cluster, former: None, fresh: false })
 }
 
 const VERSION: u64 = 1;
+/// Claims, and the record that opens a generation, follow within seconds.
+const FORMER_MAX: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

@@ -27,15 +27,32 @@ pub(super) fn text(unix_ns: i64) -> String {
 
 /// Reads exactly what [`text`] writes.
 pub(super) fn read(value: &str) -> Option<i64> {
-    let number = |from: usize, to: usize| value.get(from..to)?.parse::<u32>().ok();
-    let small = |from, to| number(from, to).and_then(|n| u8::try_from(n).ok());
-    let month = Month::try_from(small(5, 7)?).ok()?;
-    let date = Date::from_calendar_date(i32::try_from(number(0, 4)?).ok()?, month, small(8, 10)?);
-    let time = Time::from_hms_nano(small(11, 13)?, small(14, 16)?, small(17, 19)?, number(20, 29)?);
-    let at = OffsetDateTime::new_utc(date.ok()?, time.ok()?);
-    let unix_ns = i64::try_from(at.unix_timestamp_nanos()).ok()?;
-    (text(unix_ns) == value).then_some(unix_ns)
+    let bytes: &[u8; LENGTH] = value.as_bytes().try_into().ok()?;
+    let mut numbers = [0_u32; 7];
+    let mut at = 0;
+    for (number, (digits, mark)) in numbers.iter_mut().zip(PARTS) {
+        for byte in bytes.get(at..at + digits)? {
+            *number = *number * 10 + u32::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        }
+        at += digits;
+        if bytes.get(at) != Some(&mark) {
+            return None;
+        }
+        at += 1;
+    }
+    let [year, month, day, hour, minute, second, nanosecond] = numbers;
+    let small = |number: u32| u8::try_from(number).ok();
+    let month = Month::try_from(small(month)?).ok()?;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, small(day)?).ok()?;
+    let time =
+        Time::from_hms_nano(small(hour)?, small(minute)?, small(second)?, nanosecond).ok()?;
+    i64::try_from(OffsetDateTime::new_utc(date, time).unix_timestamp_nanos()).ok()
 }
+
+/// Digits of each part, and what follows it.
+const PARTS: [(usize, u8); 7] =
+    [(4, b'-'), (2, b'-'), (2, b'T'), (2, b':'), (2, b':'), (2, b'.'), (9, b'Z')];
+const LENGTH: usize = 30;
 
 #[cfg(test)]
 mod tests {

@@ -56,7 +56,7 @@ impl Key {
     }
 
     /// Each lane has a key of its own: a trust file (C2SP tlog-policy) may not list one public key for two logs.
-    fn signer(&self, origin: &str, lane: u16) -> Result<SigningKey, AuditError> {
+    pub fn signer(&self, origin: &str, lane: u16) -> Result<SigningKey, AuditError> {
         let name = lane_origin(origin, lane);
         // The secret is 32 uniform bytes, so a hash of it under a name of its own is a key of its own.
         let seed = Sha256::new()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tlog::Checkpoint;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -14,14 +14,16 @@ use super::{
     AuditError, Ended, How, Key, RecordError,
     batch::{self, Batch, Facts, Memory, Tip},
     commit::{self, Commit},
-    generation::{self, Found},
     highwater::Mark,
     key::Signers,
     leaf::Notice,
+    opens::Open,
     queue::{Delivery, Items, Next, Request},
     recorder::Shared,
-    store::{self, Claim},
+    store,
 };
+
+mod claim;
 
 /// A lane that this process works on, held or not. Owned by its task.
 pub(super) struct Lane {
@@ -42,6 +44,8 @@ pub(super) struct Lane {
 /// A lane while it is ours.
 struct Held {
     connection: PgConnection,
+    /// Where that goes: after a failover the pool's options are others.
+    server: Arc<PgConnectOptions>,
     tip: Tip,
     /// Fact version as the database said it last.
     in_force: i64,
@@ -111,115 +115,13 @@ impl Lane {
             };
             tracing::warn!(lane = self.number, cause, "a lane is not held");
             shared.board.lost(self.slot, cause);
+            shared.queue.forget_closings();
             let stopped = shared.stop.cancelled();
             if timeout(backoff, stopped).await.is_ok() {
                 return self.give_up();
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
-    }
-
-    /// Connects, claims, settles what was left open, and opens the epoch. `None`: another replica has it.
-    async fn take(&mut self) -> Result<Option<Held>, Left> {
-        let within = |what| move |_| Left::Lost(format!("no answer from the database: {what}"));
-        let connection = timeout(CONNECT_MAX, self.connect()).await.map_err(within("connect"))?;
-        let (mut connection, ours) = connection.map_err(unusable)?;
-        if !ours {
-            // Whoever holds it raised the epoch: what we sent is there by now, or never will be.
-            timeout(CLAIM_MAX, self.settle(&mut connection, None))
-                .await
-                .map_err(within("look up"))??;
-            return Ok(None);
-        }
-        let claim = store::claim(&mut connection, self.number, self.shared.identity.instance);
-        let claim = timeout(CLAIM_MAX, claim).await.map_err(within("claim"))?;
-        let claim = claim.map_err(|cause| Left::Lost(cause.to_string()))?;
-        self.memory.forget();
-        self.last_epoch = claim.tip.epoch;
-        timeout(CLAIM_MAX, self.settle(&mut connection, Some(&claim)))
-            .await
-            .map_err(within("look up"))??;
-        timeout(CLAIM_MAX, self.check(&mut connection, &claim))
-            .await
-            .map_err(within("check"))??;
-        let open = Notice::LaneOpen {
-            origin: claim.origin.clone(),
-            key: self.signers.verifier().to_string(),
-            also: self.signers.also(),
-            version: claim.tip.version,
-            root: claim.root.0,
-        };
-        let in_force = claim.tip.version;
-        let mut held = Held { connection, tip: claim.tip, in_force, heard: Instant::now() };
-        let mut notices = vec![open.into()];
-        if held.tip.frontier.size() == 0 {
-            let asked = generation::opening(&mut held.connection, self.number, &self.shared.water);
-            let rollback = timeout(CLAIM_MAX, asked).await.map_err(within("generation"))?;
-            notices.extend(rollback.map_err(unusable)?.map(Into::into));
-        }
-        let opening = Items { notices, decisions: Vec::new() };
-        self.commit(&mut held, opening).await?;
-        tracing::info!(lane = self.number, epoch = held.tip.epoch, "a lane is held");
-        Ok(Some(held))
-    }
-
-    /// A connection, and whether the lane may be claimed.
-    async fn connect(&mut self) -> Result<(PgConnection, bool), AuditError> {
-        let shared = Arc::clone(&self.shared);
-        let mut connection = store::connect(&shared.options, &shared.identity).await?;
-        let of = (self.slot, shared.config.origin.as_str());
-        let number = generation::current(&mut connection, of.0, of.1, &shared.water).await?;
-        if number != self.number {
-            self.signers = Signers::new(&self.keys, of.1, number)?;
-            (self.number, self.last_epoch) = (number, 0);
-        }
-        let origin = self.signers.origin();
-        let ours = store::may_claim(&mut connection, self.number, origin, self.last_epoch).await?;
-        Ok((connection, ours))
-    }
-
-    /// The batch whose answer was lost: released if it is in the log, put back if it is not. After the claim (ours, or
-    /// that of the process that has the lane now) the old epoch can write no more, so "not there" stays true.
-    async fn settle(
-        &mut self,
-        connection: &mut PgConnection,
-        claim: Option<&Claim>,
-    ) -> Result<(), Left> {
-        let Some(batch) = &self.unknown else { return Ok(()) };
-        let written = store::holds(connection, batch).await.map_err(lost)?;
-        let agrees = claim.is_none_or(|claim| {
-            let size = claim.tip.frontier.size();
-            size > batch.tree.size()
-                || (size == batch.tree.size() && claim.root == batch.tree.root())
-        });
-        let Some(batch) = self.unknown.take() else { return Ok(()) };
-        if written && agrees {
-            self.release(batch);
-        } else {
-            self.shared.queue.put_back(batch.unwritten(None));
-        }
-        Ok(())
-    }
-
-    /// A database that is behind what we know was committed, or behind a published checkpoint, was rolled back: the lane
-    /// is declared dead, and the next claim opens the slot's next generation.
-    async fn check(&self, connection: &mut PgConnection, claim: &Claim) -> Result<(), Left> {
-        let number = self.number;
-        if claim.origin != self.signers.origin() {
-            return Err(Left::Dead(format!(
-                "lane {number} belongs to `{}`: set `origin` to it without the lane number",
-                claim.origin
-            )));
-        }
-        let (size, root) = (claim.tip.frontier.size(), claim.root);
-        let found = Found { size, root, published: claim.published };
-        let known = self.shared.water.mark(number);
-        let cause = generation::lost(connection, number, found, known).await.map_err(unusable)?;
-        let Some((cause, known)) = cause else { return Ok(()) };
-        tracing::error!(lane = number, cause, "a lane is dead: it is not signed again");
-        let buried = generation::store::bury(connection, number, self.signers.origin(), known);
-        buried.await.map_err(lost)?;
-        Err(Left::Lost(cause))
     }
 
     async fn serve(&mut self, held: &mut Held) -> Left {
@@ -240,6 +142,14 @@ impl Lane {
     async fn step(&mut self, held: &mut Held) -> Result<(), Left> {
         if self.shared.is_doubted(self.slot, self.number) {
             return Err(Left::Lost("the database is behind what was committed".to_owned()));
+        }
+        if !Arc::ptr_eq(&held.server, &self.shared.pool.connect_options()) {
+            return Err(Left::Lost("the database is at another server now".to_owned()));
+        }
+        if let Some(heads) = self.shared.board.beat(self.slot) {
+            let beat =
+                Items { notices: vec![Notice::Heartbeat { heads }.into()], decisions: Vec::new() };
+            return self.commit(held, beat).await;
         }
         let due = match self.shared.queue.next() {
             Next::Commit(items, _turn) => return self.commit(held, items).await,
@@ -267,9 +177,9 @@ impl Lane {
         // The minute that has begun. If we stop before its commit, what is lost is a count of strangers.
         let strangers = self.shared.strangers.take(self.shared.clock.unix_s());
         strangers.map(|notice| self.shared.queue.note(notice));
-        for (id, slot) in self.shared.queue.opens.drain() {
+        for (id, open) in self.shared.queue.opens.drain() {
             let ended = Ended::without_traffic(id, How::UnknownCrash, "gateway_stopped");
-            self.shared.queue.note_held(Notice::Ended(ended), slot);
+            self.shared.queue.note_held(Notice::Ended(ended), open);
         }
         loop {
             let items = self.shared.queue.take();
@@ -292,7 +202,7 @@ impl Lane {
             let facts = match self.facts(held, &items).await {
                 Ok(facts) => facts,
                 Err(left) => {
-                    self.shared.queue.put_back(items.without_lane());
+                    self.shared.queue.give_back(items.without_lane());
                     return Err(left);
                 }
             };
@@ -329,7 +239,7 @@ impl Lane {
                     items = batch.unkept(&reserved, &untold);
                 }
                 Ok(Ok(Commit::Fenced)) => {
-                    self.shared.queue.put_back(batch.unwritten(None));
+                    self.shared.queue.give_back(batch.unwritten(None));
                     return Err(Left::Lost("fenced: another process claimed it".to_owned()));
                 }
                 Ok(Err(cause)) => {
@@ -360,6 +270,7 @@ impl Lane {
     /// Signs the durable batch and tells everybody who waits. The only place from which permits come.
     fn release(&mut self, batch: Batch) {
         let (size, root) = (batch.tree.size(), batch.tree.root());
+        let epoch = (self.number, batch.tip.epoch);
         self.shared.water.raise(self.number, Mark { size, root });
         let origin = self.signers.origin().to_owned();
         // If we stop here, the same checkpoint can be made again: Ed25519 gives the same signature for the same tree.
@@ -377,10 +288,14 @@ impl Lane {
         for (place, id, request) in decisions {
             let Request { reply, slot, .. } = request;
             let id: Arc<str> = id.as_hyphenated().to_string().into();
-            let allows = slot.map(|slot| {
-                self.shared.queue.opens.begin(Arc::clone(&id), slot);
-                Arc::clone(&self.shared.queue)
-            });
+            let open = slot.map(|slot| Open::new(slot, epoch));
+            let allows = open.map(|open| self.shared.queue.begin(&id, open));
+            if allows == Some(false) {
+                // Its end is written by another process: nothing may be forwarded on it.
+                let _ = reply.send(Err(RecordError::Unavailable));
+                continue;
+            }
+            let allows = allows.map(|_| Arc::clone(&self.shared.queue));
             // A delivery that nobody takes ends its ALLOW when it is dropped.
             let _ = reply.send(Ok(Delivery::new(Arc::clone(&committed), place, id, allows)));
         }
@@ -389,13 +304,13 @@ impl Lane {
 
     /// Durable but not to be proven: nothing is forwarded, and every ALLOW ends as such.
     fn withhold(&self, batch: Batch) {
+        let epoch = (self.number, batch.tip.epoch);
         let (_, decisions) = batch.committed(String::new());
         for (_, id, request) in decisions {
             let id: Arc<str> = id.as_hyphenated().to_string().into();
             if let Some(slot) = request.slot {
-                self.shared
-                    .queue
-                    .note_held(Notice::Ended(Ended::not_forwarded(id, "not_signed")), slot);
+                let ended = Notice::Ended(Ended::not_forwarded(id, "not_signed"));
+                self.shared.queue.note_held(ended, Open::new(slot, epoch));
             }
             let _ = request.reply.send(Err(RecordError::Unavailable));
         }
@@ -423,9 +338,5 @@ fn lost(cause: sqlx::Error) -> Left {
 /// Doubled from one try to the next. The longest wait and one claim stay below the 2 s in which service must be back.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_millis(400);
-/// A stopped Postgres accepts connections and says nothing.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// Longer than a predecessor's transaction may hold the head (its lock timeout).
-const CLAIM_MAX: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_MAX: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 //! *Invariant:* a slot is free again only when the `ended` record is durable, so ends can never be crowded out: when
 //! they cannot be written, admissions stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,10 +11,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Room for one ALLOW from its admission to its durable end.
 pub(super) type Slot = OwnedSemaphorePermit;
 
+/// Lane and epoch under which a record was written.
+pub(super) type Epoch = (u16, u64);
+
+/// A durable ALLOW of ours without a durable end.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub epoch: Epoch,
+    /// Freed when this is dropped.
+    _slot: Slot,
+}
+
+impl Open {
+    pub const fn new(slot: Slot, epoch: Epoch) -> Self {
+        Self { epoch, _slot: slot }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Opens {
     slots: Arc<Semaphore>,
-    open: Mutex<HashMap<Arc<str>, Slot>>,
+    open: Mutex<HashMap<Arc<str>, Open>>,
 }
 
 impl Opens {
@@ -32,8 +49,8 @@ impl Opens {
     }
 
     /// A durable ALLOW begins.
-    pub fn begin(&self, id: Arc<str>, slot: Slot) {
-        self.lock().insert(id, slot);
+    pub fn begin(&self, id: Arc<str>, open: Open) {
+        self.lock().insert(id, open);
     }
 
     pub fn is_open(&self, id: &str) -> bool {
@@ -41,16 +58,24 @@ impl Opens {
     }
 
     /// The slot goes with the `ended` record; `None` when the decision has been ended already.
-    pub fn end(&self, id: &str) -> Option<Slot> {
+    pub fn end(&self, id: &str) -> Option<Open> {
         self.lock().remove(id)
     }
 
     /// Everything that nobody ended.
-    pub fn drain(&self) -> Vec<(Arc<str>, Slot)> {
+    pub fn drain(&self) -> Vec<(Arc<str>, Open)> {
         self.lock().drain().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Slot>> {
+    /// Somebody else ends those of these epochs; gives how many there were.
+    pub fn disown(&self, epochs: &BTreeSet<Epoch>) -> usize {
+        let mut open = self.lock();
+        let before = open.len();
+        open.retain(|_, open| !epochs.contains(&open.epoch));
+        before - open.len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

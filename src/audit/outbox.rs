@@ -113,7 +113,7 @@ impl Act {
 /// An act that no other transaction carries.
 pub(super) async fn tell(shared: &Shared, act: &Act) -> Result<(), AuditError> {
     let mut connection =
-        within(QUERY_MAX, store::connect(&shared.options, &shared.identity)).await?;
+        within(QUERY_MAX, store::connect(shared.options(), &shared.identity)).await?;
     within(QUERY_MAX, store::insert(&mut connection, act)).await
 }
 
@@ -135,7 +135,7 @@ async fn pass_on(shared: &Shared) -> Result<(), AuditError> {
     if !shared.writes() {
         return Ok(());
     }
-    let connect = store::connect(&shared.options, &shared.identity);
+    let connect = store::connect(shared.options(), &shared.identity);
     let mut connection = within(QUERY_MAX, connect).await?;
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
         return Ok(()); // another replica does it

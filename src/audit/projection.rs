@@ -40,7 +40,7 @@ async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError
     if !shared.writes() {
         return Ok(());
     }
-    let connect = store::connect(&shared.options, &shared.identity);
+    let connect = store::connect(shared.options(), &shared.identity);
     let mut connection = within(QUERY_MAX, connect).await?;
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
         return Ok(()); // another replica projects

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use tlog::Hash;
 
-use super::{AuditError, generation, leaf::Notice, recorder::Shared};
+use super::{AuditError, generation, health::Look, leaf::Notice, recorder::Shared};
 
 mod store;
 
@@ -49,12 +49,14 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             _ = held.changed() => {}
             () = shared.stop.cancelled() => {}
         }
-        let causes = match timeout(QUERY_MAX, store::settings(&shared.pool)).await {
-            Ok(Ok(causes)) => causes,
-            Ok(Err(cause)) => vec![format!("the audit database cannot be asked: {cause}")],
-            Err(_) => vec!["the audit database does not answer".to_owned()],
+        let unknown = |cause| Look { causes: vec![cause], durability: "unknown".to_owned() };
+        let asked = store::settings(&shared.pool, shared.config.durability);
+        let look = match timeout(QUERY_MAX, asked).await {
+            Ok(Ok(look)) => look,
+            Ok(Err(cause)) => unknown(format!("the audit database cannot be asked: {cause}")),
+            Err(_) => unknown("the audit database does not answer".to_owned()),
         };
-        shared.board.database(causes);
+        shared.board.database(look);
         if let Ok(Err(cause)) = timeout(QUERY_MAX, look_back(&shared)).await {
             tracing::debug!(%cause, "the heads of the lanes cannot be read");
         }
@@ -124,13 +126,13 @@ async fn heartbeat(shared: &Shared) {
         return;
     }
     if let Ok(Ok(heads)) = timeout(QUERY_MAX, store::heads(&shared.pool)).await {
-        shared.queue.note(Notice::Heartbeat { heads });
+        shared.board.next_beat(heads);
     }
 }
 
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// Every 30 s; within 60 s an outsider sees that a lane was rolled back.
-const HEARTBEAT_CHECKPOINTS: u64 = 30;
+/// Every 10 s, in one of the lanes held, by turns: rolling back one lane contradicts the others.
+const HEARTBEAT_CHECKPOINTS: u64 = 10;
 const SETTINGS_EVERY: Duration = Duration::from_secs(10);
 const QUERY_MAX: Duration = Duration::from_secs(2);
 /// What waits is written within this time, or the last checkpoint is made by the next start.

@@ -5,7 +5,7 @@
 //! commits, another begins only when a commit's worth waits or the first has waited long; and notices, which nobody
 //! waits for, ride with the next decision.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{
@@ -17,7 +17,7 @@ use super::{
     Ended, RecordError,
     batch::Committed,
     leaf::{Decision, Notice},
-    opens::{Opens, Slot},
+    opens::{Epoch, Open, Opens, Slot},
 };
 
 /// A decision on its way into the log.
@@ -33,13 +33,23 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Noted {
     pub notice: Notice,
-    /// Freed when this is dropped, which is after the record is durable.
-    _slot: Option<Slot>,
+    /// Of the end of an ALLOW of ours. Freed when this is dropped, which is after the record is durable.
+    open: Option<Open>,
+}
+
+impl Noted {
+    /// The end of an ALLOW of a process that is gone.
+    fn closing(&self) -> Option<&Arc<str>> {
+        match (&self.notice, &self.open) {
+            (Notice::Ended(ended), None) => Some(&ended.id),
+            _ => None,
+        }
+    }
 }
 
 impl From<Notice> for Noted {
     fn from(notice: Notice) -> Self {
-        Self { notice, _slot: None }
+        Self { notice, open: None }
     }
 }
 
@@ -138,6 +148,10 @@ struct Waiting {
     /// Lanes that are at a commit.
     lanes_busy: usize,
     closed: bool,
+    /// Epochs of ours that were given up by another process: it ends their ALLOWs, so we do not.
+    disowned: BTreeSet<Epoch>,
+    /// Ends of others' ALLOWs that were taken back: whoever closes looks again.
+    dropped: Vec<Arc<str>>,
 }
 
 impl Waiting {
@@ -165,6 +179,11 @@ impl Waiting {
 
     fn is_empty(&self) -> bool {
         self.decisions.is_empty() && self.notices.is_empty()
+    }
+
+    /// Whether this may still be written by us.
+    fn is_ours(&self, noted: &Noted) -> bool {
+        noted.open.as_ref().is_none_or(|open| !self.disowned.contains(&open.epoch))
     }
 }
 
@@ -205,16 +224,54 @@ impl Queue {
 
     /// Ends an ALLOW, once: a second end of the same decision is nothing. Never refused: the slot is its room.
     pub fn end(&self, ended: Ended) {
-        if let Some(slot) = self.opens.end(&ended.id) {
-            self.note_held(Notice::Ended(ended), slot);
+        if let Some(open) = self.opens.end(&ended.id) {
+            self.note_held(Notice::Ended(ended), open);
         }
     }
 
-    pub fn note_held(&self, notice: Notice, slot: Slot) {
-        self.add(&mut self.lock(), Noted { notice, _slot: Some(slot) });
+    pub fn note_held(&self, notice: Notice, open: Open) {
+        self.add(&mut self.lock(), Noted { notice, open: Some(open) });
+    }
+
+    /// A durable ALLOW begins; false when it is not ours to end, and hence not to be acted upon.
+    pub fn begin(&self, id: &Arc<str>, open: Open) -> bool {
+        let waiting = self.lock();
+        let ours = !waiting.disowned.contains(&open.epoch);
+        if ours {
+            self.opens.begin(Arc::clone(id), open);
+        }
+        ours
+    }
+
+    /// Another process found us gone and ends the ALLOWs of these epochs. Gives how many of them were open.
+    pub fn disown(&self, epochs: impl IntoIterator<Item = Epoch>) -> usize {
+        let mut waiting = self.lock();
+        waiting.disowned.extend(epochs);
+        let notices = std::mem::take(&mut waiting.notices);
+        let before = notices.len();
+        waiting.notices = notices.into_iter().filter(|noted| waiting.is_ours(noted)).collect();
+        before - waiting.notices.len() + self.opens.disown(&waiting.disowned)
+    }
+
+    /// Whoever lost touch with the database does not know who closes now: ends of others' ALLOWs are taken back.
+    pub fn forget_closings(&self) {
+        let mut waiting = self.lock();
+        let notices = std::mem::take(&mut waiting.notices);
+        let (closings, stay): (VecDeque<_>, _) =
+            notices.into_iter().partition(|noted| noted.closing().is_some());
+        waiting.notices = stay;
+        waiting.dropped.extend(closings.iter().filter_map(Noted::closing).cloned());
+    }
+
+    /// Ends of others' ALLOWs that were taken back since this was asked last.
+    pub fn dropped(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.lock().dropped)
     }
 
     fn add(&self, waiting: &mut Waiting, noted: Noted) {
+        if !waiting.is_ours(&noted) {
+            return;
+        }
         if waiting.notices.is_empty() {
             waiting.notice_since = Some(Instant::now());
         }
@@ -251,7 +308,21 @@ impl Queue {
         self.wake.notified().await;
     }
 
-    /// Puts back what could not be written, in front and in order.
+    /// Puts back what a lane that is lost could not write, but for what is not ours to write any more.
+    pub fn give_back(&self, mut items: Items) {
+        let mut waiting = self.lock();
+        items.notices.retain(|noted| {
+            waiting.is_ours(noted)
+                && noted.closing().is_none_or(|id| {
+                    waiting.dropped.push(Arc::clone(id));
+                    false
+                })
+        });
+        drop(waiting);
+        self.put_back(items);
+    }
+
+    /// Puts back what was not written yet, in front and in order.
     pub fn put_back(&self, items: Items) {
         if items.is_empty() {
             return;

@@ -44,7 +44,6 @@ pub struct Secrets {
 /// What the room's tasks share.
 pub(super) struct Shared {
     pub config: Config,
-    pub options: PgConnectOptions,
     pub pool: PgPool,
     pub identity: Identity,
     pub clock: Clock,
@@ -111,7 +110,6 @@ impl Audit {
         config.check()?;
         let instance = i32::from_be_bytes(chance::bytes()?);
         let shared = Arc::new(Shared {
-            options: (*pool.connect_options()).clone().application_name("haetae-lane"),
             pool,
             identity: Identity { instance, role: config.role.clone() },
             clock,
@@ -242,6 +240,7 @@ impl Audit {
         Health {
             ready: causes.is_empty() && !self.0.stop.is_cancelled(),
             causes,
+            durability: board.durability(),
             lanes: board.lanes(),
             waiting_decisions,
             waiting_notices,
@@ -268,6 +267,11 @@ impl std::fmt::Debug for Audit {
 }
 
 impl Shared {
+    /// How to reach the database now: after a failover it is another server.
+    pub fn options(&self) -> PgConnectOptions {
+        (*self.pool.connect_options()).clone().application_name("haetae-lane")
+    }
+
     /// Whether this process can write into the log now.
     pub fn writes(&self) -> bool {
         self.board.lanes_held() > 0

@@ -13,6 +13,7 @@ use tlog::{Frontier, Hash, tile};
 use super::{
     AuditError,
     batch::{Batch, Tip},
+    opens::Epoch,
 };
 
 /// Who this process is to the database.
@@ -44,12 +45,24 @@ pub(super) async fn connect(
         role => format!("set role {role};"),
     };
     let settings = format!(
-        "set synchronous_commit = on; set lock_timeout = '{LOCK_MS_MAX}ms'; {role} \
+        "set synchronous_commit = on; set statement_timeout = 0; set lock_timeout = '{LOCK_MS_MAX}ms'; \
+         set idle_session_timeout = '{IDLE_S_MAX}s'; {role} \
          select pg_advisory_lock_shared({INSTANCE_LOCKS}, {});",
         identity.instance
     );
     sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
     Ok(connection)
+}
+
+/// Epochs of this process whose ALLOWs another one ends, because it found us gone.
+pub(super) async fn abandoned(
+    connection: &mut PgConnection,
+    instance: i32,
+) -> Result<Vec<Epoch>, sqlx::Error> {
+    let select = "select lane, epoch from log_epoch where instance = $1 and abandoned";
+    let rows: Vec<(i32, i64)> = sqlx::query_as(select).bind(instance).fetch_all(connection).await?;
+    let epoch = |(lane, epoch)| (u16::try_from(lane).unwrap_or(u16::MAX), small(epoch));
+    Ok(rows.into_iter().map(epoch).collect())
 }
 
 /// Makes the lane's head if there is none; false when another session holds the lane.
@@ -115,6 +128,12 @@ pub(super) async fn claim(
             behind: false,
         },
     })
+}
+
+/// Commits something that changes nothing: what was committed before it is then as durable as this.
+pub(super) async fn touch(connection: &mut PgConnection, lane: u16) -> Result<(), sqlx::Error> {
+    let update = "update log_head set last_ns = last_ns where lane = $1";
+    sqlx::query(update).bind(i32::from(lane)).execute(connection).await.map(drop)
 }
 
 /// Whether exactly this batch is in the log: asked when the answer to its commit was lost.
@@ -240,6 +259,9 @@ pub(super) const INSTANCE_LOCKS: i32 = 0x4854_0002;
 pub(super) const TASK_LOCKS: i32 = 0x4854_0003;
 /// A change of facts or a predecessor's transaction may hold us this long; below the deadline of a commit.
 const LOCK_MS_MAX: u32 = 1_500;
+/// A session that says nothing for so long belongs to a process that is stopped or cut off: Postgres ends it, and the lane goes to
+/// another replica. A living one asks every second.
+const IDLE_S_MAX: u32 = 5;
 /// More records than any batch has.
 const COUNT_MAX: i64 = 8_192;
 

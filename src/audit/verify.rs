@@ -3,7 +3,7 @@
 //! *Invariant:* reads only, in one snapshot. It cannot see what the database's owner rewrote consistently, key included:
 //! for that there are receipts, witnesses and `haetae-verify`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,16 @@ use tokio_util::task::TaskTracker;
 
 use super::AuditError;
 
+mod canonical;
 mod ends;
 mod lane;
+mod rows;
+mod rules;
+mod seen;
 pub(super) mod store;
 mod texts;
 mod tree;
+mod tuple;
 
 /// What was read and everything that does not fit.
 #[derive(Debug, Clone, Default)]
@@ -130,10 +135,8 @@ pub async fn verify_watched(
             let (pool, name) = (pool.clone(), name.clone());
             let (trusted, pace) = (Arc::clone(&trusted), Arc::clone(&pace));
             walks.push(TaskTracker::new().spawn(async move {
-                let mut walk = Walk::default();
                 let mut same = store::same_snapshot(&pool, &name).await?;
-                lane::walk(&mut same, &head, &trusted, &mut walk, &pace).await?;
-                Ok::<_, AuditError>(walk)
+                lane::walk(&mut same, head, trusted, &pace).await
             }));
         }
         for one in walks {
@@ -183,6 +186,8 @@ struct Walk {
     /// Heads that heartbeats state: where the heartbeat is, and (lane, size, root).
     beats: Vec<(At, (u16, u64, String))>,
     ends: ends::Ends,
+    /// Which texts have been named together, with or without rows: base64 of the three digests.
+    named: HashSet<[u8; 3 * rules::DIGEST_CHARS + 1]>,
     /// Texts that decisions name: digest -> kind and where it is named first.
     texts: BTreeMap<Vec<u8>, (&'static str, At)>,
     /// `detail` texts with the `facts` that they were made of.
@@ -196,12 +201,22 @@ struct Walk {
 struct At {
     lane: u16,
     index: u64,
-    id: Option<String>,
+    id: Option<Id>,
+}
+
+/// A record's id as far as it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Id {
+    Uuid(uuid::Uuid),
+    Text(String),
 }
 
 impl At {
     fn finding(&self, what: What, about: impl Into<String>) -> Finding {
-        let id = self.id.clone();
+        let id = self.id.as_ref().map(|id| match id {
+            Id::Uuid(id) => id.to_string(),
+            Id::Text(text) => text.clone(),
+        });
         Finding { lane: self.lane, index: Some(self.index), id, what, about: about.into() }
     }
 }
@@ -230,7 +245,7 @@ impl Walk {
         }
         for (id, (lane, index)) in other.ids {
             if self.ids.insert(id, (lane, index)).is_some() {
-                let at = At { lane, index, id: Some(id.to_string()) };
+                let at = At { lane, index, id: Some(Id::Uuid(id)) };
                 self.find(&at, What::Rule, "another record has its id");
             }
         }

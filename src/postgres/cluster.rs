@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub enum Stop {
 #[derive(Debug)]
 pub struct Cluster {
     options: Options,
-    place: Place,
+    pub(super) place: Place,
     account: Option<Account>,
     binaries: Binaries,
     server: Option<Child>,
@@ -59,6 +59,17 @@ pub struct Cluster {
 impl Cluster {
     /// Makes the cluster if it is new, stops what an earlier run left, starts it, and waits until it answers.
     pub async fn start(options: Options) -> Result<Self, PostgresError> {
+        let mut cluster = Self::prepare(options).await?;
+        if cluster.place.major().is_none() {
+            cluster.init().await?;
+        }
+        cluster.restart().await?;
+        cluster.create_database(DATABASE, None).await?;
+        Ok(cluster)
+    }
+
+    /// Everything but the data and the server.
+    pub(super) async fn prepare(options: Options) -> Result<Self, PostgresError> {
         let account = Account::to_lend()?;
         let place = Place::prepare(&options.dir, account.as_ref())?;
         let binaries = Binaries::required(&place.dir, place.major())?;
@@ -66,13 +77,7 @@ impl Cluster {
         let ours = [place.dir.as_path(), place.socket.as_path()];
         let watcher = Watcher::start(&place, if options.ephemeral { &ours } else { &[] })
             .map_err(|source| PostgresError::File { path: "/bin/sh".into(), source })?;
-        let mut cluster = Self { options, place, account, binaries, server: None, watcher };
-        if cluster.place.major().is_none() {
-            cluster.init().await?;
-        }
-        cluster.restart().await?;
-        cluster.create_database(DATABASE, None).await?;
-        Ok(cluster)
+        Ok(Self { options, place, account, binaries, server: None, watcher })
     }
 
     /// Stops the server if it runs, and starts it again.
@@ -185,24 +190,45 @@ impl Cluster {
     /// Runs `initdb` beside the place of the data and moves the result there whole.
     async fn init(&self) -> Result<(), PostgresError> {
         let fresh = self.place.dir.join("data.new");
-        let file = |source| PostgresError::File { path: fresh.clone(), source };
-        if fresh.exists() {
-            std::fs::remove_dir_all(&fresh).map_err(file)?;
-        }
         let mut command = self.command("initdb");
         command.arg("-D").arg(&fresh).args(INITDB);
         if !self.options.fsync {
             command.arg("--no-sync");
         }
         command.stdin(Stdio::null());
+        self.fill("initdb", command, &fresh).await
+    }
+
+    /// Has `program` make `fresh`, and moves it whole to the place of the data.
+    pub(super) async fn fill(
+        &self,
+        program: &'static str,
+        command: Command,
+        fresh: &Path,
+    ) -> Result<(), PostgresError> {
+        let file = |source| PostgresError::File { path: fresh.to_owned(), source };
+        if fresh.exists() {
+            std::fs::remove_dir_all(fresh).map_err(file)?;
+        }
+        self.output(program, command).await?;
+        // If we stop here, `data.new` is thrown away by the next start.
+        std::fs::rename(fresh, self.place.data()).map_err(file)
+    }
+
+    /// Runs a program to its end; what it said when it failed.
+    pub(super) async fn output(
+        &self,
+        program: &'static str,
+        mut command: Command,
+    ) -> Result<(), PostgresError> {
+        let file = |source| PostgresError::File { path: program.into(), source };
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.map_err(|error| file(error.into()))?.map_err(file)?;
-        if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(PostgresError::Program { program: "initdb", stderr });
+        if output.status.success() {
+            return Ok(());
         }
-        // If we stop here, `data.new` is thrown away by the next start.
-        std::fs::rename(&fresh, self.place.data()).map_err(file)
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(PostgresError::Program { program, stderr })
     }
 
     fn spawn(&mut self) -> Result<(), PostgresError> {
@@ -227,7 +253,7 @@ impl Cluster {
         ours.chain(self.options.settings.iter().map(|(name, value)| (&**name, &**value)))
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.bin.join(program));
         command.current_dir(&self.place.dir).env("LC_ALL", "C").env("TZ", "UTC");
         for name in ["PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGOPTIONS"] {

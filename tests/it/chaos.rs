@@ -5,10 +5,10 @@
 //! `HAETAE_CHAOS_ROUNDS` says how many kills (50 without it, or as many as fit into [`USUAL_MAX`]), `HAETAE_CHAOS_SEED`
 //! repeats the order and the instants of a run.
 
-mod chance;
-mod judge;
-mod load;
-mod record;
+pub mod chance;
+pub mod judge;
+pub mod load;
+pub mod record;
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ async fn restart(stage: &mut Stage, victim: Victim) {
 }
 
 /// A request that was begun after the restart is allowed.
-async fn serves(stage: &Stage) {
+pub async fn serves(stage: &Stage) {
     let caller = stage.caller("kr-retailer");
     eventually("the gateway serves again", async || load::probe(&caller).await == Some(200)).await;
 }

@@ -21,6 +21,8 @@ mod policy;
 mod postgres;
 mod registry;
 mod replicas;
+mod standby;
+mod tamper;
 mod tiles;
 mod verify;
 mod webhook;

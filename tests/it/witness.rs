@@ -24,7 +24,7 @@ use crate::audit::lab::{Lab, ORIGIN, eventually};
 use crate::support::fresh_database;
 
 const LOG: &str = "log.example/behind";
-const NOW_NS: i64 = 1_795_000_000_000_000_000;
+pub const NOW_NS: i64 = 1_795_000_000_000_000_000;
 
 fn key(name: &str, kind: Kind, seed: u8) -> SigningKey {
     SigningKey::from_seed(name, kind, &[seed; 32]).unwrap()
@@ -68,13 +68,13 @@ impl Log {
     }
 }
 
-fn body(old: u64, proof: &[Hash], note: &str) -> String {
+pub fn body(old: u64, proof: &[Hash], note: &str) -> String {
     let mut lines = vec![format!("old {old}")];
     lines.extend(proof.iter().map(Hash::to_string));
     format!("{}\n\n{note}", lines.join("\n"))
 }
 
-fn config(dir: &Path, logs: &str) -> Config {
+pub fn config(dir: &Path, logs: &str) -> Config {
     std::fs::write(dir.join("logs.policy"), format!("{logs}quorum none\n")).unwrap();
     let witness = key("witness.example/1", Kind::Cosignature, 9);
     std::fs::write(dir.join("witness.key"), witness.to_skey()).unwrap();
@@ -94,7 +94,7 @@ fn open(dir: &Path) -> Arc<Witness> {
     Arc::new(Witness::open(&config(dir, &log), Clock::fixed(NOW_NS)).unwrap())
 }
 
-async fn post(witness: &Arc<Witness>, body: impl Into<Bytes>) -> (StatusCode, String, String) {
+pub async fn post(witness: &Arc<Witness>, body: impl Into<Bytes>) -> (StatusCode, String, String) {
     let body = Full::from(body.into()).map_err(|never| match never {});
     let request = Request::post("/add-checkpoint").body(body).unwrap();
     answer(witness.handle(request).await).await

@@ -21,10 +21,10 @@ pub(super) async fn insert(connection: &mut PgConnection, act: &Act) -> Result<(
 }
 
 pub(super) async fn connect(
-    options: &PgConnectOptions,
+    options: PgConnectOptions,
     identity: &Identity,
 ) -> Result<PgConnection, sqlx::Error> {
-    let options = options.clone().application_name("haetae-outbox");
+    let options = options.application_name("haetae-outbox");
     crate::audit::store::connect(&options, identity).await
 }
 

@@ -17,10 +17,10 @@ pub(in crate::audit) struct Flows {
 
 /// Rows can be made again from the log, so their commits need not wait for the disk.
 pub(super) async fn connect(
-    options: &PgConnectOptions,
+    options: PgConnectOptions,
     identity: &Identity,
 ) -> Result<PgConnection, sqlx::Error> {
-    let options = options.clone().application_name("haetae-projection");
+    let options = options.application_name("haetae-projection");
     let mut connection = crate::audit::store::connect(&options, identity).await?;
     let relaxed = AssertSqlSafe("set synchronous_commit = off");
     sqlx::raw_sql(relaxed).execute(&mut connection).await?;
@@ -201,7 +201,7 @@ async fn write_flows(connection: &mut PgConnection, flows: &Flows) -> Result<(),
     Ok(())
 }
 
-/// Epochs whose holder is gone and whose ALLOWs may lack an end. A living process holds its shared lock.
+/// Epochs whose holder is gone, or was given up, and whose ALLOWs may lack an end.
 pub(in crate::audit) async fn dead_epochs(
     connection: &mut PgConnection,
     own: i32,
@@ -209,13 +209,14 @@ pub(in crate::audit) async fn dead_epochs(
     // A living process holds its shared lock; an exclusive one can be had only if nobody does.
     let rows = sqlx::query(
         "select e.lane, e.epoch, e.first_index,
-                coalesce((select min(n.first_index) from log_epoch n where n.lane = e.lane and n.epoch > e.epoch), h.size)
+                coalesce((select min(n.first_index) from log_epoch n where n.lane = e.lane and n.epoch > e.epoch), h.size),
+                e.abandoned
          from log_epoch e join log_head h using (lane)
-         where not e.settled and e.instance <> $1 and not exists (
+         where not e.settled and (e.abandoned or (e.instance <> $1 and not exists (
              select from pg_locks l
              where l.locktype = 'advisory' and l.granted
                and l.database = (select oid from pg_database where datname = current_database())
-               and l.classid::bigint = $2 and l.objid::bigint = (e.instance::bigint & 4294967295) and l.objsubid = 2)
+               and l.classid::bigint = $2 and l.objid::bigint = (e.instance::bigint & 4294967295) and l.objsubid = 2)))
          order by e.lane, e.epoch",
     )
     .bind(own)
@@ -228,6 +229,7 @@ pub(in crate::audit) async fn dead_epochs(
             epoch: row.try_get(1)?,
             first: row.try_get(2)?,
             until: row.try_get(3)?,
+            abandoned: row.try_get(4)?,
         })
     };
     rows.into_iter().map(epoch).collect()
@@ -240,6 +242,26 @@ pub(in crate::audit) struct DeadEpoch {
     pub epoch: i64,
     pub first: i64,
     pub until: i64,
+    /// Marked as such: its holder does not end its ALLOWs any more.
+    pub abandoned: bool,
+}
+
+/// Takes the ends of an epoch's ALLOWs away from its holder; false when that one lives.
+pub(in crate::audit) async fn abandon(
+    connection: &mut PgConnection,
+    epoch: DeadEpoch,
+) -> Result<bool, sqlx::Error> {
+    // The exclusive lock is held to the end of this statement: a holder that connects meanwhile waits, and sees the mark.
+    let update = "with holder as materialized (
+                      select instance from log_epoch where lane = $1 and epoch = $2
+                  ), gone as materialized (
+                      select pg_try_advisory_xact_lock($3, instance) as gone from holder
+                  )
+                  update log_epoch set abandoned = true
+                  where lane = $1 and epoch = $2 and (select gone from gone)";
+    let query = sqlx::query(update).bind(epoch.lane).bind(epoch.epoch);
+    let done = query.bind(crate::audit::store::INSTANCE_LOCKS).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// ALLOWs of an epoch without an end.

@@ -3,8 +3,8 @@
 use sqlx::{PgPool, Row as _};
 
 use crate::audit::{
-    AuditError,
-    health::Signed,
+    AuditError, Durability,
+    health::{Look, Signed},
     leaf::Head,
     recorder::Shared,
     store::{big, hash, small},
@@ -32,25 +32,38 @@ pub(super) async fn heads(pool: &PgPool) -> Result<Vec<Head>, AuditError> {
     rows.into_iter().map(head).collect()
 }
 
-/// What speaks against keeping a log in this database; empty when nothing does.
-pub(super) async fn settings(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
+/// How the database is set: what speaks against keeping a log in it, and what a commit of a lane waits for.
+pub(super) async fn settings(pool: &PgPool, wanted: Durability) -> Result<Look, sqlx::Error> {
     let row = sqlx::query(
         "select current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',
-                not pg_is_in_recovery(), not current_setting('default_transaction_read_only')::boolean",
+                not pg_is_in_recovery(), not current_setting('default_transaction_read_only')::boolean,
+                current_setting('synchronous_standby_names')",
     )
     .fetch_one(pool)
     .await?;
-    let wanted = [
-        "the database runs with `fsync = off`: what it confirms can be lost; set it to on",
-        "the database runs with `full_page_writes = off`: a torn page can destroy records; set it to on",
-        "the database is a standby: connect to the primary",
-        "the database is read-only: set `default_transaction_read_only` to off",
-    ];
     let mut causes = Vec::new();
-    for (column, cause) in wanted.into_iter().enumerate() {
+    for (column, cause) in NEEDED.into_iter().enumerate() {
         if !row.try_get::<bool, _>(column)? {
             causes.push(cause.to_owned());
         }
     }
-    Ok(causes)
+    let names: String = row.try_get(NEEDED.len())?;
+    // Lanes set `synchronous_commit = on` for themselves, so the names decide.
+    let durability = match names.trim() {
+        "" => "a commit is on the disk of one server".to_owned(),
+        names => format!("a commit is on the disks of the primary and of `{names}`"),
+    };
+    if wanted == Durability::Quorum && names.trim().is_empty() {
+        causes.push(NO_QUORUM.to_owned());
+    }
+    Ok(Look { causes, durability })
 }
+
+const NEEDED: [&str; 4] = [
+    "the database runs with `fsync = off`: what it confirms can be lost; set it to on",
+    "the database runs with `full_page_writes = off`: a torn page can destroy records; set it to on",
+    "the database is a standby: connect to the primary",
+    "the database is read-only: set `default_transaction_read_only` to off",
+];
+const NO_QUORUM: &str = "`audit.durability` asks for a quorum and `synchronous_standby_names` is empty: what is confirmed is lost with its \
+     server; set it, e.g. to `ANY 1 (standby1, standby2)`";

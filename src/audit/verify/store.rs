@@ -185,6 +185,29 @@ pub(in crate::audit) async fn newest_checkpoint(
     Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))
 }
 
+/// The full tiles `from <= n < to` of a level, with their numbers.
+pub(in crate::audit) async fn numbered_tiles(
+    connection: &mut PgConnection,
+    lane: u16,
+    level: i16,
+    from: u64,
+    to: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
+    let select = "select n, hashes from log_tile
+                  where lane = $1 and level = $2 and n >= $3 and n < $4 order by n";
+    let query = sqlx::query(select).bind(i32::from(lane)).bind(level).bind(big(from)).bind(big(to));
+    let tile = |row: PgRow| Ok((small(row.try_get(0)?), row.try_get(1)?));
+    query.fetch_all(connection).await?.into_iter().map(tile).collect()
+}
+
+/// Full tiles above the lowest level: a 256th of the log's hashes.
+pub(in crate::audit) async fn tiles_above(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<Vec<((u8, u64), Vec<u8>)>, sqlx::Error> {
+    tiles(connection, lane, 1).await
+}
+
 /// The hashes of the full tiles `from <= n < to` of a level.
 pub(in crate::audit) async fn tiles_between(
     connection: &mut PgConnection,
@@ -204,13 +227,16 @@ pub(in crate::audit) async fn tiles_between(
         .await
 }
 
-/// Full tiles as they were kept: level, index, hashes.
+/// Full tiles from a level on, as they were kept: level, index, hashes.
 pub(in crate::audit) async fn tiles(
     connection: &mut PgConnection,
     lane: u16,
+    level_min: i16,
 ) -> Result<Vec<((u8, u64), Vec<u8>)>, sqlx::Error> {
-    let select = "select level, n, hashes from log_tile where lane = $1 order by level, n";
-    let rows = sqlx::query(select).bind(i32::from(lane)).fetch_all(connection).await?;
+    let select =
+        "select level, n, hashes from log_tile where lane = $1 and level >= $2 order by level, n";
+    let query = sqlx::query(select).bind(i32::from(lane)).bind(level_min);
+    let rows = query.fetch_all(connection).await?;
     let tile = |row: PgRow| {
         let level: i16 = row.try_get(0)?;
         Ok(((u8::try_from(level).unwrap_or(u8::MAX), small(row.try_get(1)?)), row.try_get(2)?))

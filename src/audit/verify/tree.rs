@@ -1,6 +1,6 @@
 //! The tree of one lane, built again: against full tiles, published checkpoints and the head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tlog::{Checkpoint, Frontier, Hash, Note, VerifierKey, tile};
 
@@ -15,7 +15,8 @@ pub(super) struct Tree {
     frontier: Frontier,
     edge: tile::Edge,
     tiles: BTreeMap<(u8, u64), Vec<u8>>,
-    checkpoints: Vec<StoredCheckpoint>,
+    /// By size; those that were passed are gone.
+    checkpoints: VecDeque<StoredCheckpoint>,
     /// A leaf is missing: roots can no longer be told.
     broken: bool,
     /// Largest size at which a signed root agreed, for saying where a difference lies.
@@ -33,7 +34,7 @@ impl Tree {
             frontier: Frontier::new(),
             edge: tile::Edge::new(),
             tiles: tiles.into_iter().collect(),
-            checkpoints,
+            checkpoints: checkpoints.into(),
             broken: false,
             agreed: 0,
         }
@@ -53,6 +54,13 @@ impl Tree {
         let (n, at) = (index / u64::from(tile::WIDTH), index % u64::from(tile::WIDTH));
         let start = usize::try_from(at).ok()? * Hash::BYTES;
         self.tiles.get(&(0, n))?.get(start..start + Hash::BYTES).and_then(Hash::from_slice)
+    }
+
+    /// Takes in full tiles whose leaves are still to come.
+    pub fn keep(&mut self, tiles: Vec<((u8, u64), Vec<u8>)>) {
+        let size = self.frontier.size();
+        let to_come = |n: u64| (n + 1).saturating_mul(u64::from(tile::WIDTH)) > size;
+        self.tiles.extend(tiles.into_iter().filter(|((_, n), _)| to_come(*n)));
     }
 
     pub fn append(&mut self, leaf: Hash, walk: &mut Walk) {
@@ -85,8 +93,10 @@ impl Tree {
     /// Checkpoints at the present size.
     pub fn checkpoint(&mut self, trusted: &[VerifierKey], origin: &str, walk: &mut Walk) {
         let size = self.frontier.size();
-        while let Some(at) = self.checkpoints.iter().position(|stored| stored.size == size) {
-            let stored = self.checkpoints.swap_remove(at);
+        while self.checkpoints.front().is_some_and(|stored| stored.size < size) {
+            self.checkpoints.pop_front();
+        }
+        while let Some(stored) = self.checkpoints.pop_front_if(|stored| stored.size == size) {
             walk.report.checkpoints += 1;
             let root = (!self.broken).then(|| self.frontier.root());
             match holds(&stored, trusted, origin, root) {

@@ -48,7 +48,7 @@ pub async fn all(stage: &Stage, told: &[Told], kills: usize) {
 }
 
 /// P1, by the sites' own word: an ALLOW that names this site, these bytes and this path.
-fn every_arrival_was_allowed(seen: &[(String, Seen)], log: &Log) {
+pub fn every_arrival_was_allowed(seen: &[(String, Seen)], log: &Log) {
     let mut once = BTreeSet::new();
     for (site, seen) in seen {
         assert!(once.insert(&seen.decision), "a decision was used twice: {seen:?}");
@@ -84,7 +84,7 @@ fn every_allow_ended_once(seen: &[(String, Seen)], log: &Log) {
 }
 
 /// P3: what a client was told was durable before, and nobody was told anything else.
-fn every_answer_is_on_record(told: &[Told], log: &Log) {
+pub fn every_answer_is_on_record(told: &[Told], log: &Log) {
     for told in told {
         let leaf = told.decision.as_ref().map(|id| log.decisions.get(id));
         match (told.status, leaf) {
@@ -119,7 +119,7 @@ async fn verifies(stage: &Stage) {
     println!("chaos: {}", String::from_utf8_lossy(&output.stdout).trim());
 }
 
-async fn arrived(stage: &Stage) -> Vec<(String, Seen)> {
+pub async fn arrived(stage: &Stage) -> Vec<(String, Seen)> {
     let mut all = Vec::new();
     for (site, report) in stage.sites().reports().await {
         assert_eq!(report.unexpected, Vec::<String>::new(), "{site}");

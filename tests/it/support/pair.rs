@@ -28,13 +28,18 @@ impl Pair {
 
     /// The same, with further tables of the configuration.
     pub async fn with(tables: &str) -> Self {
-        let mut stage = Stage::start().await;
+        Self::of("lanes_held_max = 1\n", tables, None).await
+    }
+
+    /// The same, with these keys of `audit`, and sites that pause so long between two tokens.
+    pub async fn of(audit: &str, tables: &str, token_ms: Option<u64>) -> Self {
+        let mut stage = Stage::with(token_ms).await;
         let world = &mut stage.world;
         world.gateway.terminate();
         assert!(world.gateway.ended().await.unwrap().success());
         let config = world.dir.join("haetae.toml");
         let text = std::fs::read_to_string(&config).unwrap();
-        let text = text.replace("[audit]\n", "[audit]\nlanes_held_max = 1\n") + tables;
+        let text = text.replace("[audit]\n", &format!("[audit]\n{audit}")) + tables;
         assert!(text.contains("lanes_held_max"));
         std::fs::write(&config, &text).unwrap();
         world.restart_gateway().await.unwrap();
@@ -43,7 +48,9 @@ impl Pair {
         let (data, console) = (free(), free());
         let dir = world.dir.join("second");
         std::fs::create_dir(&dir).unwrap();
-        std::fs::copy(world.dir.join("log.key"), dir.join("log.key")).unwrap();
+        for key in ["log.key", "privacy.key"] {
+            std::fs::copy(world.dir.join(key), dir.join(key)).unwrap();
+        }
         let port = |address: SocketAddr| format!(":{}\"", address.port());
         let text = text.replace(&port(world.data), &port(data));
         let text = text.replace(&port(world.console), &port(console));

@@ -1,0 +1,38 @@
+//! The rows of a range, as cheaply as Postgres gives them.
+
+use futures_util::TryStreamExt as _;
+use sqlx::PgConnection;
+
+use super::{Kept, Rows};
+use crate::audit::store::big;
+
+/// The rows of a lane with `from` <= index < `to`, by index, as the server's own binary copy writes them, which costs both sides the least.
+pub(in crate::audit::verify) async fn kept(
+    connection: &mut PgConnection,
+    lane: u16,
+    (from, to): (u64, u64),
+) -> Result<Rows, sqlx::Error> {
+    let range = format!(
+        "where lane = {lane} and index >= {} and index < {} order by index",
+        big(from),
+        big(to)
+    );
+    let mut kept = [Kept::default(), Kept::default(), Kept::default()];
+    for (kept, select) in kept.iter_mut().zip([
+        "select lane, index, id, at_ns, org, actor, outcome, reason, rule, site, service, operation, issuer, facts, detail,
+         bundle from row_decision",
+        "select lane, index, id, at_ns, decision, identity from row_started",
+        "select lane, index, id, at_ns, decision, how, status, bytes_out, bytes_back, duration_ms, why from row_ended",
+    ]) {
+        // `COPY` takes no parameters: what is put in are numbers of ours.
+        let copy = format!("copy ({select} {range}) to stdout (format binary)");
+        let mut pieces = connection.copy_out_raw(&copy).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.try_next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        *kept = Kept::new(bytes);
+    }
+    let [decision, started, ended] = kept;
+    Ok(Rows { decision, started, ended })
+}

@@ -1,0 +1,151 @@
+//! A closed log of one lane that every row gets a copy of, and those who look at it.
+
+use std::sync::Arc;
+
+use haetae::audit::{Config, Key, Range, export, verify};
+use haetae::clock::Clock;
+use sqlx::PgPool;
+use tlog::{Frontier, Hash, tile};
+use tokio::sync::OnceCell;
+
+use crate::audit::lab::{Lab, ORIGIN};
+use crate::support::{Fresh, backup, fresh_database};
+
+/// 300 refusals between `lane_open` and `lane_close`, a batch each; the first tile is full.
+pub const RECORDS: u64 = 302;
+
+/// A copy of the log, and what others have kept of it.
+pub struct Written {
+    pub fresh: Fresh,
+    pub key: Arc<Key>,
+    /// The newest checkpoint, as a reviewer may have kept it.
+    pub kept: String,
+}
+
+impl Written {
+    pub async fn copy() -> Self {
+        static LOG: OnceCell<(Fresh, Arc<Key>, String)> = OnceCell::const_new();
+        let (origin, key, kept) = LOG.get_or_init(write).await;
+        Self { fresh: backup(origin).await, key: Arc::clone(key), kept: kept.clone() }
+    }
+
+    pub const fn pool(&self) -> &PgPool {
+        &self.fresh.pool
+    }
+
+    pub fn vkey(&self) -> String {
+        self.key.vkey(ORIGIN, 0).unwrap()
+    }
+
+    /// As superuser: statements that all change something.
+    pub async fn run(&self, statements: &[&'static str]) {
+        for statement in statements {
+            let done = sqlx::query(*statement).execute(self.pool()).await.unwrap();
+            assert!(done.rows_affected() > 0, "{statement}");
+        }
+    }
+
+    /// `haetae log verify`: everything that it finds.
+    pub async fn inside(&self) -> Vec<String> {
+        let report = verify(self.pool()).await.unwrap();
+        report.findings.iter().map(ToString::to_string).collect()
+    }
+
+    /// `haetae-verify` on an export, of somebody who has the log's key and perhaps a checkpoint: everything that it finds.
+    pub async fn outside(&self, kept: &[String]) -> Vec<String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        export(self.pool(), Range::default(), NOW_NS, &mut file).await.unwrap();
+        let trust = haetae_verify::Trust::Keys(vec![self.vkey().parse().unwrap()]);
+        let report = haetae_verify::verify_since(file.path(), &trust, kept).unwrap();
+        report.findings.iter().map(|found| found.text().en).collect()
+    }
+
+    /// A gateway that starts on it with the deployment's key, and with what it remembers, if it does.
+    pub async fn start(&self, high_water: Option<&std::path::Path>) -> Lab {
+        let config = Config {
+            lanes: 1,
+            record_ms_max: 60_000,
+            commit_ms_max: 60_000,
+            high_water_file: high_water.map(std::path::Path::to_owned),
+            ..Config::default()
+        };
+        Lab::signed_by(self.pool(), config, Clock::system(), vec![Arc::clone(&self.key)]).await
+    }
+
+    /// The record with which the next generation says why it is there.
+    pub async fn rollback(&self) -> String {
+        let leaves = crate::audit::lab::leaves(self.pool()).await;
+        let leaf = leaves.iter().find(|leaf| leaf["kind"] == "rollback").expect("a rollback");
+        format!("rollback: of lane {}, known {}, found {}", leaf["of"], leaf["size"], leaf["found"])
+    }
+
+    /// Leaves of the lane, in order.
+    pub async fn leaves(&self) -> Vec<Vec<u8>> {
+        let select = "select leaves from log_batch where lane = 0 order by first_index";
+        let bundles: Vec<Vec<u8>> =
+            sqlx::query_scalar(select).fetch_all(self.pool()).await.unwrap();
+        let read = |bundle: &Vec<u8>| {
+            tlog::bundle::leaves(bundle).map(|leaf| leaf.unwrap().to_vec()).collect::<Vec<_>>()
+        };
+        bundles.iter().flat_map(read).collect()
+    }
+
+    /// Makes head, marks and tiles those of these leaves, as whoever owns the database can: one batch each, as before.
+    pub async fn rebuild(&self, leaves: &[Vec<u8>]) -> Hash {
+        let (mut frontier, mut edge) = (Frontier::new(), tile::Edge::new());
+        sqlx::query("delete from log_tile").execute(self.pool()).await.unwrap();
+        for (index, leaf) in (0_i64..).zip(leaves) {
+            let hash = Hash::leaf(leaf);
+            frontier.append(hash);
+            for (id, hashes) in edge.append(&[hash]) {
+                sqlx::query("insert into log_tile values (0, $1, $2, $3)")
+                    .bind(i16::from(id.level))
+                    .bind(i64::try_from(id.index).unwrap())
+                    .bind(Hash::concat(&hashes))
+                    .execute(self.pool())
+                    .await
+                    .unwrap();
+            }
+            sqlx::query("update log_batch set leaves = $2, marks = $3 where first_index = $1")
+                .bind(index)
+                .bind(tlog::bundle::encode([leaf.as_slice()]).unwrap())
+                .bind(&hash.0[..8])
+                .execute(self.pool())
+                .await
+                .unwrap();
+        }
+        sqlx::query("update log_head set size = $1, frontier = $2, root = $3")
+            .bind(i64::try_from(frontier.size()).unwrap())
+            .bind(frontier.to_bytes())
+            .bind(frontier.root().0.as_slice())
+            .execute(self.pool())
+            .await
+            .unwrap();
+        frontier.root()
+    }
+}
+
+/// The first that holds these words.
+pub fn found(said: &[String], words: &str) -> String {
+    let found = said.iter().find(|one| one.contains(words));
+    found.unwrap_or_else(|| panic!("nobody said `{words}`: {said:?}")).clone()
+}
+
+async fn write() -> (Fresh, Arc<Key>, String) {
+    let fresh = fresh_database().await;
+    let lab = Lab::start(&fresh.pool, 1).await;
+    for _ in 0..300 {
+        lab.deny().await.unwrap();
+    }
+    lab.projected().await;
+    let key = Arc::clone(&lab.key);
+    let pool = lab.stop().await;
+    let report = verify(&pool).await.unwrap();
+    assert_eq!((report.findings, report.records), (vec![], RECORDS));
+    let kept = "select note from log_checkpoint order by size desc limit 1";
+    let kept = sqlx::query_scalar(kept).fetch_one(&pool).await.unwrap();
+    (fresh, key, kept)
+}
+
+/// When the export is made.
+const NOW_NS: i64 = 1_795_000_000_000_000_000;
