@@ -30,6 +30,7 @@ use crate::gate::{Gate, Rooms};
 use crate::hold::Holds;
 use crate::listen::{Listener, Peer, Stop};
 use crate::mandate::{self, Mandate};
+use crate::obligation::Obligations;
 use crate::policy::{Policy, Unready};
 use crate::privacy::Privacy;
 use crate::registry::{Registry, Snapshot};
@@ -37,6 +38,7 @@ use crate::reserve::Reserve;
 use crate::shadow::{self, Shadow};
 use crate::telemetry::Metrics;
 use crate::tiles::Tiles;
+use crate::webhook::Webhooks;
 use crate::{access, forward, gate, listen, webhook};
 
 /// A gateway that serves. Dropping it does not stop it: [`Running::drain`] or [`Running::abort`] does.
@@ -199,6 +201,8 @@ async fn build(
     let policy = Arc::new(policy);
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let holds = Holds::new(pool.clone());
+    let webhooks = Webhooks::new(&config.webhooks, pool.clone());
+    let obligations = Obligations::start(pool.clone(), aside, tracker, stop.clone());
     let access = access::Desk::new(pool.clone());
     let privacy = Privacy::read(&config.privacy).context("`privacy`")?.map(Arc::new);
     let audit = Audit::start(&config.audit, privacy, pool, clock.clone(), tracker, stop.clone())
@@ -218,6 +222,8 @@ async fn build(
         forward,
         reserve: Arc::new(reserve),
         holds,
+        obligations,
+        webhooks,
         access,
         clock,
     })

@@ -14,6 +14,7 @@ pub mod hold;
 pub mod keygen;
 pub mod log;
 pub mod migrate;
+pub mod obligation;
 pub mod order;
 pub mod policy;
 pub mod reconcile;
@@ -49,6 +50,8 @@ enum Command {
     Order(order::Args),
     /// What a rule held for review: list, show, release, refuse.
     Hold(hold::Args),
+    /// What decisions asked for after they allowed: list, close with evidence.
+    Obligation(obligation::Args),
     /// Who may do what: list, grant, revoke and explain an organisation's access entries.
     Access(access::Args),
     /// Where organisations are told of what runs out and of orders that touch them.
@@ -117,6 +120,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Registry(args) => registry::run(args).await,
         Command::Order(args) => order::run(args).await,
         Command::Hold(args) => hold::run(args).await,
+        Command::Obligation(args) => obligation::run(args).await,
         Command::Access(args) => access::run(args).await,
         Command::Webhook(args) => webhook::run(args).await,
         Command::Decide(args) => decide::run(args).await,

@@ -36,10 +36,12 @@ use crate::caller::{self, Caller, Callers, Connection};
 use crate::clock::Clock;
 use crate::forward::{self, Forward};
 use crate::hold::Holds;
+use crate::obligation::Obligations;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::reserve::Reserve;
 use crate::shadow::Shadow;
+use crate::webhook::Webhooks;
 use verdict::decision::Why;
 use verdict::reason::Reason;
 
@@ -64,6 +66,8 @@ pub struct Gate {
     pub(crate) registry: Arc<Registry>,
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) holds: Holds,
+    pub(crate) obligations: Obligations,
+    pub(crate) webhooks: Webhooks,
     pub(crate) access: access::Desk,
     pub(crate) clock: Clock,
     preparer: Preparer,
@@ -83,6 +87,8 @@ pub struct Rooms {
     pub forward: Arc<Forward>,
     pub reserve: Arc<Reserve>,
     pub holds: Holds,
+    pub obligations: Obligations,
+    pub webhooks: Webhooks,
     pub access: access::Desk,
     pub shadow: Shadow,
     pub clock: Clock,
@@ -120,6 +126,8 @@ impl Gate {
             registry: rooms.registry,
             reserve: rooms.reserve,
             holds: rooms.holds,
+            obligations: rooms.obligations,
+            webhooks: rooms.webhooks,
             access: rooms.access,
             clock: rooms.clock,
             authorities,

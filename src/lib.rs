@@ -22,6 +22,7 @@ pub mod guard; // the site's own process: lets in only what carries a valid, fre
 pub mod hold; // what waits for people: votes and releases
 pub mod listen; // bind, TLS, limits: a connection with its peer certificate
 pub mod mandate; // what gives a bundle its force: proposed, approved, in force since a version
+pub mod obligation; // what decisions ask for afterwards: rows -> open, met, overdue, closed
 pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod privacy; // what is hidden: value + person -> sealed value, master keys

@@ -11,6 +11,7 @@
 mod access;
 mod build;
 mod bundle;
+mod canary;
 mod cases;
 mod change;
 mod diff;
@@ -30,7 +31,8 @@ mod vocabulary;
 
 pub use access::{Acting, Asker, Because, ChangeError, Leave, OPERATIONS};
 pub use bundle::Bundle;
-pub use cases::CaseResult;
+pub use canary::KeptCanaries;
+pub use cases::{CaseResult, Retired};
 pub use diff::{Change, Diff, Interval, RegimeCells, Told};
 pub use fault::{BundleError, Fault};
 pub use folder::Folder;

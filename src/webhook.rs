@@ -41,6 +41,8 @@ pub enum WebhookError {
     NotFound(Uuid),
     #[error("`{url}` is registered for `{org}` already")]
     Twice { org: String, url: String },
+    #[error("`{org}` has 16 webhooks: remove one that it does not need")]
+    Many { org: String },
     #[error("there is no randomness to be had from this system")]
     Chance,
     #[error("`webhooks`: {0}")]
@@ -102,12 +104,79 @@ async fn notices(pool: &PgPool, registry: &Registry, at: i64) -> Result<(), sqlx
     Ok(())
 }
 
+/// Webhooks of organisations, as the gateway's own routes have them.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    pool: PgPool,
+    /// What an address without a name must be among.
+    guard: Guard,
+}
+
+impl Webhooks {
+    #[must_use]
+    pub fn new(config: &Config, pool: PgPool) -> Self {
+        Self { pool, guard: Guard::new(&config.allow) }
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(&self, org: &str) -> Result<Vec<store::Listed>, WebhookError> {
+        store::list(&self.pool, Some(org)).await
+    }
+
+    /// Registers an address; gives its id and the secret, to be shown once.
+    ///
+    /// # Errors
+    /// When the address cannot be one or may not be reached, is registered already, or there are too many.
+    pub async fn add(
+        &self,
+        org: &str,
+        url: &str,
+        by: &str,
+    ) -> Result<(Uuid, Secret), WebhookError> {
+        let uri = check_url(url).map_err(WebhookError::Address)?;
+        if !self.guard.permits_host(&uri) {
+            let what = format!("`{url}` cannot be told anything: its address is not a public one");
+            return Err(WebhookError::Address(what));
+        }
+        let secret = Secret::make()?;
+        Ok((store::add_as(&self.pool, org, url, &secret, (by, ADMINISTRATOR)).await?, secret))
+    }
+
+    /// Gives one another secret, to be shown once; notices are signed with both for a day.
+    ///
+    /// # Errors
+    /// When the organisation has no such webhook.
+    pub async fn rotate(&self, of: store::Of<'_>) -> Result<Secret, WebhookError> {
+        let secret = Secret::make()?;
+        store::rotate(&self.pool, of, &secret, BOTH_FOR).await?;
+        Ok(secret)
+    }
+
+    /// # Errors
+    /// When the organisation has no such webhook.
+    pub async fn remove(&self, of: store::Of<'_>) -> Result<(), WebhookError> {
+        store::remove(&self.pool, of).await
+    }
+
+    /// # Errors
+    /// As [`test`].
+    pub async fn test(&self, org: &str, webhook: Uuid, at: i64) -> Result<Uuid, WebhookError> {
+        test(&self.pool, Some(org), webhook, at).await
+    }
+}
+
 /// Has a notice sent that says nothing but that it was; gives its id.
 ///
 /// # Errors
-/// When there is no such webhook.
-pub async fn test(pool: &PgPool, webhook: Uuid, at: i64) -> Result<Uuid, WebhookError> {
-    let listed = store::list(pool, None).await?;
+/// When there is no such webhook (of this organisation, if one is given).
+pub async fn test(
+    pool: &PgPool,
+    org: Option<&str>,
+    webhook: Uuid,
+    at: i64,
+) -> Result<Uuid, WebhookError> {
+    let listed = store::list(pool, org).await?;
     let one = listed.iter().find(|one| one.id == webhook);
     let one = one.ok_or(WebhookError::NotFound(webhook))?;
     let mut nonce = [0; 16];
@@ -187,6 +256,9 @@ fn chance() -> [u8; 2] {
     bytes
 }
 
+const ADMINISTRATOR: &str = "an administrator";
+/// A receiver has a day to take up another secret.
+pub const BOTH_FOR: Duration = Duration::from_hours(24);
 /// A receiver that answers slowly holds one of them.
 const COURIERS: usize = 4;
 /// Notices are about days.

@@ -1,7 +1,6 @@
 //! `haetae webhook`: where organisations are told of what runs out and of orders.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Subcommand;
 use sqlx::PgPool;
@@ -43,21 +42,23 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         check_url(url).map_err(anyhow::Error::msg)?;
     }
     let pool = args.registrar.pool().await?;
+    let by = args.registrar.who();
+    let of = |webhook| store::Of { webhook, org: None, by };
     match &args.what {
-        What::Add { org, url } => add(&pool, org, url, args.registrar.who()).await?,
+        What::Add { org, url } => add(&pool, org, url, by).await?,
         What::List { org } => list(&pool, org.as_deref()).await?,
         What::Test { id } => {
-            let notice = webhook::test(&pool, *id, Clock::system().unix_s()).await?;
+            let notice = webhook::test(&pool, None, *id, Clock::system().unix_s()).await?;
             println!("notice {notice} is on its way: `haetae webhook list` says how it went");
         }
         What::Rotate { id } => {
             let secret = Secret::make()?;
-            store::rotate(&pool, *id, &secret, BOTH_FOR).await?;
+            store::rotate(&pool, of(*id), &secret, webhook::BOTH_FOR).await?;
             println!("secret {}", secret.shown_once());
             println!("notices are signed with the old secret too for 24 h");
         }
         What::Remove { id } => {
-            store::remove(&pool, *id).await?;
+            store::remove(&pool, of(*id)).await?;
             println!("webhook {id} is removed");
         }
         What::Retry { notice } => {
@@ -107,9 +108,6 @@ async fn list(pool: &PgPool, org: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A receiver has a day to take up the new secret.
-const BOTH_FOR: Duration = Duration::from_hours(24);
-
 const AFTER_HELP: &str = "\
 Notices: `ground.expiring` and `certificate.expiring` at 90, 30 and 7 days, `order.touches`, `webhook.test`. Each is a JSON object
 (`type`, `timestamp`, `data`) in a POST with `webhook-id`, `webhook-timestamp` and `webhook-signature` (Standard Webhooks:
@@ -118,4 +116,5 @@ for a day and more. Take an id that you have seen as accepted.
   haetae webhook --by kim add kr-bank https://hooks.bank.example/haetae
   haetae webhook test ID
   haetae webhook list kr-bank
+An organisation's own administrators do the same over the API (`/v1/webhooks`: `GET /v1/openapi.json`). Each change is a record.
 Addresses must be https and public, unless `webhooks.allow` in haetae.toml names their network.";

@@ -4,6 +4,8 @@
 //! what is that organisation's. Whatever is refused is recorded as every refusal is; nothing is forwarded.
 
 mod access;
+mod obligation;
+mod webhook;
 
 use std::io;
 
@@ -65,12 +67,19 @@ impl Gate {
             Does::ShowHold => self.show_hold(known, &errand).await,
             Does::ReleaseHold => self.vote(known, &errand, Choice::Release, &body).await,
             Does::RefuseHold => self.vote(known, &errand, Choice::Refuse, &body).await,
+            Does::ListObligations => self.list_obligations(known, &errand).await,
+            Does::CloseObligation => self.close_obligation(known, &errand, &body).await,
             Does::ListAccess
             | Does::ExplainAccess
             | Does::GrantRow
             | Does::GrantRole
             | Does::RevokeRow
             | Does::RevokeRole => self.access(known, &errand, &body).await,
+            Does::ListWebhooks
+            | Does::AddWebhook
+            | Does::TestWebhook
+            | Does::RotateWebhook
+            | Does::RemoveWebhook => self.webhook(known, &errand, &body).await,
             Does::Decide => self.preflight(head, known, &body).await,
         }
     }

@@ -29,11 +29,13 @@ pub struct Wish {
     pub at_s: i64,
 }
 
-/// Keeps a bundle under the digest of its files; false when it is kept already.
+/// Keeps a bundle under the digest of its files; false when it is kept already. `retires`: canaries of the bundle in force that it
+/// does not keep, and why.
 pub async fn propose(
     pool: &PgPool,
     folder: &Folder,
     stored: &Stored,
+    retires: &[String],
 ) -> Result<bool, MandateError> {
     let mut transaction = pool.begin().await?;
     let written = sqlx::query(
@@ -52,7 +54,10 @@ pub async fn propose(
     .await?;
     let new = written.rows_affected() == 1;
     if new {
-        let body = json!({ "act": "propose", "title": stored.title, "reason": stored.purpose });
+        let mut body = json!({ "act": "propose", "title": stored.title, "reason": stored.purpose });
+        if !retires.is_empty() {
+            body = merged(body, json!({ "retires": retires }));
+        }
         tell(&mut transaction, POLICY_CHANGE, &[&stored.proposed_by], about(stored, body)).await?;
     }
     // If we stop here, then nothing was proposed.

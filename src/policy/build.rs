@@ -9,7 +9,7 @@ use verdict::stamp::Stamp;
 
 use super::access::Sheets;
 use super::bundle::{ACCESS, CANARY, RESIDENCY};
-use super::cases::{self, AccessCase, Case};
+use super::cases::{self, AccessCase, Canaries, Case, Retired};
 use super::fault::{BundleError, Fault, Faults};
 use super::folder::Folder;
 use super::model;
@@ -22,6 +22,7 @@ pub(crate) struct Parts {
     pub sheets: Sheets,
     pub cases: Vec<Case>,
     pub access_cases: Vec<AccessCase>,
+    pub retired: Vec<Retired>,
     pub notices: Vec<String>,
     pub warnings: Vec<String>,
 }
@@ -73,7 +74,7 @@ fn read(folder: &Folder, at_unix_s: i64, found: &mut Vec<Fault>) -> Option<Parts
     }
     let sheets = read_access(folder, found);
     let text = folder.text(CANARIES, found);
-    let (mut all_cases, access_cases) =
+    let Canaries { cases: mut all_cases, access: access_cases, retired } =
         cases::read_canaries(CANARY, text, &mut Faults { file: CANARIES, found });
     all_cases.extend(packs.iter_mut().flat_map(|pack| std::mem::take(&mut pack.cases)));
     let mut warnings = uncovered(&mut words, &packs);
@@ -84,7 +85,7 @@ fn read(folder: &Folder, at_unix_s: i64, found: &mut Vec<Fault>) -> Option<Parts
     let rulebook = bind(&manifest, words, groups, &packs, found)?;
     warnings.extend(ageing(&rulebook.book().rules, at_unix_s));
     let notices = notices(&manifest, &packs, &rulebook, &sheets);
-    Some(Parts { rulebook, sheets, cases: all_cases, access_cases, notices, warnings })
+    Some(Parts { rulebook, sheets, cases: all_cases, access_cases, retired, notices, warnings })
 }
 
 fn read_pack(

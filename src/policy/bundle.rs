@@ -17,7 +17,8 @@ use verdict::rule::RuleText;
 
 use super::access::{Access, Acting, Asker, ChangeError, Leave};
 use super::build::{self, Parts};
-use super::cases::{AccessCase, Case, CaseResult};
+use super::canary::KeptCanaries;
+use super::cases::{AccessCase, Case, CaseResult, Retired};
 use super::fault::{BundleError, Fault};
 use super::folder::Folder;
 use super::memo::{self, Judged, Judgements, Memo, MemoCounts, TwoEngines};
@@ -37,6 +38,7 @@ pub struct Bundle {
     judged: Judgements,
     cases: Vec<Case>,
     access_cases: Vec<AccessCase>,
+    retired: Vec<Retired>,
     notices: Vec<String>,
     warnings: Vec<String>,
 }
@@ -60,7 +62,7 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::read`].
     pub async fn of(folder: &Folder, at_unix_s: i64) -> Result<Self, BundleError> {
-        let Parts { rulebook, sheets, cases, access_cases, notices, warnings } =
+        let Parts { rulebook, sheets, cases, access_cases, retired, notices, warnings } =
             build::parts(folder, at_unix_s)?;
         let broken = |error: String| BundleError { faults: vec![whole(error)] };
         let texts = verdict::canonical(&rulebook).map_err(|error| broken(error.to_string()))?;
@@ -82,6 +84,7 @@ impl Bundle {
             judged: Judgements::new(),
             cases,
             access_cases,
+            retired,
             notices,
             warnings,
             rulebook,
@@ -127,11 +130,26 @@ impl Bundle {
     /// Runs every case, canaries first, in the order in which they stand.
     #[must_use]
     pub fn test(&self) -> Vec<CaseResult> {
-        let access = self.access_cases.iter().map(|case| {
+        self.judge_cases(&self.access_cases, self.cases.iter())
+    }
+
+    /// What becomes of the canaries of the bundle that this one shall replace.
+    #[must_use]
+    pub fn keeps(&self, before: &Self) -> KeptCanaries {
+        let canaries = before.cases.iter().filter(|case| case.pack == CANARY);
+        KeptCanaries::new(self.judge_cases(&before.access_cases, canaries), &self.retired)
+    }
+
+    fn judge_cases<'a>(
+        &self,
+        access: &'a [AccessCase],
+        cases: impl Iterator<Item = &'a Case>,
+    ) -> Vec<CaseResult> {
+        let access = access.iter().map(|case| {
             let roles: Vec<Arc<str>> = case.roles.iter().map(|role| role.as_str().into()).collect();
             case.compare(&self.access(&case.org, &roles, &case.service, &case.operation))
         });
-        let cases = self.cases.iter().map(|case| match self.decide(&case.question) {
+        let cases = cases.map(|case| match self.decide(&case.question) {
             Ok(decision) => case.compare(&decision),
             Err(problem) => case.not_judged(&problem),
         });

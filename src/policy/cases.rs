@@ -63,6 +63,26 @@ struct File {
     /// Only in `canary.toml`.
     #[serde(default)]
     access: Vec<Spanned<AccessEntry>>,
+    /// Only in `canary.toml`.
+    #[serde(default)]
+    retired: Vec<Spanned<Retired>>,
+}
+
+/// A canary of the bundle that this one replaces, which need not pass any more.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// Its name.
+    pub canary: String,
+    pub why: String,
+}
+
+/// What stands in `canary.toml`.
+#[derive(Debug, Default)]
+pub(crate) struct Canaries {
+    pub cases: Vec<Case>,
+    pub access: Vec<AccessCase>,
+    pub retired: Vec<Retired>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +109,7 @@ enum Leave {
 /// A question to the access half of a bundle and its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessCase {
-    name: String,
+    pub name: String,
     pub org: String,
     pub roles: Vec<String>,
     pub service: String,
@@ -145,17 +165,18 @@ pub(crate) fn read(pack: &str, text: &str, faults: &mut Faults<'_>) -> Vec<Case>
         let line = line_of(text, entry.span().start);
         faults.add(line, "an access case in a pack", "write it into canary.toml");
     }
+    for entry in &file.retired {
+        let line = line_of(text, entry.span().start);
+        faults.add(line, "a retired canary in a pack", "write it into canary.toml");
+    }
     make_all(pack, text, &file, true, faults)
 }
 
 /// Reads the canaries of a bundle: at least one question and one caller that must pass, and one of each that must not.
-pub(crate) fn read_canaries(
-    pack: &str,
-    text: &str,
-    faults: &mut Faults<'_>,
-) -> (Vec<Case>, Vec<AccessCase>) {
-    let Some(file) = toml::<File>(text, faults) else { return Default::default() };
+pub(crate) fn read_canaries(pack: &str, text: &str, faults: &mut Faults<'_>) -> Canaries {
+    let Some(file) = toml::<File>(text, faults) else { return Canaries::default() };
     let cases = make_all(pack, text, &file, false, faults);
+    let retired = read_retired(text, &file, faults);
     let access: Vec<AccessCase> = file
         .access
         .into_iter()
@@ -176,7 +197,26 @@ pub(crate) fn read_canaries(
         let mend = "write a `[[case]]` and an `[[access]]` that must be allowed, and one of each that must be denied";
         faults.add(0, "the canaries do not sing both ways", mend);
     }
-    (cases, access)
+    Canaries { cases, access, retired }
+}
+
+fn read_retired(text: &str, file: &File, faults: &mut Faults<'_>) -> Vec<Retired> {
+    let own = |name: &str| {
+        file.case.iter().any(|case| case.get_ref().name == name)
+            || file.access.iter().any(|case| case.get_ref().name == name)
+    };
+    for spanned in &file.retired {
+        let (one, line) = (spanned.get_ref(), line_of(text, spanned.span().start));
+        if one.why.trim().is_empty() {
+            let mend = "say why, in one sentence: approvers read it and it is recorded";
+            faults.add(line, format!("canary `{}` is retired without a reason", one.canary), mend);
+        }
+        if own(&one.canary) {
+            let mend = "remove the case, or do not retire it";
+            faults.add(line, format!("canary `{}` is retired and stands here", one.canary), mend);
+        }
+    }
+    file.retired.iter().map(|spanned| spanned.get_ref().clone()).collect()
 }
 
 fn make_all(

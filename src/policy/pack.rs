@@ -173,7 +173,7 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Option<Vec<(usize, RuleTex
     Some(rules)
 }
 
-fn is_hangul(char: char) -> bool {
+pub(super) fn is_hangul(char: char) -> bool {
     ('\u{ac00}'..='\u{d7a3}').contains(&char)
 }
 
@@ -226,6 +226,14 @@ fn read_row(
     check_place(line, regime, flow, to, known, faults);
     for literal in words(when) {
         check_literal(line, literal, known, faults);
+    }
+    for code in words(obligations) {
+        let codes = || known.words.vocabulary.obligations.iter().map(|one| one.id.as_str());
+        if !codes().any(|known| known == code) {
+            let mend =
+                "write a code of `[obligations]` in vocabulary.toml, or say there what it means";
+            faults.unknown(line, "obligation", code, codes(), mend);
+        }
     }
     let kind = one_of(line, "kind", kind, &KINDS, faults);
     let out = one_of(line, "outcome", out, &OUTS, faults);

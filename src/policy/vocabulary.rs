@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use toml::Spanned;
+use verdict::decision::Text;
 use verdict::place::{is_place, not_a_place};
 use verdict::question::Role;
-use verdict::rule::{Detail, GroundType, Group, Limits, Mark, Mode, Regime, Threshold, Vocabulary};
+use verdict::rule::{
+    Check, Detail, Every, GroundType, Group, Limits, Mark, Mode, Obligation, Regime, Threshold,
+    Vocabulary,
+};
 use verdict::stamp::Stamp;
 
 use super::cases::line_of;
 use super::fault::Faults;
+use super::pack::is_hangul;
 use super::sheet::{self, Section, SheetRow};
 
 /// `vocabulary.toml`, read.
@@ -34,6 +40,22 @@ struct File {
     categories: BTreeMap<String, String>,
     #[serde(default)]
     thresholds: Vec<Threshold>,
+    #[serde(default)]
+    obligations: BTreeMap<String, Spanned<ObligationEntry>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObligationEntry {
+    en: String,
+    ko: String,
+    source: String,
+    mark: Mark,
+    every: Every,
+    #[serde(default)]
+    due_days: Option<u16>,
+    #[serde(default)]
+    check: Option<Check>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,8 +149,38 @@ pub(crate) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Words> {
             schemes: file.terms.schemes,
             measures: file.terms.measures,
             grounds: grounds.collect(),
+            obligations: file.obligations.into_iter().map(obligation).collect(),
         },
     })
+}
+
+fn obligation((id, entry): (String, Spanned<ObligationEntry>)) -> Obligation {
+    let ObligationEntry { en, ko, source, mark, every, due_days, check } = entry.into_inner();
+    Obligation { id, text: Text { en, ko }, source, mark, every, due_days, check }
+}
+
+fn check_obligations(file: &File, text: &str, faults: &mut Faults<'_>) {
+    for (id, spanned) in &file.obligations {
+        let (entry, line) = (spanned.as_ref(), line_of(text, spanned.span().start));
+        if id.contains(char::is_whitespace) || id.contains(',') || id == "-" {
+            let mend = "write it as rows do, as `FSS_REPORT`";
+            faults.add(line, format!("`{id}` cannot be a code in a row"), mend);
+        }
+        if entry.en.trim().is_empty() || !entry.ko.chars().any(is_hangul) {
+            let mend = "write what is to be done: `en` in English, `ko` in Korean";
+            faults.add(line, format!("obligation `{id}` lacks a text in both languages"), mend);
+        }
+        if entry.source.trim().is_empty() {
+            let mend = "write the article, notice or decision that it rests on";
+            faults.add(line, format!("obligation `{id}` has no source"), mend);
+        }
+        if let Some(Check::Ground { r#type, .. }) = &entry.check
+            && !file.grounds.contains_key(r#type)
+        {
+            let known = file.grounds.keys().map(String::as_str);
+            faults.unknown(line, "ground", r#type, known, "write a ground of `[grounds]`");
+        }
+    }
 }
 
 fn check(file: &File, text: &str, faults: &mut Faults<'_>) {
@@ -151,6 +203,7 @@ fn check(file: &File, text: &str, faults: &mut Faults<'_>) {
             faults.unknown(line(member), "category", member, categories(), mend);
         }
     }
+    check_obligations(file, text, faults);
     for entry in file.grounds.values() {
         // export control has grounds, but no component is under it
         if entry.regime != "EAR" && !file.regimes.contains_key(&entry.regime) {

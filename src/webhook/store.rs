@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sqlx::{FromRow, PgPool, Row};
 use uuid::Uuid;
 
 use super::notice::Notice;
 use super::send::{Delivery, Outcome};
 use super::{End, Secret, WebhookError};
+use crate::registry::store::tell;
 
 /// A webhook that was claimed for one attempt.
 pub struct Due {
@@ -21,9 +23,11 @@ pub struct Due {
 }
 
 /// A webhook as its keeper sees it.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct Listed {
+    #[serde(serialize_with = "plain")]
     pub id: Uuid,
+    #[serde(skip)]
     pub org: String,
     pub url: String,
     pub waiting: i64,
@@ -43,6 +47,15 @@ pub struct Stuck {
     pub why: Option<String>,
 }
 
+/// Which webhook is meant, and who means it.
+#[derive(Debug, Clone, Copy)]
+pub struct Of<'a> {
+    pub webhook: Uuid,
+    /// `None`: whoever has it.
+    pub org: Option<&'a str>,
+    pub by: &'a str,
+}
+
 /// Registers a webhook with a new secret.
 pub async fn add(
     pool: &PgPool,
@@ -51,6 +64,17 @@ pub async fn add(
     secret: &Secret,
     by: &str,
 ) -> Result<Uuid, WebhookError> {
+    add_as(pool, org, url, secret, (by, by)).await
+}
+
+/// The same with another name beside the webhook than in the record: who uses the API is kept as a salted digest alone.
+pub async fn add_as(
+    pool: &PgPool,
+    org: &str,
+    url: &str,
+    secret: &Secret,
+    (by, made_by): (&str, &str),
+) -> Result<Uuid, WebhookError> {
     let mut transaction = pool.begin().await?;
     let inserted: Option<Uuid> = sqlx::query_scalar(
         "INSERT INTO webhook (org, url, made_by) VALUES ($1, $2, $3)
@@ -58,17 +82,22 @@ pub async fn add(
     )
     .bind(org)
     .bind(url)
-    .bind(by)
+    .bind(made_by)
     .fetch_optional(&mut *transaction)
     .await?;
     let Some(id) = inserted else {
         return Err(WebhookError::Twice { org: org.to_owned(), url: url.to_owned() });
     };
+    if count(&mut transaction, org).await? > PRESENT_MAX {
+        return Err(WebhookError::Many { org: org.to_owned() });
+    }
     sqlx::query("INSERT INTO webhook_secret (webhook, secret) VALUES ($1, $2)")
         .bind(id)
         .bind(secret.bytes())
         .execute(&mut *transaction)
         .await?;
+    told(&mut transaction, "webhook_added", org, id, by).await?;
+    // If we stop here, then nothing was registered.
     transaction.commit().await?;
     Ok(id)
 }
@@ -76,12 +105,12 @@ pub async fn add(
 /// Gives a webhook another secret; notices carry signatures by both for so long.
 pub async fn rotate(
     pool: &PgPool,
-    id: Uuid,
+    of: Of<'_>,
     secret: &Secret,
     both_for: Duration,
 ) -> Result<(), WebhookError> {
-    let mut transaction = pool.begin().await?;
-    present(&mut transaction, id).await?;
+    let (id, mut transaction) = (of.webhook, pool.begin().await?);
+    let org = present(&mut transaction, of).await?;
     sqlx::query(
         "UPDATE webhook_secret SET valid_until = clock_timestamp() + make_interval(secs => $2)
          WHERE webhook = $1 AND valid_until IS NULL",
@@ -95,19 +124,20 @@ pub async fn rotate(
         .bind(secret.bytes())
         .execute(&mut *transaction)
         .await?;
+    told(&mut transaction, "webhook_rotated", &org, id, of.by).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 /// Nothing is sent to it any more; what waits is never sent.
-pub async fn remove(pool: &PgPool, id: Uuid) -> Result<(), WebhookError> {
-    let done = sqlx::query(
-        "UPDATE webhook SET removed_at = clock_timestamp() WHERE id = $1 AND removed_at IS NULL",
-    )
-    .bind(id)
-    .execute(pool)
-    .await?;
-    if done.rows_affected() == 0 { Err(WebhookError::NotFound(id)) } else { Ok(()) }
+pub async fn remove(pool: &PgPool, of: Of<'_>) -> Result<(), WebhookError> {
+    let mut transaction = pool.begin().await?;
+    let org = present(&mut transaction, of).await?;
+    let update = "UPDATE webhook SET removed_at = clock_timestamp() WHERE id = $1";
+    sqlx::query(update).bind(of.webhook).execute(&mut *transaction).await?;
+    told(&mut transaction, "webhook_removed", &org, of.webhook, of.by).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// A dead letter is tried again from now on, or a waiting one at once.
@@ -268,14 +298,44 @@ pub async fn release(pool: &PgPool, webhook: Uuid, lease: Uuid) -> Result<(), sq
     Ok(())
 }
 
-async fn present(transaction: &mut sqlx::PgTransaction<'_>, id: Uuid) -> Result<(), WebhookError> {
-    let found: Option<Uuid> =
-        sqlx::query_scalar("SELECT id FROM webhook WHERE id = $1 AND removed_at IS NULL")
-            .bind(id)
-            .fetch_optional(&mut **transaction)
-            .await?;
-    found.map(drop).ok_or(WebhookError::NotFound(id))
+/// Whose webhook it is. Another organisation's is as good as none.
+async fn present(
+    transaction: &mut sqlx::PgTransaction<'_>,
+    of: Of<'_>,
+) -> Result<String, WebhookError> {
+    let select = "SELECT org FROM webhook WHERE id = $1 AND removed_at IS NULL AND ($2::text IS NULL OR org = $2)
+                  FOR NO KEY UPDATE";
+    let found: Option<String> = sqlx::query_scalar(select)
+        .bind(of.webhook)
+        .bind(of.org)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    found.ok_or(WebhookError::NotFound(of.webhook))
 }
+
+async fn count(transaction: &mut sqlx::PgTransaction<'_>, org: &str) -> Result<i64, sqlx::Error> {
+    let select = "SELECT count(*) FROM webhook WHERE org = $1 AND removed_at IS NULL";
+    sqlx::query_scalar(select).bind(org).fetch_one(&mut **transaction).await
+}
+
+/// Who may be told what is a matter for the log; the address itself may hold a secret and is not.
+async fn told(
+    transaction: &mut sqlx::PgTransaction<'_>,
+    act: &str,
+    org: &str,
+    webhook: Uuid,
+    by: &str,
+) -> Result<(), sqlx::Error> {
+    let body = serde_json::json!({ "act": act, "org": org, "webhook": webhook.to_string() });
+    tell(transaction, "key_event", &[by], body).await
+}
+
+fn plain<S: serde::Serializer>(id: &Uuid, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(id)
+}
+
+/// Of one organisation, at once: each is told of each ending.
+const PRESENT_MAX: i64 = 16;
 
 fn delivery_of(row: &sqlx::postgres::PgRow) -> Result<Delivery, sqlx::Error> {
     let attempts: i32 = row.try_get("attempts")?;

@@ -7,6 +7,7 @@ mod facts;
 pub mod holds;
 mod manage;
 mod nobody;
+mod obligations;
 mod outage;
 mod preflight;
 mod recheck;

@@ -77,7 +77,7 @@ async fn keep(pool: &PgPool, folder: &Folder, rulebook: &str, access: &str) -> S
         proposed_by: "park".into(),
         proposed_at_s: now(),
     };
-    store::propose(pool, folder, &stored).await.unwrap();
+    store::propose(pool, folder, &stored, &[]).await.unwrap();
     stored
 }
 

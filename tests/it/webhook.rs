@@ -9,13 +9,14 @@ use haetae::registry::orders::store::{Brought, add};
 use haetae::registry::store::put_ground;
 use haetae::registry::{Sort, tree};
 use haetae::webhook::{Secret, store};
+use serde_json::json;
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 use verdict::stamp::Stamp;
 
 use crate::support::fresh_database;
 use crate::support::pair::Pair;
-use crate::support::stage::eventually;
+use crate::support::stage::{Caller, eventually, leaves};
 use receiver::Receiver;
 
 const RETAILER: &str = "kr-retailer";
@@ -35,7 +36,7 @@ async fn each_notice_is_accepted_once_whoever_dies() {
     ground(&pool, "later", now + 200 * 86_400).await;
     let order = tree::parse_one(Sort::Order, "order.toml", ORDER).unwrap();
     add(&pool, &order, Brought { note: None, who: "kim", now }).await.unwrap();
-    let test = haetae::webhook::test(&pool, webhook, now).await.unwrap();
+    let test = haetae::webhook::test(&pool, None, webhook, now).await.unwrap();
 
     // the receiver has refused some by then, and accepted none of those three times
     eventually("the first attempts", async || receiver.attempts() >= 2).await;
@@ -66,9 +67,9 @@ async fn each_notice_is_accepted_once_whoever_dies() {
 
     // a second secret: both sign, and neither is written anywhere
     let next = Secret::make().unwrap();
-    store::rotate(&pool, webhook, &next, Duration::from_mins(1)).await.unwrap();
+    store::rotate(&pool, of(webhook), &next, Duration::from_mins(1)).await.unwrap();
     receiver.expect(&[&next, &secret]);
-    let rotated = haetae::webhook::test(&pool, webhook, now).await.unwrap();
+    let rotated = haetae::webhook::test(&pool, None, webhook, now).await.unwrap();
     let arrived = async || receiver.accepted().iter().any(|(id, _)| *id == rotated);
     eventually("signed by both", arrived).await;
     assert_eq!(receiver.faults(), Vec::<String>::new());
@@ -90,7 +91,7 @@ async fn what_is_never_accepted_is_a_dead_letter_and_what_may_not_be_reached_is_
     receiver.expect(&[&secret]);
     let add = async |url: &str| {
         let id = store::add(&pool, "kr-hospital", url, &secret, "kim").await.unwrap();
-        haetae::webhook::test(&pool, id, now).await.unwrap()
+        haetae::webhook::test(&pool, None, id, now).await.unwrap()
     };
     let never = add(&receiver.url("/never")).await;
     let gone = add(&receiver.url("/gone")).await;
@@ -128,6 +129,65 @@ async fn what_is_never_accepted_is_a_dead_letter_and_what_may_not_be_reached_is_
     eventually("tried again", async || told(gone).await.0 == 2).await;
 }
 
+/// An administrator of an organisation does it over the API, for that organisation alone; each change is a record, and the
+/// secret is shown once and is nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_registers_tests_and_removes_over_the_api() {
+    let pair = Pair::with(CONFIG).await;
+    let (pool, receiver) = (pair.stage.pool().await, Receiver::start().await);
+    let admin = pair.stage.person(RETAILER, "kim", &["admin"]);
+    let other = pair.stage.person("de-bank", "kim", &["admin"]);
+    let add = async |who: &Caller, url: &str| {
+        let body = json!({ "url": url }).to_string();
+        who.post("/v1/webhooks", &[], body.as_bytes()).await
+    };
+    for url in ["http://hooks.example/x", "https://10.9.9.9/x", "https://user@hooks.example/", "x"]
+    {
+        let refused = add(&admin, url).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "body_invalid"), "{url}");
+    }
+    let url = receiver.url("/hook");
+    let added = add(&admin, &url).await;
+    assert_eq!(added.status, 200, "{}", added.text());
+    let (id, secret) = (added.json()["id"].clone(), added.json()["secret"].clone());
+    let (id, secret) = (id.as_str().unwrap(), secret.as_str().unwrap());
+    receiver.expect_shown(secret);
+    let twice = add(&admin, &url).await;
+    assert_eq!((twice.status, twice.code().as_str()), (409, "not_open"), "{}", twice.text());
+    assert_eq!(add(&other, &url).await.status, 200, "another organisation's is its own");
+
+    let listed = admin.send("GET", "/v1/webhooks", &[]).await.json();
+    assert_eq!(listed["webhooks"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(
+        (&listed["webhooks"][0]["id"], &listed["webhooks"][0]["url"]),
+        (&json!(id), &json!(url))
+    );
+    assert!(!listed.to_string().contains(secret), "the secret was shown once");
+    let act = async |who: &Caller, what: &str| {
+        who.post(&format!("/v1/webhooks/{id}/{what}"), &[], b"").await
+    };
+    for what in ["test", "rotate", "remove"] {
+        assert_eq!(act(&other, what).await.status, 404, "{what} of another organisation's");
+    }
+    let tested = act(&admin, "test").await;
+    let notice: Uuid = tested.json()["notice"].as_str().unwrap().parse().unwrap();
+    let arrived = async || receiver.accepted().iter().any(|(id, _)| *id == notice);
+    eventually("the test arrives, signed", arrived).await;
+    assert_eq!(receiver.faults(), Vec::<String>::new());
+    assert!(act(&admin, "rotate").await.json()["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert_eq!(act(&admin, "remove").await.status, 200);
+    assert_eq!(act(&admin, "remove").await.status, 404);
+    assert_eq!(admin.send("GET", "/v1/webhooks", &[]).await.json()["webhooks"], json!([]));
+    eventually("each change is a record", async || {
+        let all = leaves(&pool).await;
+        let of_it = all.iter().filter(|leaf| leaf["webhook"] == id);
+        let mut acts: Vec<&str> = of_it.filter_map(|leaf| leaf["act"].as_str()).collect();
+        acts.sort_unstable();
+        acts == ["webhook_added", "webhook_removed", "webhook_rotated"]
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn each_login_has_the_rights_it_needs_and_nobody_reads_a_secret_but_the_gateway() {
     let fresh = fresh_database().await;
@@ -145,8 +205,8 @@ async fn each_login_has_the_rights_it_needs_and_nobody_reads_a_secret_but_the_ga
     let twice =
         store::add(&registrar, "o", "https://a.example/", &secret, "kim").await.unwrap_err();
     assert_eq!(twice.to_string(), "`https://a.example/` is registered for `o` already");
-    haetae::webhook::test(&registrar, id, 0).await.unwrap();
-    store::rotate(&registrar, id, &secret, Duration::ZERO).await.unwrap();
+    haetae::webhook::test(&registrar, None, id, 0).await.unwrap();
+    store::rotate(&registrar, of(id), &secret, Duration::ZERO).await.unwrap();
     let due = store::claim(&gateway, Duration::from_secs(9)).await.unwrap().unwrap();
     assert_eq!((due.webhook, due.secrets.len()), (id, 1), "the old secret is over");
     let none = store::claim(&gateway, Duration::from_secs(9)).await.unwrap();
@@ -159,16 +219,17 @@ async fn each_login_has_the_rights_it_needs_and_nobody_reads_a_secret_but_the_ga
         (&gateway, "DELETE FROM webhook_delivery"),
         (&gateway, "UPDATE webhook SET url = 'https://b.example/'"),
         (&gateway, "UPDATE webhook_delivery SET body = ''"),
-        (&gateway, "INSERT INTO webhook (org, url, made_by) VALUES ('o', 'u', 'm')"),
+        (&reader, "INSERT INTO webhook (org, url, made_by) VALUES ('o', 'u', 'm')"),
+        (&gateway, "INSERT INTO webhook (org, url, lease) VALUES ('o', 'u', gen_random_uuid())"),
     ] {
         let error = pool.execute(statement).await.unwrap_err();
         let code =
             error.as_database_error().and_then(|error| error.code().map(|code| code.to_string()));
         assert_eq!(code.as_deref(), Some("42501"), "{statement}");
     }
-    store::remove(&registrar, id).await.unwrap();
+    store::remove(&registrar, of(id)).await.unwrap();
     assert!(store::claim(&gateway, Duration::from_secs(9)).await.unwrap().is_none());
-    assert!(store::remove(&registrar, id).await.is_err());
+    assert!(store::remove(&registrar, of(id)).await.is_err());
 }
 
 async fn ground(pool: &PgPool, name: &str, until: i64) {
@@ -178,6 +239,10 @@ async fn ground(pool: &PgPool, name: &str, until: i64) {
         .replace("\"never\"", &format!("\"{until}\""));
     let entry = tree::parse_one(Sort::Ground, "ground.toml", &text).unwrap();
     put_ground(pool, &entry, "kim").await.unwrap();
+}
+
+fn of(webhook: Uuid) -> store::Of<'static> {
+    store::Of { webhook, org: None, by: "kim" }
 }
 
 /// Delivered and waiting notices.

@@ -203,6 +203,48 @@ pub struct Vocabulary {
     /// Supplementary measures of a transfer impact assessment.
     pub measures: Vec<String>,
     pub grounds: Vec<GroundType>,
+    /// What an allow may ask for. Empty: the book does not say what its codes mean.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<Obligation>,
+}
+
+/// What an allow may ask for: a code that rows name, and what it means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Obligation {
+    /// E.g. `FSS_REPORT`.
+    pub id: String,
+    pub text: Text,
+    /// The article, notice or decision that it rests on.
+    pub source: String,
+    pub mark: Mark,
+    /// How long it serves, once fulfilled, for the same flow.
+    pub every: Every,
+    /// Where the source gives a time: so many days after the first decision of its period that asks for it; 0: before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_days: Option<u16>,
+    /// What a machine can look up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// For how long something is fulfilled. Months and years are those of UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Every {
+    Once,
+    Year,
+    Month,
+}
+
+/// How a machine can tell that an obligation is fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The log has its records from the first one on.
+    Records,
+    /// The ground that carried the decision has this detail on file.
+    Ground { r#type: String, detail: Detail },
 }
 
 /// A type of legal ground and what it needs to be live.

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::mandate::replica::{Readiness, readiness, store as replicas};
 use crate::mandate::store::{self, Wish};
 use crate::mandate::{Enacted, How, Stored, tried};
-use crate::policy::{Bundle, Folder};
+use crate::policy::{Bundle, BundleError, Folder};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -167,7 +167,12 @@ async fn propose(dir: &Path, purpose: String, registrar: &Registrar) -> anyhow::
         proposed_at_s: at,
     };
     crate::mandate::note::check_reason(&stored.purpose)?;
-    let new = store::propose(&registrar.pool().await?, &folder, &stored).await?;
+    let pool = registrar.pool().await?;
+    let kept = match keeps(&pool, &bundle, at).await? {
+        Ok(kept) => kept,
+        Err(error) => return Ok(super::refused(&error)),
+    };
+    let new = store::propose(&pool, &folder, &stored, &kept).await?;
     if !new {
         println!("it is in the database already, with the purpose it was first proposed for");
     }
@@ -176,6 +181,38 @@ async fn propose(dir: &Path, purpose: String, registrar: &Registrar) -> anyhow::
     println!("access {}", stored.access);
     println!("next: haetae policy approve {} --key FILE", abbreviated(&stored.digest));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a bundle retires of the canaries of the one in force, printed; inside, those that it should keep and does not.
+async fn keeps(
+    pool: &PgPool,
+    bundle: &Bundle,
+    at: i64,
+) -> anyhow::Result<Result<Vec<String>, BundleError>> {
+    let in_force = store::chain(pool, at).await?.bundle().cloned();
+    let Some(digest) = in_force.filter(|digest| **digest != *bundle.content_digest()) else {
+        return Ok(Ok(Vec::new()));
+    };
+    let folder = Folder::from_bytes(&store::files(pool, &digest).await?);
+    let before = match folder {
+        Ok(folder) => Bundle::of(&folder, at).await,
+        Err(fault) => Err(BundleError { faults: vec![fault] }),
+    };
+    // One that cannot be read any more must be replaced: nothing can be asked of its canaries.
+    let Ok(before) = before else {
+        println!("warning: bundle {digest} in force cannot be read: its canaries are not kept");
+        return Ok(Ok(Vec::new()));
+    };
+    let kept = match bundle.keeps(&before).whole() {
+        Ok(kept) => kept,
+        Err(error) => return Ok(Err(error)),
+    };
+    println!("{} canaries of bundle {} in force pass", kept.passed, abbreviated(&digest));
+    let told = kept.told();
+    for line in &told {
+        println!("RETIRED canary {line}");
+    }
+    Ok(Ok(told))
 }
 
 async fn fetch(digest: &str, out: &Path, registrar: &Registrar) -> anyhow::Result<ExitCode> {
@@ -203,6 +240,15 @@ async fn approve(digest: &str, key: &Key, registrar: &Registrar) -> anyhow::Resu
     let act = store::act(&pool, &wish).await?;
     let name = tlog::Signer::verifier(&key).name().to_owned();
     people::known(&pool, &key).await?;
+    // What is retired, whoever signs has seen.
+    let files = store::files(&pool, &wish.bundle.digest).await?;
+    let stored = match tried(&files, &wish.bundle.digest, wish.at_s).await {
+        Ok(stored) => stored,
+        Err(error) => return Ok(super::refused(&error)),
+    };
+    if let Err(error) = keeps(&pool, &stored, wish.at_s).await? {
+        return Ok(super::refused(&error));
+    }
     store::approve(&pool, &wish, &name, &act.sign(&key)?).await?;
     println!("{name} signed:\n\n{}", act.text());
     let chain = store::chain(&pool, wish.at_s).await?;
@@ -248,7 +294,14 @@ async fn enact(
     patience: &Patience,
 ) -> anyhow::Result<ExitCode> {
     let digest = &wish.bundle.digest;
-    if let Err(error) = tried(&store::files(pool, digest).await?, digest, wish.at_s).await {
+    let bundle = match tried(&store::files(pool, digest).await?, digest, wish.at_s).await {
+        Ok(bundle) => bundle,
+        Err(error) => return Ok(super::refused(&error)),
+    };
+    // Back, and out of an emergency, one must be able to go whatever was promised since.
+    if wish.how == How::Activate
+        && let Err(error) = keeps(pool, &bundle, wish.at_s).await?
+    {
         return Ok(super::refused(&error));
     }
     let ready = until(patience, async || match readiness(&replicas::alive(pool).await?, digest) {

@@ -147,7 +147,48 @@ fn schemas() -> Value {
             &json!({ "choice": { "type": "string", "enum": ["release", "refuse"] }, "at": number, "reason": text }),
         ),
     });
-    with(&others, &look_ahead())
+    with(&with(&others, &look_ahead()), &with(&obligations(), &webhooks()))
+}
+
+/// What `/v1/webhooks` takes and gives.
+fn webhooks() -> Value {
+    let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    json!({
+        "Webhooks": object(&["webhooks"], &json!({ "webhooks": list(&reference("Webhook")) })),
+        "Webhook": object(
+            &["id", "url", "waiting", "delivered", "dead"],
+            &json!({ "id": text, "url": text, "waiting": number, "delivered": number, "dead": number }),
+        ),
+        "WebhookAddress": object(&["url"], &json!({ "url": { "type": "string", "maxLength": 512 } })),
+        "WebhookSecret": object(&["id", "secret"], &json!({ "id": text, "secret": text })),
+        "WebhookNotice": object(&["notice"], &json!({ "notice": text })),
+        "WebhookRemoved": object(&["id"], &json!({ "id": text })),
+    })
+}
+
+/// What `/v1/obligations` takes and gives.
+fn obligations() -> Value {
+    let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    json!({
+        "Obligations": object(&["obligations"], &json!({ "obligations": list(&reference("Obligation")) })),
+        "Obligation": object(
+            &["id", "state", "service", "site", "code", "period", "first", "last", "decisions"],
+            &json!({
+                "id": text,
+                "state": { "type": "string", "enum": ["broken", "overdue", "open", "met", "closed"] },
+                "service": text, "site": text, "code": text, "period": text, "first": number, "last": number,
+                "decisions": number, "due": number, "meaning": { "type": "object" },
+                "closed": object(&["at", "evidence"], &json!({ "at": number, "evidence": text })),
+            }),
+        ),
+        "Closing": object(
+            &["reason", "evidence"],
+            &json!({
+                "reason": { "type": "string", "minLength": 1, "maxLength": 2000 },
+                "evidence": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" },
+            }),
+        ),
+    })
 }
 
 /// What `POST /v1/decide` takes and gives.

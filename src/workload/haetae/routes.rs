@@ -178,6 +178,33 @@ pub const ROUTES: &[Row] = &[
     },
     Row {
         method: "GET",
+        path: "/v1/obligations",
+        name: "obligations.list",
+        service: Some(OBLIGATIONS),
+        does: Does::ListObligations,
+        query: &["state"],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Obligations",
+        about: "What decisions asked for after they allowed, one for each service, site, code and period, the most pressing first. \
+                `open` and `overdue`: somebody must do it and say so; `met` and `broken` a machine found; `closed`: somebody said \
+                that it was done. `state` narrows it to one of them.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/obligations/{id}/close",
+        name: "obligations.close",
+        service: Some(OBLIGATIONS),
+        does: Does::CloseObligation,
+        query: &[],
+        body_max_bytes: BODY_MAX,
+        asks: Some("Closing"),
+        gives: "Obligation",
+        about: "Says that it was done, for its period, and by which evidence: `sha256:` and hex over the document, which stays where \
+                it is. A record of the log.",
+    },
+    Row {
+        method: "GET",
         path: "/v1/access",
         name: "access.list",
         service: Some(ACCESS),
@@ -249,8 +276,72 @@ pub const ROUTES: &[Row] = &[
         gives: "Changed",
         about: "Takes a role back. In force when this is answered.",
     },
+    Row {
+        method: "GET",
+        path: "/v1/webhooks",
+        name: "webhooks.list",
+        service: Some(WEBHOOKS),
+        does: Does::ListWebhooks,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Webhooks",
+        about: "Where the organisation is told of what runs out and of orders that touch it, with how many notices were delivered, wait or were given up.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/webhooks",
+        name: "webhooks.add",
+        service: Some(WEBHOOKS),
+        does: Does::AddWebhook,
+        query: &[],
+        body_max_bytes: URL_MAX,
+        asks: Some("WebhookAddress"),
+        gives: "WebhookSecret",
+        about: "Registers an address (https, public; 16 at most). The secret with which its receiver checks signatures (Standard Webhooks) is in this answer and never again.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/webhooks/{id}/test",
+        name: "webhooks.test",
+        service: Some(WEBHOOKS),
+        does: Does::TestWebhook,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "WebhookNotice",
+        about: "Sends a notice of type `webhook.test`.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/webhooks/{id}/rotate",
+        name: "webhooks.rotate",
+        service: Some(WEBHOOKS),
+        does: Does::RotateWebhook,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "WebhookSecret",
+        about: "Gives it another secret, shown in this answer alone; notices are signed with the old one too for a day.",
+    },
+    Row {
+        method: "POST",
+        path: "/v1/webhooks/{id}/remove",
+        name: "webhooks.remove",
+        service: Some(WEBHOOKS),
+        does: Does::RemoveWebhook,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "WebhookRemoved",
+        about: "Sends nothing there any more.",
+    },
 ];
 
+const WEBHOOKS: &str = "haetae:webhooks";
+/// An address of 512 bytes, each escaped as 6.
+const URL_MAX: usize = 4 << 10;
+const OBLIGATIONS: &str = "haetae:obligations";
 const HOLDS: &str = "haetae:holds";
 const ACCESS: &str = "haetae:access";
 /// An entry with 64 services of 128 bytes, and a note of 1,000.

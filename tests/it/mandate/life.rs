@@ -160,3 +160,54 @@ pub(super) async fn said(stage: &Stage, words: &[&str]) -> String {
 pub(super) async fn wrong(stage: &Stage, words: &[&str]) -> String {
     stage.world.program.run(words).await.unwrap_err().to_string()
 }
+
+/// A canary of the bundle in force stops what would break it, unless it is retired by name: then approvers see it and it is
+/// recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn canaries_of_the_bundle_in_force_are_kept_or_retired_for_all_to_see() {
+    let stage = Stage::start().await;
+    let (pool, people) = (stage.pool().await, people());
+    let [park, kim, _] = &people;
+    register(&pool, &people).await;
+    let [open, shut] = two_bundles(&stage);
+    let canary = std::fs::read_to_string(open.join("canary.toml")).unwrap();
+    let sings = canary.clone() + PURCHASES;
+    std::fs::write(open.join("canary.toml"), sings).unwrap();
+    let first = propose(&pool, &open).await;
+    enact(&pool, How::Activate, &first, None, &[park, kim]).await.unwrap();
+
+    let shut_dir = shut.to_str().unwrap();
+    let words = ["policy", "propose", shut_dir, "--purpose", "a test"];
+    let error = wrong(&stage, &words).await;
+    assert!(error.contains("canary.toml of the bundle in force"), "{error}");
+    assert!(
+        error.contains("`canary: purchases in Seoul` does not pass: expected ALLOW"),
+        "{error}"
+    );
+    assert_eq!(store::bundles(&pool).await.unwrap().len(), 1, "it was not kept");
+
+    let retired = canary
+        + "\n[[retired]]\ncanary = \"canary: purchases in Seoul\"\nwhy = \"purchases stop\"\n";
+    std::fs::write(shut.join("canary.toml"), retired).unwrap();
+    let text = said(&stage, &words).await;
+    assert!(text.contains("RETIRED canary canary: purchases in Seoul: purchases stop"), "{text}");
+    let digest = text.lines().find_map(|line| line.strip_prefix("bundle ")).unwrap().to_owned();
+    std::fs::write(stage.world.dir.join("park"), park.key.to_skey()).unwrap();
+    let text = said(&stage, &["policy", "approve", &digest, "--key", "park"]).await;
+    assert!(text.contains("RETIRED canary canary: purchases in Seoul: purchases stop"), "{text}");
+    eventually("what is retired is in the log", async || {
+        let all = leaves(&pool).await;
+        let proposed = all.iter().find(|leaf| leaf["files"] == digest.as_str());
+        proposed
+            .is_some_and(|leaf| leaf["retires"][0] == "canary: purchases in Seoul: purchases stop")
+    })
+    .await;
+}
+
+const PURCHASES: &str = "
+[[case]]
+name = \"canary: purchases in Seoul\"
+base = \"seoul\"
+change = { \"components.0.categories\" = [\"pd:Purchase\"] }
+expect = \"ALLOW\"
+";

@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use haetae::shadow::store;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::life::{acts_of, ask, said, wrong};
@@ -76,18 +77,20 @@ async fn only_what_would_be_otherwise_is_kept() {
     eventually("it runs no more", async || runs(&stage).await == "0").await;
     assert_eq!(ask(&stage).await, 200);
     assert_eq!(found(&stage).await.1.lines().filter(|line| line.contains(" -> ")).count(), 2);
+    recorded(&pool, trial, &digest).await;
+}
+
+/// The beginning and the end are in the log, with what they were about.
+async fn recorded(pool: &PgPool, trial: Uuid, digest: &str) {
     eventually("both acts are in the log", async || {
-        acts_of(&leaves(&pool).await) == ["propose", "shadow_start", "shadow_stop"]
+        acts_of(&leaves(pool).await) == ["propose", "shadow_start", "shadow_stop"]
     })
     .await;
-    let all = leaves(&pool).await;
-    let begun = all.iter().find(|leaf| leaf["act"] == "shadow_start").unwrap();
+    let all = leaves(pool).await;
+    let started = all.iter().find(|leaf| leaf["act"] == "shadow_start").unwrap();
+    assert_eq!((&started["kind"], &started["files"]), (&"policy_change".into(), &digest.into()));
     assert_eq!(
-        (&begun["kind"], &begun["files"]),
-        (&"policy_change".into(), &digest.as_str().into())
-    );
-    assert_eq!(
-        (&begun["shadow"], &begun["reason"]),
+        (&started["shadow"], &started["reason"]),
         (&trial.to_string().into(), &"before approval".into())
     );
 }

@@ -87,8 +87,13 @@ const ADDED: &[(&str, &str, &str)] = &[
     ),
     (
         "packs/kr.pipa/rules.csv",
-        "p, R05/3, restrict, deny, *, *, *, cat:kr:RRN, REPORT, *",
+        "p, R05/3, restrict, deny, *, *, *, cat:kr:RRN, FSS_REPORT, *",
         "packs/kr.pipa/rules.csv:12: row R05/3: obligations belong to `oblige`, and it needs one: write them beside `oblige`, and `-` beside all else",
+    ),
+    (
+        "packs/kr.pipa/rules.csv",
+        "p, R05/3, restrict, oblige, *, *, *, cat:kr:RRN, FSS_REPROT, *",
+        "packs/kr.pipa/rules.csv:12: obligation `FSS_REPROT` is not known: did you mean `FSS_REPORT`?: write a code of `[obligations]` in vocabulary.toml, or say there what it means",
     ),
     (
         "packs/kr.pipa/rules.csv",

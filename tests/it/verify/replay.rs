@@ -2,6 +2,7 @@
 //! number of threads; and what it cannot read whole it does not report on.
 
 use std::path::Path;
+use std::process::Command;
 
 use haetae::audit::{Key, Records};
 use haetae::cli::policy::replay::{from_database, from_file};
@@ -13,6 +14,7 @@ use verdict::rule::Book;
 
 use super::export::{BUNDLE, on_disk};
 use super::whole;
+use crate::policy::command::{Tiny, run, said};
 use crate::support::stage::{CHAT, ORDERS, SEOUL, Stage, chat};
 
 const ALWAYS: Span = Span { since: 0, until: 4_000_000_000 };
@@ -101,6 +103,47 @@ fn a_report_is_signed_as_a_note() {
     let note = signed_note::Note::from_bytes(note.as_bytes()).unwrap();
     assert_eq!(note.text(), report.as_bytes());
     assert!(note.verify(&keys).is_ok());
+}
+
+/// As a person types it: judged under a bundle of a directory, counted, signed into a file; the same bytes again, and a note that
+/// another implementation of the format verifies, and refuses when one digit of it is another.
+#[test]
+fn the_command_reports_signs_and_says_by_its_code_whether_anything_would_change() {
+    let (folder, export) = on_disk(&whole().bytes());
+    let (dir, tiny) = (folder.path(), Tiny::new());
+    let keygen = ["keygen", "--origin", "gw.example/log", "--out", "replay.key"];
+    let made = Command::new(env!("CARGO_BIN_EXE_haetae")).args(keygen).current_dir(dir).output();
+    assert!(made.unwrap().status.success());
+    let (key, out, tiny) = (dir.join("replay.key"), dir.join("replay.note"), tiny.path("tiny"));
+    let (key, out, export) =
+        (key.to_str().unwrap(), out.to_str().unwrap(), export.to_str().unwrap());
+    let words =
+        ["replay", &tiny, "--export", export, "--since", "1970-01-01", "--until", "2096-01-01"];
+    let plain = run(&words);
+    assert_eq!(plain.status.code(), Some(1), "{}", said(&plain.stderr));
+    let report = said(&plain.stdout);
+    assert!(
+        report.contains("\ndecisions: 200\n") && !report.contains("would change: 0\n"),
+        "{report}"
+    );
+    assert!(report.starts_with("Haetae replay, version 1\nunder tiny 1 sha256:"), "{report}");
+
+    let signing = ["--key", key, "--name", "gw.example/replay", "--out", out];
+    let signed = run(&[&words[..], &signing].concat());
+    assert_eq!(signed.status.code(), Some(1), "{}", said(&signed.stderr));
+    let stderr = said(&signed.stderr);
+    let vkey = stderr.lines().find_map(|line| line.strip_prefix("signed; check it with ")).unwrap();
+    let text = std::fs::read_to_string(out).unwrap();
+    let verified = |text: &str| {
+        let key = signed_note::StandardVerifier::new(vkey).unwrap();
+        let keys = signed_note::VerifierList::new(vec![Box::new(key)]);
+        let note = signed_note::Note::from_bytes(text.as_bytes()).unwrap();
+        note.verify(&keys).is_ok().then(|| note.text().to_vec())
+    };
+    assert_eq!(verified(&text).unwrap(), report.as_bytes(), "the report that was printed, signed");
+    assert!(verified(&text.replacen("decisions: 200", "decisions: 201", 1)).is_none());
+    let unnamed = run(&[&words[..], &["--key", key]].concat());
+    assert_eq!(unnamed.status.code(), Some(2), "a key without a name is a wrong command line");
 }
 
 /// What a gateway recorded in Postgres, judged again under the rules in force.

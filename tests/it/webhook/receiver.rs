@@ -50,6 +50,12 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
+    /// From now on each notice must be signed by this, as it was shown.
+    pub fn expect_shown(&self, secret: &str) {
+        let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+        *self.seen.secrets.lock().unwrap() = vec![key];
+    }
+
     /// From now on each notice must be signed by these, in this order.
     pub fn expect(&self, secrets: &[&Secret]) {
         let key = |secret: &&Secret| {

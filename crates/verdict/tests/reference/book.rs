@@ -254,6 +254,7 @@ fn vocabulary() -> Vocabulary {
         schemes: words("CSAP"),
         measures: words("tee"),
         grounds: grounds(),
+        obligations: Vec::new(),
     }
 }
 

@@ -1,0 +1,152 @@
+//! What a decision asks for after it allowed is one obligation however many decisions ask for it; a machine finds it met or a
+//! person closes it with evidence; another organisation sees and closes nothing.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::support::stage::{
+    Answer, CHAT, Caller, ORDERS, Stage, VIRGINIA, chat, eventually, leaves,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_open_until_a_machine_finds_it_met_or_a_person_closes_it() {
+    let stage = Stage::start().await;
+    let pool = stage.pool().await;
+    let lee = stage.person("kr-retailer", "lee", &["reviewer"]);
+    assert_eq!(list(&lee, "").await, json!([]));
+    disclosed_contract(&stage).await;
+    for _ in 0..3 {
+        obliged(&stage).await;
+    }
+    let all = counted(&pool, &lee, 3).await;
+    let seen: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["code"].as_str().unwrap(), one["state"].as_str().unwrap()))
+        .collect();
+    // Both are due before the first decision. That the notice is on file the ground says itself.
+    assert_eq!(seen, [(AGREE, "overdue"), (NOTIFY, "met")], "{all}");
+    let agree = &all[0];
+    assert_eq!(
+        (&agree["site"], &agree["period"], &agree["due"]),
+        (&json!("us-va-1"), &json!("once"), &agree["first"])
+    );
+    let meaning = &agree["meaning"];
+    assert!(meaning["source"].as_str().unwrap().contains("28-8(4)"), "{meaning}");
+    assert!(meaning["text"]["ko"].as_str().unwrap().contains("보호조치"), "{meaning}");
+    assert_eq!(list(&lee, "?state=met").await.as_array().unwrap().len(), 1);
+    assert_eq!(lee.send("GET", "/v1/obligations?state=late", &[]).await.code(), "path_invalid");
+
+    let id = agree["id"].as_str().unwrap();
+    let other = stage.person("de-bank", "lee", &["reviewer"]);
+    assert_eq!(list(&other, "").await, json!([]));
+    let done = json!({ "reason": "contract 2026-114, annex 3", "evidence": EVIDENCE });
+    assert_eq!(close(&other, id, &done).await.status, 404);
+    assert_eq!(
+        close(&lee, id, &json!({ "reason": " ", "evidence": EVIDENCE })).await.code(),
+        "body_invalid"
+    );
+    assert_eq!(
+        close(&lee, id, &json!({ "reason": "x", "evidence": "sha256:ab" })).await.code(),
+        "body_invalid"
+    );
+    assert_eq!(
+        close(&lee, id, &json!({ "reason": "x" })).await.code(),
+        "body_invalid",
+        "no end without evidence"
+    );
+    let met = all[1]["id"].as_str().unwrap();
+    assert_eq!(close(&lee, met, &done).await.code(), "not_open");
+
+    // The command line sees what the API sees, and says by its exit code whether somebody is called for.
+    let program = &stage.world.program;
+    let calls = program.command(&["obligation", "list"]).output().unwrap();
+    let text = String::from_utf8(calls.stdout).unwrap();
+    assert_eq!(calls.status.code(), Some(1), "{text}");
+    assert!(text.contains(AGREE) && !text.contains(NOTIFY), "{text}");
+    let closed = close(&lee, id, &done).await;
+    assert_eq!(closed.status, 200, "{}", closed.text());
+    assert_eq!(
+        (&closed.json()["state"], &closed.json()["closed"]["evidence"]),
+        (&json!("closed"), &json!(EVIDENCE))
+    );
+    assert_eq!(close(&lee, id, &done).await.code(), "not_open");
+    program.run(&["obligation", "list"]).await.unwrap();
+
+    // Another decision of the period is covered; each decision was counted once.
+    obliged(&stage).await;
+    let all = counted(&pool, &lee, 4).await;
+    assert!(
+        all.as_array().unwrap().iter().all(|one| one["state"] == "met" || one["state"] == "closed"),
+        "{all}"
+    );
+    recorded(&stage, &pool).await;
+}
+
+/// The closing is one record, without a word of what was said and by whom.
+async fn recorded(stage: &Stage, pool: &PgPool) {
+    let mut acts = Vec::new();
+    eventually("the closing is recorded", async || {
+        acts = leaves(pool).await;
+        acts.retain(|leaf| leaf["kind"] == "obligation_closed");
+        !acts.is_empty()
+    })
+    .await;
+    let [act] = acts.as_slice() else { panic!("{acts:?}") };
+    assert_eq!(
+        (&act["obligation"], &act["period"], &act["org"]),
+        (&json!(AGREE), &json!("once"), &json!("kr-retailer"))
+    );
+    assert_eq!(act["people"].as_array().unwrap().len(), 1);
+    assert!(act["evidence"].is_string() && act["reason"].is_string());
+    let text = act.to_string();
+    assert!(!["lee", "contract 2026", "annex"].iter().any(|word| text.contains(word)), "{text}");
+    stage.world.program.run(&["log", "verify", "--config", "haetae.toml"]).await.unwrap();
+}
+
+/// A contract whose transfer is disclosed, in place of the consent for Virginia: it allows, and asks for two things.
+async fn disclosed_contract(stage: &Stage) {
+    let consent = std::fs::read_to_string(&stage.world.sources.ground).unwrap();
+    let ground = consent
+        .replace("kr.consent", "kr.contract_disclosed")
+        .replace("kr-retailer.va-2026", "kr-retailer.va-contract");
+    let ground = format!("{ground}\n[details]\ndisclosure_ref = \"privacy-notice-2026-3\"\n");
+    let path = stage.world.dir.join("contract.toml");
+    std::fs::write(&path, ground).unwrap();
+    stage.world.program.run(&["registry", "ground", "add", path.to_str().unwrap()]).await.unwrap();
+}
+
+async fn obliged(stage: &Stage) {
+    let caller = stage.caller("kr-retailer");
+    let answer = caller.post(CHAT, &[ORDERS, VIRGINIA], chat().to_string().as_bytes()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let record = stage.record_of(&answer).await;
+    assert_eq!(record["outcome"], "ALLOW_WITH_OBLIGATIONS", "{record}");
+}
+
+/// The obligations, once so many decisions are counted in each.
+async fn counted(pool: &PgPool, caller: &Caller, decisions: i64) -> Value {
+    let least = "select coalesce(min(decisions), 0) from obligation";
+    eventually("the decisions are read off", async || {
+        sqlx::query_scalar::<_, i64>(least).fetch_one(pool).await.unwrap() >= decisions
+    })
+    .await;
+    let all = list(caller, "").await;
+    assert!(all.as_array().unwrap().iter().all(|one| one["decisions"] == decisions), "{all}");
+    all
+}
+
+async fn list(caller: &Caller, query: &str) -> Value {
+    let answer = caller.send("GET", &format!("/v1/obligations{query}"), &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["obligations"].clone()
+}
+
+async fn close(caller: &Caller, id: &str, said: &Value) -> Answer {
+    caller.post(&format!("/v1/obligations/{id}/close"), &[], said.to_string().as_bytes()).await
+}
+
+const AGREE: &str = "AGREE_PROTECTIVE_MEASURES_28-8(4)";
+const NOTIFY: &str = "NOTIFY_SUBJECTS_ITEMS_28-8(2)";
+const EVIDENCE: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
