@@ -40,6 +40,7 @@ mod served;
 mod store;
 mod strangers;
 mod verify;
+mod witnessed;
 
 use std::sync::Arc;
 
@@ -114,6 +115,15 @@ pub struct Draft {
     pub keeps: Keeps,
     /// A look ahead: recorded as such, allows nothing, names no site.
     pub preflight: bool,
+    /// Nothing may be forwarded before witnesses cosigned the record: [`Audit::witness`].
+    pub witnessed: bool,
+}
+
+impl Draft {
+    /// What the receipt must be worth before anything is forwarded, when that is more than usual.
+    fn demands(&self) -> Option<Grade> {
+        (self.witnessed && self.site.is_some()).then_some(Grade::Witnessed)
+    }
 }
 
 /// Where an allowed request goes: the identity is part of the record and of the guard's check.
@@ -227,6 +237,27 @@ pub struct Proof {
     pub leaf_base64: String,
     /// The tlog-proof text, base64 (standard, padded).
     pub receipt_base64: String,
+    pub grade: Grade,
+}
+
+/// What a receipt is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grade {
+    /// The log signed a tree with the record.
+    Logged,
+    /// And so did the quorum of witnesses that the configuration names.
+    Witnessed,
+}
+
+impl Grade {
+    /// As in headers and leaves.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Logged => "logged",
+            Self::Witnessed => "witnessed",
+        }
+    }
 }
 
 /// The one result of recording.

@@ -31,7 +31,7 @@ use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
 use crate::access;
-use crate::audit::{Audit, Keeps, Permit, RecordError, Recorded, Stranger};
+use crate::audit::{Audit, Keeps, Permit, Proof, RecordError, Recorded, Stranger};
 use crate::caller::{self, Caller, Callers, Connection};
 use crate::clock::Clock;
 use crate::forward::{self, Forward};
@@ -332,6 +332,10 @@ impl Gate {
         permit: Permit,
         body: Bytes,
     ) -> Response<Body> {
+        let permit = match self.witnessed(prepared, permit).await {
+            Ok(permit) => permit,
+            Err(proof) => return answer::not_witnessed(&given.known, prepared, &proof),
+        };
         let proof = permit.proof().clone();
         let (known, stream) = (Arc::clone(&given.known), given.claims.stream);
         let open = self.underway.open(&proof.id, given, prepared);
@@ -355,6 +359,18 @@ impl Gate {
                 answer::site_failed(&known, error, &message, prepared, &proof)
             }
         }
+    }
+
+    /// Where a rule wants it, nothing moves before witnesses cosigned the record.
+    async fn witnessed(&self, prepared: &Prepared, permit: Permit) -> Result<Permit, Proof> {
+        if !prepared.judgement.wants_witnesses() {
+            return Ok(permit);
+        }
+        let witnessed = self.audit.witness(permit).await;
+        if witnessed.is_err() {
+            self.metrics.site_failed(Reason::NotWitnessed.code());
+        }
+        witnessed
     }
 
     fn alarm_if_engines_differ(&self, prepared: &Prepared, id: &Arc<str>) {

@@ -10,7 +10,7 @@ use tlog::{Frontier, Hash, tile};
 use uuid::Uuid;
 
 use super::{
-    AuditError, Proof, RecordError, Text,
+    AuditError, Grade, Proof, RecordError, Text,
     chance::Pool,
     keeps::HeldRow,
     leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
@@ -448,6 +448,7 @@ impl Committed {
             id: Arc::clone(id),
             leaf_base64: STANDARD.encode(self.leaves.get(from..to)?),
             receipt_base64: STANDARD.encode(receipt),
+            grade: Grade::Logged,
         })
     }
 }
@@ -533,6 +534,7 @@ mod tests {
             judges_again: None,
             keeps: crate::audit::Keeps::default(),
             preflight: false,
+            witnessed: false,
         };
         let mut waiting = Vec::new();
         let mut request = || {

@@ -31,6 +31,8 @@ pub struct Config {
     pub commit_ms_max: u64,
     /// How many servers must have a commit before anybody is answered.
     pub durability: Durability,
+    /// What a rule means by a witnessed receipt; a decision that needs one is refused when this is absent.
+    pub witnessed: Option<WitnessedConfig>,
     /// Role that every session takes; the connecting user must be a member. Empty: stay the connecting user.
     pub role: String,
 }
@@ -43,6 +45,22 @@ pub enum Durability {
     One,
     /// Also the loss of the server: a standby of `synchronous_standby_names` has it on its disk.
     Quorum,
+}
+
+/// Whose cosignatures are enough, and how long they are waited for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessedConfig {
+    /// A C2SP tlog-policy file with the lanes, the witnesses and the quorum.
+    pub trust: PathBuf,
+    /// How long a request waits for them.
+    #[serde(default = "wait_ms_max")]
+    pub wait_ms_max: u64,
+}
+
+/// Checkpoints are published and cosigned once a second.
+const fn wait_ms_max() -> u64 {
+    5_000
 }
 
 impl Default for Config {
@@ -58,6 +76,7 @@ impl Default for Config {
             record_ms_max: 1_800,
             commit_ms_max: 2_000,
             durability: Durability::One,
+            witnessed: None,
             role: "haetae_gateway".to_owned(),
         }
     }
@@ -67,7 +86,8 @@ impl Config {
     /// The files it names, for whoever knows from which directory relative ones are meant.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let keys = std::iter::once(&mut self.key_file).chain(&mut self.also_sign_with);
-        keys.chain(&mut self.high_water_file)
+        let trust = self.witnessed.iter_mut().map(|witnessed| &mut witnessed.trust);
+        keys.chain(&mut self.high_water_file).chain(trust)
     }
 
     pub(super) fn check(&self) -> Result<(), AuditError> {
@@ -112,6 +132,8 @@ pub enum AuditError {
     Key { path: String, cause: String },
     #[error("`{origin}` cannot name a log: {cause}")]
     Origin { origin: String, cause: tlog::key::KeyError },
+    #[error("`audit.witnessed`: the trust file `{path}` cannot be used: {cause}")]
+    Witnessed { path: String, cause: String },
     #[error("the operating system gives no random bytes")]
     Chance,
     #[error("what is kept of people: {0}")]

@@ -122,6 +122,7 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
     leaf.number("epoch", stamp.epoch);
     leaf.signed("fact_version", draft.fact_version);
     leaf.bytes("facts", &draft.facts.digest);
+    leaf.text_if("grade", draft.demands().map(super::Grade::code));
     let mut id = Uuid::encode_buffer();
     leaf.text("id", stamp.id.as_hyphenated().encode_lower(&mut id));
     let site = draft.site.as_ref();

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use verdict::decision::Outcome;
 
 use super::{
-    Act, AuditError, Config, Draft, Ended, Health, Key, Permit, RecordError, Recorded, Stranger,
-    Target, chance,
+    Act, AuditError, Config, Draft, Ended, Health, Key, Permit, Proof, RecordError, Recorded,
+    Stranger, Target, chance,
     health::Board,
     highwater::HighWater,
     lane::Lane,
@@ -25,6 +25,7 @@ use super::{
     queue::{Delivery, Queue, Request},
     store::Identity,
     strangers::Strangers,
+    witnessed::{self, Quorum},
 };
 use crate::clock::Clock;
 use crate::privacy::Privacy;
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     pub strangers: Strangers,
     /// What values are sealed with; without it none is kept.
     pub privacy: Option<Arc<Privacy>>,
+    /// Whose cosignatures make a receipt a witnessed one, where that is configured.
+    pub quorum: Option<Quorum>,
     /// How far each lane was.
     pub water: HighWater,
     /// Slots of which the database was seen behind: their lanes are claimed again, and looked at.
@@ -120,6 +123,7 @@ impl Audit {
             doubts: (0..config.lanes).map(|_| AtomicU32::new(NO_DOUBT)).collect(),
             metrics: Metrics::new(),
             strangers: Strangers::default(),
+            quorum: config.witnessed.as_ref().map(Quorum::read).transpose()?,
             grown: Notify::new(),
             latest_ns: AtomicI64::new(0),
             seats: Arc::new(Semaphore::new(config.lanes_held_max.min(config.lanes).into())),
@@ -179,6 +183,16 @@ impl Audit {
             Ok(Ok(Err(cause))) => Err(cause),
             Ok(Ok(Ok(delivery))) => grant(delivery, going),
         }
+    }
+
+    /// Waits until the quorum of witnesses cosigned the permit's record, and gives the permit with that receipt.
+    ///
+    /// Cancel-safe: a permit that does not come out of here is ended as `not_forwarded`.
+    ///
+    /// # Errors
+    /// When that did not happen in time, or no witnesses are configured: the record's proof as it was. The decision is ended.
+    pub async fn witness(&self, permit: Permit) -> Result<Permit, Proof> {
+        witnessed::wait(&self.0, permit).await
     }
 
     /// An id for a decision that must have one before it is recorded.

@@ -138,6 +138,23 @@ pub(super) fn site_failed(
     response
 }
 
+/// Allowed and recorded, but the witnesses that a rule demands did not cosign the record in time: nothing was forwarded.
+pub(super) fn not_witnessed(known: &Known, prepared: &Prepared, proof: &Proof) -> Response<Body> {
+    let reason = Reason::NotWitnessed;
+    let said = if known.korean { reason.ko() } else { reason.en() };
+    let message = format!("{said} [decision {}]", proof.id);
+    let refusal = Refusal {
+        status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+        code: &snake(reason),
+        message: &message,
+        param: None,
+    };
+    let mut response = render(workload::refuse(known.protocol(), &refusal));
+    stamp(response.headers_mut(), Some(prepared), Some(proof));
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+    response
+}
+
 /// The last event of a stream that is cut short.
 pub(super) fn last_event(
     protocol: Protocol,
@@ -301,6 +318,7 @@ fn stamp(headers: &mut HeaderMap, prepared: Option<&Prepared>, proof: Option<&Pr
             RECEIPT,
             HeaderValue::from_str(&format!(":{}:", proof.receipt_base64)).ok(),
         );
+        insert(headers, GRADE, Some(HeaderValue::from_static(proof.grade.code())));
     }
     if let Some(prepared) = prepared {
         insert(headers, BUNDLE, HeaderValue::from_str(&prepared.bundle_digest).ok());
@@ -433,6 +451,7 @@ const UNAUTHENTICATED: &str =
 const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
 const HOLD: HeaderName = HeaderName::from_static("haetae-hold");
 const BUNDLE: HeaderName = HeaderName::from_static("haetae-bundle");
+const GRADE: HeaderName = HeaderName::from_static("haetae-grade");
 const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");

@@ -64,6 +64,7 @@ pub fn build(
         judges_again: None,
         keeps,
         preflight: false,
+        witnessed: prepared.judgement.wants_witnesses(),
     }
 }
 

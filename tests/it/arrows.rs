@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mandate", &["registry", "policy", "audit::Audit", "verdict", "tlog", "clock"]),
     ("shadow", &["registry::store", "policy", "mandate", "verdict", "clock"]),
     ("webhook", &["dial", "registry", "verdict", "clock"]),
-    ("forward", &["audit::Permit", "audit::Proof", "audit::Target"]),
+    ("forward", &["audit::Permit", "audit::Proof", "audit::Grade", "audit::Target"]),
     (
         "gate",
         &[

@@ -50,9 +50,9 @@ fn the_example_has_every_key_that_is_read_and_any_other_is_refused_by_name() {
     }
     let counts: Vec<usize> = sections.keys().map(BTreeSet::len).collect();
     // root, listen and console, tls, limits, database, identity, issuer, organisation and its claim, roles, actor kind,
-    // certificate, policy, audit, privacy and its key, tiles and its reader, cosign and its witness, forward, gate,
+    // certificate, policy, audit and its witnesses, privacy and its key, tiles and its reader, cosign and its witness, forward, gate,
     // webhooks, telemetry
-    assert_eq!(counts.len(), 24, "{sections:#?}");
+    assert_eq!(counts.len(), 25, "{sections:#?}");
 }
 
 #[test]

@@ -40,9 +40,13 @@ struct Site {
 
 impl Site {
     async fn open() -> Self {
+        Self::with(2).await
+    }
+
+    async fn with(lanes: u16) -> Self {
         let fresh = fresh_database().await;
         let (clock, key) = (Clock::fixed(NOW), Arc::new(Key::generate().unwrap()));
-        let lab = Lab::start_at(&fresh.pool, 2, clock.clone(), Arc::clone(&key)).await;
+        let lab = Lab::start_at(&fresh.pool, lanes, clock.clone(), Arc::clone(&key)).await;
         let (dir, tracker) = (tempfile::tempdir().unwrap(), TaskTracker::new());
         let (upstream, seen) = service(&tracker).await;
         let config = config(dir.path(), &upstream, &trust(&key));

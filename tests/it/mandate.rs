@@ -5,6 +5,7 @@ mod flips;
 mod life;
 mod shadow;
 mod unfit;
+mod witnessed;
 
 use std::path::{Path, PathBuf};
 

@@ -74,6 +74,11 @@ pub fn body(old: u64, proof: &[Hash], note: &str) -> String {
     format!("{}\n\n{note}", lines.join("\n"))
 }
 
+/// The public key of the witness of [`config`].
+pub fn vkey() -> String {
+    key("witness.example/1", Kind::Cosignature, 9).verifier().to_string()
+}
+
 pub fn config(dir: &Path, logs: &str) -> Config {
     std::fs::write(dir.join("logs.policy"), format!("{logs}quorum none\n")).unwrap();
     let witness = key("witness.example/1", Kind::Cosignature, 9);

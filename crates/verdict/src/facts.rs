@@ -50,6 +50,22 @@ pub struct Judgement {
     pub candidates: Vec<Candidate>,
 }
 
+impl Judgement {
+    /// Whether a rule wants a receipt that witnesses cosigned before anything is forwarded, at any site that may be chosen.
+    #[must_use]
+    pub fn wants_witnesses(&self) -> bool {
+        let wants = |decision: &Decision| {
+            decision.obligations.iter().any(|obligation| obligation == WITNESSED_RECEIPT)
+        };
+        let chosen = |candidate: &&Candidate| self.permitted.contains(&candidate.site);
+        wants(&self.decision)
+            || self.candidates.iter().filter(chosen).any(|candidate| wants(&candidate.decision))
+    }
+}
+
+/// The obligation that the gateway itself discharges, before it forwards.
+pub const WITNESSED_RECEIPT: &str = "WITNESSED_RECEIPT";
+
 /// One candidate site and what was decided of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -90,6 +90,8 @@ reasons! {
     PolicyUnavailable "POLICY_UNAVAILABLE" "The policy in force cannot be judged with here." "시행 중인 정책을 이 게이트웨이에서 적용할 수 없습니다."
     EngineError "ENGINE_ERROR" "The policy could not be evaluated." "정책을 평가할 수 없었습니다."
     AuditUnavailable "AUDIT_UNAVAILABLE" "The decision could not be recorded." "결정을 기록할 수 없었습니다."
+    /// A rule wants a receipt that witnesses cosigned before anything moves.
+    NotWitnessed "NOT_WITNESSED" "The witnesses that a rule demands did not confirm the record in time." "규칙이 요구하는 증인들이 제때 기록을 확인하지 않았습니다."
     Overloaded "OVERLOADED" "The gateway is overloaded." "게이트웨이가 과부하 상태입니다."
     Draining "DRAINING" "The gateway is shutting down." "게이트웨이가 종료 중입니다."
     // --- the site

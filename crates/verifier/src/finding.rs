@@ -205,6 +205,8 @@ pub enum Judged {
     Site,
     /// A refusal with a site, or an allow without one.
     SiteShape,
+    /// The rules want a witnessed receipt and the record does not, or the other way round.
+    Grade,
     /// The bundle or the facts cannot be judged with: their own words.
     Unusable(String),
 }

@@ -88,6 +88,9 @@ struct Leaf<'r> {
     reason: Reason,
     rule: Option<&'r str>,
     site: Option<&'r str>,
+    /// What the receipt had to be worth; only an allow says it.
+    grade: Option<&'r str>,
+    forwards: bool,
 }
 
 impl<'r> Leaf<'r> {
@@ -107,6 +110,8 @@ impl<'r> Leaf<'r> {
             reason: Reason::deserialize(named("reason")?).map_err(|_| unusable("reason"))?,
             rule: record.text("rule"),
             site: record.text("site"),
+            grade: record.text("grade"),
+            forwards: record.values.contains_key("site"),
         };
         let there = |key: &&str| record.values.contains_key(*key);
         let shape = if allows(leaf.outcome) && record.kind != "preflight" {
@@ -140,6 +145,10 @@ impl<'r> Leaf<'r> {
         if rule != self.rule {
             return Err(Judged::Rule);
         }
+        let grade = (self.forwards && made.judgement.wants_witnesses()).then_some(WITNESSED);
+        if grade != self.grade {
+            return Err(Judged::Grade);
+        }
         let permitted = |site: &str| made.judgement.permitted.iter().any(|known| known == site);
         if self.site.is_none_or(permitted) { Ok(()) } else { Err(Judged::Site) }
     }
@@ -160,6 +169,8 @@ fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
     Ok(Arc::new(Made { judgement, detail: Digest(Sha256::digest(text).into()) }))
 }
 
+/// The grade that a rule can demand.
+const WITNESSED: &str = "witnessed";
 /// Present with an allow, absent with a refusal.
 const SITE_KEYS: [&str; 3] = ["site", "identity", "request"];
 /// Causes for which the gateway refuses what the rules allow.

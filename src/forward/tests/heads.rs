@@ -27,6 +27,7 @@ fn a_site_gets_what_is_on_the_list_and_the_gateways_own_headers() {
         id: "0190".into(),
         leaf_base64: "bGVhZg==".to_owned(),
         receipt_base64: "cHJvb2Y=".to_owned(),
+        grade: crate::audit::Grade::Logged,
     };
     let from_caller = head(&[
         ("accept", "text/event-stream"),

@@ -240,6 +240,7 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         judges_again: None,
         keeps: haetae::audit::Keeps::default(),
         preflight: false,
+        witnessed: false,
     }
 }
 

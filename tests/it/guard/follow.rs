@@ -17,7 +17,8 @@ struct Follower {
 
 impl Follower {
     async fn open() -> Self {
-        let site = Site::open().await;
+        // One lane, so that it is known which is longer.
+        let site = Site::with(1).await;
         let (served, url) = Served::start(&site.lab.pool).await;
         let mut config = site.config.clone();
         config.journal = config.journal.with_extension("following");
@@ -52,7 +53,7 @@ impl Follower {
     async fn fork(&self) -> (Fresh, Lab) {
         let fresh = fresh_database().await;
         let (clock, key) = (self.site.clock.clone(), Arc::clone(&self.site.lab.key));
-        let lab = Lab::start_at(&fresh.pool, 2, clock, key).await;
+        let lab = Lab::start_at(&fresh.pool, 1, clock, key).await;
         (fresh, lab)
     }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::audit::lab::ORIGIN;
 
@@ -44,7 +45,7 @@ impl Served {
             let served = answering.clone();
             async move { served.answer(request).await }
         });
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
         (served, format!("http://{address}/log"))
     }
 

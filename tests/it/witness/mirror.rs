@@ -62,6 +62,16 @@ impl Scene {
         self.status().await
     }
 
+    /// Records that another process would not judge again.
+    fn kept(&self) -> u64 {
+        let mirrors = std::fs::read_dir(self.dir.path().join("state/mirror")).unwrap();
+        let path = mirrors.last().unwrap().unwrap().path().join("followed.json");
+        let Ok(text) = std::fs::read_to_string(path) else { return 0 };
+        let kept: Value = serde_json::from_str(&text).unwrap();
+        let lanes = kept["lanes"].as_array().unwrap();
+        lanes.iter().map(|lane| lane["size"].as_u64().unwrap()).sum()
+    }
+
     async fn status(&self) -> Value {
         let text = self.get("/status.json").await;
         serde_json::from_str(&text).unwrap()
@@ -140,6 +150,11 @@ async fn a_log_is_mirrored_and_judged_and_a_restart_goes_on() {
     assert_eq!(kinds, ["lane_open"]);
 
     // Another process of it reads only what is new.
+    let sizes = |status: &Value| -> u64 {
+        lanes(status).iter().map(|lane| lane["judged"].as_u64().unwrap()).sum()
+    };
+    let judged = sizes(&scene.status().await);
+    eventually("how far it was judged is on the disk", async || scene.kept() == judged).await;
     let Scene { lab, served, config, witness, dir, _fresh } = scene;
     witness.stop().await;
     let witness = haetae::app::witness::start(config.clone()).await.unwrap();

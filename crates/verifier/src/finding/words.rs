@@ -282,6 +282,10 @@ fn decided(judged: &Judged) -> Text {
             "an allow names its site, TLS identity and request, a refusal none of them",
             "허용 기록에는 사이트, TLS 신원, 요청이 있어야 하고 거부 기록에는 없어야 합니다"
         ),
+        Judged::Grade => say!(
+            "the rules and the record do not agree on whether witnesses had to cosign it first",
+            "증인이 먼저 함께 서명해야 하는지에 대해 규칙과 기록이 다릅니다"
+        ),
         Judged::Unusable(cause) => say!(
             "the decision cannot be judged from its texts: {cause}",
             "텍스트로 결정을 다시 판정할 수 없습니다: {cause}"
