@@ -25,7 +25,7 @@ struct Scene {
     config: Config,
     witness: Running,
     dir: tempfile::TempDir,
-    _fresh: Fresh,
+    fresh: Fresh,
 }
 
 impl Scene {
@@ -36,7 +36,7 @@ impl Scene {
         let dir = tempfile::tempdir().unwrap();
         let config = mirroring(dir.path(), &lab.key, &url);
         let witness = haetae::app::witness::start(config.clone()).await.unwrap();
-        Self { lab, served, config, witness, dir, _fresh: fresh }
+        Self { lab, served, config, witness, dir, fresh }
     }
 
     /// Some records, of which everything is mirrored and judged when it returns.
@@ -155,10 +155,10 @@ async fn a_log_is_mirrored_and_judged_and_a_restart_goes_on() {
     };
     let judged = sizes(&scene.status().await);
     eventually("how far it was judged is on the disk", async || scene.kept() == judged).await;
-    let Scene { lab, served, config, witness, dir, _fresh } = scene;
+    let Scene { lab, served, config, witness, dir, fresh } = scene;
     witness.stop().await;
     let witness = haetae::app::witness::start(config.clone()).await.unwrap();
-    let scene = Scene { lab, served, config, witness, dir, _fresh };
+    let scene = Scene { lab, served, config, witness, dir, fresh };
     let status = scene.caught_up().await;
     assert_eq!(status["mirrors"][0]["decisions"], 0, "{status}");
     let status = scene.grown().await;
@@ -296,7 +296,7 @@ async fn bundles_that_nobody_approved_are_an_alarm() {
         .unwrap();
     config.mirror[0].bundles = Some(approved.clone());
     let witness = haetae::app::witness::start(config.clone()).await.unwrap();
-    let scene = Scene { lab, served, config: config.clone(), witness, dir, _fresh: fresh };
+    let scene = Scene { lab, served, config: config.clone(), witness, dir, fresh };
     let _ = scene.lab.allow().await;
     let about = scene.alarmed("bundle_not_approved").await;
     let digest = tlog::Hash(draft(Outcome::Allow, 0).bundle.digest);
