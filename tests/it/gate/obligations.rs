@@ -18,7 +18,12 @@ async fn it_is_open_until_a_machine_finds_it_met_or_a_person_closes_it() {
     for _ in 0..3 {
         obliged(&stage).await;
     }
-    let all = counted(&pool, &lee, 3).await;
+    let mut all = counted(&pool, &lee, 3).await;
+    eventually("what was due at once is overdue a second later", async || {
+        all = list(&lee, "").await;
+        all[0]["state"] != "open"
+    })
+    .await;
     let seen: Vec<_> = all
         .as_array()
         .unwrap()

@@ -17,8 +17,9 @@ async fn readiness_names_every_part_and_metrics_count_what_happened() {
         .map(|part| part["name"].as_str().unwrap())
         .collect();
     let issuer = format!("issuer {}", stage.world.issuer.url);
-    let expected =
-        ["audit", "registry", "policy", &issuer, "site eu-fra-1", "site kr-seo-1", "site us-va-1"];
+    let own = ["audit", "privacy", "durability", "registry", "policy", &*issuer];
+    let sites = ["site eu-fra-1", "site kr-seo-1", "site us-va-1"];
+    let expected = [own.as_slice(), &sites].concat();
     assert_eq!(parts, expected);
 
     let (allow, deny) = (DECIDED[0], DECIDED[1]);
