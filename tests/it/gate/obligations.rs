@@ -18,12 +18,8 @@ async fn it_is_open_until_a_machine_finds_it_met_or_a_person_closes_it() {
     for _ in 0..3 {
         obliged(&stage).await;
     }
-    let mut all = counted(&pool, &lee, 3).await;
-    eventually("what was due at once is overdue a second later", async || {
-        all = list(&lee, "").await;
-        all[0]["state"] != "open"
-    })
-    .await;
+    counted(&pool, &lee, 3).await;
+    let all = overdue(&lee).await;
     let seen: Vec<_> = all
         .as_array()
         .unwrap()
@@ -139,6 +135,17 @@ async fn counted(pool: &PgPool, caller: &Caller, decisions: i64) -> Value {
     .await;
     let all = list(caller, "").await;
     assert!(all.as_array().unwrap().iter().all(|one| one["decisions"] == decisions), "{all}");
+    all
+}
+
+/// The obligations, once the first is overdue: what is due at once is that a second later.
+async fn overdue(caller: &Caller) -> Value {
+    let mut all = Value::Null;
+    eventually("it is overdue", async || {
+        all = list(caller, "").await;
+        all[0]["state"] != "open"
+    })
+    .await;
     all
 }
 
