@@ -9,6 +9,7 @@ mod beside;
 mod body;
 mod draft;
 mod language;
+mod later;
 mod limits;
 mod manage;
 mod metrics;

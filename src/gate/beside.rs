@@ -7,16 +7,16 @@
 //! says that it did not.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
 use uuid::Uuid;
 use verdict::decision::Why;
 use verdict::facts::Judgement;
 use verdict::reason::Reason;
 
 use super::Known;
+use super::later::Later;
 use super::prepare::{More, Prepared, Preparer};
 use crate::audit::Proof;
 use crate::clock::Clock;
@@ -27,9 +27,7 @@ use crate::workload::Claims;
 #[derive(Debug)]
 pub struct Beside {
     shadow: Shadow,
-    sender: mpsc::Sender<Decided>,
-    /// Taken by that task.
-    receiver: Mutex<Option<mpsc::Receiver<Decided>>>,
+    later: Later<Decided>,
 }
 
 /// A decision, with what it was made from.
@@ -86,8 +84,7 @@ struct Remembered {
 impl Beside {
     #[must_use]
     pub fn new(shadow: Shadow) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        Self { shadow, sender, receiver: Mutex::new(Some(receiver)) }
+        Self { shadow, later: Later::new(WAITING_MAX) }
     }
 
     /// A decision was recorded.
@@ -107,15 +104,14 @@ impl Beside {
             record: Arc::clone(&proof.id),
             at_s,
         };
-        if self.sender.try_send(decided).is_err() {
+        if !self.later.put(decided) {
             self.shadow.count(&running, Compared::Dropped);
         }
     }
 
     /// Compares what was put aside, until it is dropped. The second caller has nothing to do.
     pub async fn run(&self, preparer: &Preparer, clock: &Clock) {
-        let taken = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut receiver) = taken else { return };
+        let Some(mut receiver) = self.later.take() else { return };
         let mut memo = Memo { trial: Uuid::nil(), by_prepared: HashMap::new() };
         while let Some(decided) = receiver.recv().await {
             if let Some(known) = memo.get(&decided) {

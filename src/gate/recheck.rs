@@ -1,12 +1,13 @@
 //! A memo is trusted and checked: one in so many judgements is made anew, past every memo, and held against what was used.
 //!
-//! Off the path of the reply: a full queue skips, and one task does one after another, with a pause ([`BETWEEN`]). What differs is an alarm: a record
-//! of its own, a metric, a line in the log; and from then on nothing comes from a memo in this process.
+//! Off the path of the reply: a full queue skips, and one task does one after another, with a pause ([`BETWEEN`]). What
+//! differs is an alarm: a record of its own, a metric, a line in the log; and from then on nothing comes from a memo in this
+//! process.
 //!
 //! *Invariant:* a check changes no answer that was given; what it switches off stays off until a restart.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +16,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, json};
-use tokio::sync::mpsc;
 use uuid::Uuid;
 use verdict::facts::Facts;
 
+use super::later::Later;
 use crate::audit::{Act, ActKind, Audit};
 use crate::policy::Bundle;
 
@@ -40,9 +41,7 @@ pub struct Rechecks {
     one_in: u64,
     seen: AtomicU64,
     is_off: AtomicBool,
-    sender: mpsc::Sender<Used>,
-    /// Taken by the one task that checks.
-    receiver: Mutex<Option<mpsc::Receiver<Used>>>,
+    later: Later<Used>,
     results: Family<Label, Counter>,
 }
 
@@ -55,13 +54,11 @@ impl Rechecks {
     /// One in `one_in` judgements is checked; none when it is 0.
     #[must_use]
     pub fn new(one_in: u64) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
         Self {
             one_in,
             seen: AtomicU64::new(0),
             is_off: AtomicBool::new(false),
-            sender,
-            receiver: Mutex::new(Some(receiver)),
+            later: Later::new(WAITING_MAX),
             results: Family::default(),
         }
     }
@@ -85,15 +82,14 @@ impl Rechecks {
             return;
         }
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
-        if seen.is_multiple_of(self.one_in) && self.sender.try_send(used()).is_err() {
+        if seen.is_multiple_of(self.one_in) && !self.later.put(used()) {
             self.count("skipped");
         }
     }
 
     /// Checks what was put aside, until it is dropped. The second caller has nothing to do.
     pub async fn run(&self, audit: &Audit) {
-        let taken = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut receiver) = taken else { return };
+        let Some(mut receiver) = self.later.take() else { return };
         while let Some(used) = receiver.recv().await {
             if is_same(&used) {
                 self.count("same");

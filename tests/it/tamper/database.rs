@@ -1,7 +1,7 @@
 //! Rows done as superuser in the database.
 
 use super::row;
-use super::written::{RECORDS, Written, found};
+use super::written::{Written, found};
 use crate::support::scratch;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,14 +56,7 @@ async fn delete_the_tail_and_rewind_the_head() {
     let missing = found(&outside, "to 301: the records are missing");
     let from = missing.split(' ').nth(3).unwrap();
     let missing = missing.replace(&format!(" {from} "), " N ");
-    let dir = scratch("tail");
-    std::fs::create_dir(&dir).unwrap();
-    let file = dir.join("high-water.json");
-    let root = log.kept.lines().nth(2).unwrap();
-    let known = serde_json::json!({"v": 1, "cluster": null, "lanes": [{"lane": 0, "size": RECORDS, "root": root}]});
-    std::fs::write(&file, known.to_string()).unwrap();
-    log.start(Some(&file)).await.stop().await;
-    std::fs::remove_dir_all(&dir).unwrap();
+    log.start_below("tail").await;
     row(
         "delete_the_tail_and_rewind_the_head",
         &[

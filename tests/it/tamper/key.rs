@@ -6,7 +6,6 @@ use tlog::Checkpoint;
 use super::row;
 use super::written::{RECORDS, Written, found};
 use crate::audit::lab::ORIGIN;
-use crate::support::scratch;
 use crate::witness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,14 +43,7 @@ async fn fork_the_log_with_the_real_key() {
     let body = witness::body(RECORDS, &[], &forged.to_string());
     let refused = witness::post(&watching, body).await;
     let outside = log.outside(std::slice::from_ref(&log.kept)).await;
-    let dir = scratch("forked");
-    std::fs::create_dir(&dir).unwrap();
-    let file = dir.join("high-water.json");
-    let root = log.kept.lines().nth(2).unwrap();
-    let known = serde_json::json!({"v": 1, "cluster": null, "lanes": [{"lane": 0, "size": RECORDS, "root": root}]});
-    std::fs::write(&file, known.to_string()).unwrap();
-    log.start(Some(&file)).await.stop().await;
-    std::fs::remove_dir_all(&dir).unwrap();
+    log.start_below("forked").await;
     row(
         "fork_the_log_with_the_real_key",
         &[

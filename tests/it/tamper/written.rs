@@ -9,7 +9,7 @@ use tlog::{Frontier, Hash, tile};
 use tokio::sync::OnceCell;
 
 use crate::audit::lab::{Lab, ORIGIN};
-use crate::support::{Fresh, backup, fresh_database};
+use crate::support::{Fresh, backup, fresh_database, scratch};
 
 /// 300 refusals between `lane_open` and `lane_close`, a batch each; the first tile is full.
 pub const RECORDS: u64 = 302;
@@ -70,6 +70,18 @@ impl Written {
             ..Config::default()
         };
         Lab::signed_by(self.pool(), config, Clock::system(), vec![Arc::clone(&self.key)]).await
+    }
+
+    /// A gateway that has seen the kept checkpoint starts on what is there, and stops.
+    pub async fn start_below(&self, name: &str) {
+        let dir = scratch(name);
+        std::fs::create_dir(&dir).unwrap();
+        let file = dir.join("high-water.json");
+        let root = self.kept.lines().nth(2).unwrap();
+        let known = serde_json::json!({"v": 1, "cluster": null, "lanes": [{"lane": 0, "size": RECORDS, "root": root}]});
+        std::fs::write(&file, known.to_string()).unwrap();
+        self.start(Some(&file)).await.stop().await;
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     /// The record with which the next generation says why it is there.
