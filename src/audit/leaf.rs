@@ -108,6 +108,7 @@ pub(super) struct Head {
 pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, who: &Who) {
     let Decision { draft, body, token } = decision;
     let mut leaf = Object::open(out);
+    leaf.bytes_if("access", draft.access.as_ref());
     leaf.bytes("actor", &who.actor);
     leaf.text("actor_kind", draft.actor_kind);
     leaf.text_if("actor_place", draft.actor_place.as_deref());

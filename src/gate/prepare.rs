@@ -42,6 +42,8 @@ pub struct Prepared {
     pub bundle_digest: Arc<str>,
     /// The same over the access sheets, which are no part of the rulebook.
     access_digest: Arc<str>,
+    /// Which access rows the caller was judged with ([`Bundle::access_snapshot`]); absent where they were not asked.
+    pub access: Option<[u8; 32]>,
     pub version: i64,
     /// Unix seconds: the instant that the judge was given.
     pub judged_at: i64,
@@ -184,7 +186,8 @@ impl Preparer {
             return prepared;
         }
         let resolved = resolve(&snapshot, &bundle, caller, claims);
-        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
+        let access = Some(bundle.access_snapshot(snapshot.own_access(&caller.org)));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, access, now));
         self.put_aside(&bundle, &prepared);
         // What could not be judged is asked again: the engine may be there by then.
         if !prepared.unbuilt {
@@ -253,7 +256,8 @@ impl Preparer {
         };
         let mut resolved = resolve(&snapshot, &bundle, caller, claims);
         more.say(&mut resolved.facts.question);
-        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
+        let access = Some(bundle.access_snapshot(snapshot.own_access(&caller.org)));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, access, now));
         Again { prepared, bundle: Some(bundle), facts: resolved.facts }
     }
 
@@ -304,7 +308,10 @@ impl Preparer {
         let snapshot = self.registry().current();
         let version = snapshot.version();
         Arc::new(match self.standing.bundle(&snapshot, now) {
-            Ok(bundle) => self.judge(&bundle, &Resolved { facts, version, valid_until: None }, now),
+            Ok(bundle) => {
+                let resolved = Resolved { facts, version, valid_until: None };
+                self.judge(&bundle, &resolved, None, now)
+            }
             Err(_) => self.refused(&facts, version, now),
         })
     }
@@ -386,6 +393,7 @@ impl Preparer {
             bundle: Arc::clone(&self.standing.none_text),
             bundle_digest: Arc::from(none.digest()),
             access_digest: Arc::from(""),
+            access: None,
             version,
             judged_at: now,
             valid_until: None,
@@ -414,7 +422,13 @@ impl Preparer {
         Ok(bundle.may(&rights.asker(), service, admin).map_err(Box::new))
     }
 
-    fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
+    fn judge(
+        &self,
+        bundle: &Bundle,
+        resolved: &Resolved,
+        access: Option<[u8; 32]>,
+        now: i64,
+    ) -> Prepared {
         let facts = text(&resolved.facts);
         let judgement = bundle.judge_known(facts.digest, &resolved.facts, now);
         let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();
@@ -424,6 +438,7 @@ impl Preparer {
             bundle: self.bundle_text(bundle),
             bundle_digest: Arc::from(bundle.digest()),
             access_digest: Arc::from(bundle.access_digest()),
+            access,
             version: resolved.version,
             judged_at: now,
             valid_until,
@@ -461,9 +476,17 @@ fn resolve(snapshot: &Snapshot, bundle: &Bundle, caller: &Caller, claims: &Claim
     let mut resolved = snapshot.resolve(&ask(caller, claims));
     let operation = operation(claims.operation);
     let rights = Rights::of(snapshot, caller);
-    if let Err(why) = bundle.may(&rights.asker(), &claims.model, operation) {
-        resolved.facts = refused_access(caller, claims, &why, rights.own);
+    let asked = bundle.access_about(&rights.asker(), &claims.model, operation);
+    match bundle.may(&rights.asker(), &claims.model, operation) {
+        Err(why) => resolved.facts = refused_access(caller, claims, &why, rights.own),
+        // without what it was judged by there is no judging it again
+        Ok(()) if asked.is_none() => {
+            resolved.facts =
+                gap(caller, Reason::EngineError, "the access rows are gone: try again".to_owned());
+        }
+        Ok(()) => {}
     }
+    resolved.facts.access = asked;
     resolved
 }
 

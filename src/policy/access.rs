@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
+use verdict::access::Access as Asked;
 use verdict::decision::{Text, Why};
 use verdict::reason::Reason;
 
@@ -108,6 +109,15 @@ impl Access {
             Some(Ok(tenant)) => tenant.ask(asker, service, operation).why(),
             Some(Err(_)) | None => Answer::Broken.why(),
         }
+    }
+
+    /// What the rows say of this question, for the record. `None` when [`Access::ask`] could not ask them.
+    pub(crate) fn about(&self, asker: &Asker<'_>, service: &str, operation: &str) -> Option<Asked> {
+        let about = |tenant: &Tenant| tenant.grants.about(&nodes_of(asker), service, operation);
+        let Some(own) = asker.own else {
+            return self.by_sheet.get(asker.org).or_else(|| self.by_sheet.get(SHARED)).map(about);
+        };
+        self.own.get(own.digest()).as_deref().and_then(|built| built.as_ref().ok()).map(about)
     }
 
     /// Whether the engine of these entries is there, or is known not to come.

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use verdict::Rulebook;
 use verdict::cell::{CellKey, Disagreement, Matches};
 use verdict::decision::{Decision, Why};
@@ -283,6 +284,29 @@ impl Bundle {
     #[expect(clippy::result_large_err, reason = "a refusal is rare and is rendered whole")]
     pub fn may(&self, asker: &Asker<'_>, service: &str, operation: &str) -> Result<(), Why> {
         self.access.ask(asker, service, operation)
+    }
+
+    /// The rows and roles by which [`Bundle::may`] answers, so that a record can be judged again. `None` when they could not
+    /// be asked.
+    #[must_use]
+    pub fn access_about(
+        &self,
+        asker: &Asker<'_>,
+        service: &str,
+        operation: &str,
+    ) -> Option<verdict::access::Access> {
+        self.access.about(asker, service, operation)
+    }
+
+    /// Which access rows an organisation is judged with: SHA-256 over the digest of this bundle's sheets (as
+    /// [`Bundle::access_digest`] writes it) and, where the organisation granted itself something, the digest of all of that.
+    #[must_use]
+    pub fn access_snapshot(&self, own: Option<&OwnAccess>) -> [u8; 32] {
+        let mut hash = Sha256::new_with_prefix(&self.access_digest);
+        if let Some(own) = own {
+            hash.update(own.digest());
+        }
+        hash.finalize().into()
     }
 
     /// Whether [`Bundle::may`] can be asked with these entries.

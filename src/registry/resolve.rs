@@ -61,7 +61,7 @@ impl Snapshot {
             components,
             ..Question::default()
         };
-        Facts { question, sites, pinned, gaps }
+        Facts { question, sites, pinned, gaps, access: None }
     }
 
     /// Declared datasets as the catalogue labels them, then what is actually sent: it has every label of the default

@@ -5,6 +5,7 @@ mod command;
 mod delegation;
 mod isolation;
 mod names;
+mod recorded;
 mod replicas;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::Access,
     decision::{Decision, Outcome},
     question::{Question, Site},
     reason::Reason,
@@ -21,6 +22,9 @@ pub struct Facts {
     /// The site the caller insists on: it alone is judged for, the others show what would be permitted instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
+    /// By which roles and rows the caller may ask this, or may not. Absent where nobody asked the access model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// What could not be established. One gap is enough for DENY.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,

@@ -140,6 +140,7 @@ pub fn facts_digest(question: &Question, site: &Site) -> String {
 /// What could not be established, the terms that the rulebook does not know, and having nowhere to go.
 fn gaps(rulebook: &Rulebook, facts: &Facts) -> Vec<Gap> {
     let mut gaps = facts.gaps.clone();
+    gaps.extend(without_access(facts));
     let words = &rulebook.book().vocabulary;
     let question = terms::check_question(rulebook.book(), &facts.question);
     let sites = facts.sites.iter().map(|site| terms::check_site(words, site));
@@ -160,6 +161,18 @@ fn gaps(rulebook: &Rulebook, facts: &Facts) -> Vec<Gap> {
     gaps.sort();
     gaps.dedup();
     gaps
+}
+
+/// The caller may not ask this at all, and nothing says so yet.
+fn without_access(facts: &Facts) -> Option<Gap> {
+    let refused = facts.access.as_ref()?.grants().err()?;
+    let what = refused.row.map_or_else(
+        || "no access row grants it".into(),
+        |row| alloc::format!("access row `{row}` refuses it"),
+    );
+    let reason = Reason::AccessDenied;
+    let said = facts.gaps.iter().any(|gap| gap.reason == reason);
+    (!said).then_some(Gap { reason, what })
 }
 
 fn use_site(id: &str) -> Remedy {

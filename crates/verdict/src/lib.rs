@@ -3,12 +3,14 @@
 //! Reading order: [`question`] (the facts), [`decision`] (what comes out), [`rule`] (rows of symbols) and [`atom`] (the
 //! predicates they may use), `flow` (a question means many flows), `evaluate` and `papers` (when a predicate is true,
 //! false or unknown), `symbols` (a cell made abstract), [`cell`] (the key, and rows matched by it), `compose` (rows back
-//! to reasons), `judge` (over candidate sites), `remedy`. The gateway and the offline verifier both judge with this crate.
+//! to reasons), `judge` (over candidate sites), `remedy`; before it all,
+//! [`access`] (may the caller ask this at all). The gateway and the offline verifier both judge with this crate.
 //!
 //! *Invariant:* nothing here reads a clock, a file or a random number; the same bytes in give the same bytes out.
 #![no_std]
 extern crate alloc;
 
+pub mod access;
 mod area;
 pub mod atom;
 pub mod cell;

@@ -207,6 +207,8 @@ pub enum Judged {
     SiteShape,
     /// The rules want a witnessed receipt and the record does not, or the other way round.
     Grade,
+    /// The access rows that are kept with it are about another service.
+    Access,
     /// The bundle or the facts cannot be judged with: their own words.
     Unusable(String),
 }

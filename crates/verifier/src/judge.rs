@@ -27,6 +27,8 @@ type Question = (Digest, Digest, i64);
 struct Made {
     judgement: Judgement,
     detail: Digest,
+    /// The service that the kept access rows are about.
+    service: Option<String>,
 }
 
 /// How a decision that is not a finding came out.
@@ -91,6 +93,7 @@ struct Leaf<'r> {
     /// What the receipt had to be worth; only an allow says it.
     grade: Option<&'r str>,
     forwards: bool,
+    service: Option<&'r str>,
 }
 
 impl<'r> Leaf<'r> {
@@ -112,6 +115,7 @@ impl<'r> Leaf<'r> {
             site: record.text("site"),
             grade: record.text("grade"),
             forwards: record.values.contains_key("site"),
+            service: record.text("service"),
         };
         let there = |key: &&str| record.values.contains_key(*key);
         let shape = if allows(leaf.outcome) && record.kind != "preflight" {
@@ -125,6 +129,9 @@ impl<'r> Leaf<'r> {
     fn compare(&self, made: &Made) -> Result<(), Judged> {
         if self.detail != made.detail {
             return Err(Judged::Detail);
+        }
+        if made.service.is_some() && made.service.as_deref() != self.service {
+            return Err(Judged::Access);
         }
         let judged = made.judgement.outcome;
         // The gateway may refuse for a cause of its own what the rules allow; never the other way round.
@@ -166,7 +173,8 @@ fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
     let facts: Facts = serde_json::from_slice(facts).map_err(|cause| format!("facts: {cause}"))?;
     let judgement = verdict::judge(book, &facts, at);
     let text = verdict::canonical(&judgement).map_err(|cause| cause.to_string())?;
-    Ok(Arc::new(Made { judgement, detail: Digest(Sha256::digest(text).into()) }))
+    let detail = Digest(Sha256::digest(text).into());
+    Ok(Arc::new(Made { judgement, detail, service: facts.access.map(|access| access.service) }))
 }
 
 /// The grade that a rule can demand.

@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use verdict::access::{Access as Evidence, AccessOut, AccessRow, OWN_SERVICES};
+pub(crate) use verdict::access::{MANAGEMENT, MODELS};
+
 use crate::registry::access::{OwnAccess, RowOut, chain_fault, long_chain, role_node};
 
 use super::super::engine::{Engine, EngineError};
@@ -177,6 +180,34 @@ impl Grants {
         })
     }
 
+    /// What a record keeps of a question, so that it can be judged again: the roles of who asks, and every row about it.
+    pub(crate) fn about(&self, nodes: &[String], service: &str, operation: &str) -> Evidence {
+        let named: BTreeSet<&str> = self.nodes().collect();
+        let own = |node: &String| named.get(node.as_str()).copied();
+        let all = nodes.iter().flat_map(|node| self.has(node).chain(own(node)));
+        let roles: BTreeSet<&str> = all.filter_map(|node| node.strip_prefix(ROLE)).collect();
+        let about = self.rows.iter().filter(|row| {
+            row.service.holds(service) && row.operation.as_deref().is_none_or(|it| it == operation)
+        });
+        let rows = about.map(|row| AccessRow {
+            id: row.id.clone(),
+            out: match row.out {
+                Out::Allow => AccessOut::Allow,
+                Out::Delegate => AccessOut::Delegate,
+                Out::Deny => AccessOut::Deny,
+            },
+            role: row.role.as_deref().map(|it| it.strip_prefix(ROLE).unwrap_or(it).to_owned()),
+            service: row.service.word().to_owned(),
+            operation: row.operation.clone(),
+        });
+        Evidence {
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+            rows: rows.collect(),
+            roles: roles.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
     /// Every role and person that a row or link names.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         let of_links = self.links.iter().flat_map(|(member, group)| [member, group]);
@@ -241,7 +272,7 @@ fn above(up: &BTreeMap<&str, Vec<&str>>, member: &str) -> BTreeSet<String> {
 
 /// Services of the gateway itself have a prefix that no registered model has.
 pub(crate) fn is_management(service: &str) -> bool {
-    service.starts_with("haetae:")
+    service.starts_with(OWN_SERVICES)
 }
 
 fn row_of_cells(cells: &[String]) -> Option<Row> {
@@ -269,5 +300,5 @@ fn row_of_cells(cells: &[String]) -> Option<Row> {
 }
 
 const ANY: &str = "*";
-pub(crate) const MODELS: &str = "class:model";
-pub(crate) const MANAGEMENT: &str = "class:haetae";
+/// How nodes that are roles begin ([`role_node`]).
+const ROLE: &str = "role:";

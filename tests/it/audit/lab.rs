@@ -209,6 +209,7 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         content_type: Some("application/json"),
     };
     Draft {
+        access: Some([7; 32]),
         org: "kr-retailer".into(),
         actor: "min-jun.kim@kr-retailer.example".into(),
         actor_kind: "human",

@@ -286,6 +286,10 @@ fn decided(judged: &Judged) -> Text {
             "the rules and the record do not agree on whether witnesses had to cosign it first",
             "증인이 먼저 함께 서명해야 하는지에 대해 규칙과 기록이 다릅니다"
         ),
+        Judged::Access => say!(
+            "the access rows kept with the decision are about another service",
+            "결정과 함께 보관된 접근 권한 항목이 다른 서비스에 관한 것입니다"
+        ),
         Judged::Unusable(cause) => say!(
             "the decision cannot be judged from its texts: {cause}",
             "텍스트로 결정을 다시 판정할 수 없습니다: {cause}"
