@@ -3,6 +3,7 @@
 
     verify.py proof  FILE VKEY...       one record: `haetae log prove`, or a receipt with its record in the `extra` line
     verify.py export FILE VKEY...       a whole export: `haetae log export` (docs/record.md, "The export file")
+    verify.py disclosed FILE PROOF VKEY...   what a hidden field of that record says: `haetae audit disclose`
     verify.py served URL VKEY [CA.pem]  a lane over HTTP: its checkpoint, and every tile under it (C2SP tlog-tiles)
 
 VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why. It checks hashes,
@@ -76,6 +77,16 @@ def proof(path, vkeys):                                          # C2SP tlog-pro
     demand(record["index"] == index and origin.endswith(f"/{record['lane']}"), "the record is of another place")
     return f"record {record['id']} ({record['kind']}) is number {index} of `{origin}`, signed at size {size}"
 
+def disclosed(path, rest):                                       # salt and value make the digest in the record again
+    said, shown = proof(rest[0], rest[1:]), json.load(open(path, encoding="utf-8"))
+    record = json.loads(b64(open(rest[0], encoding="utf-8").read().split("\n")[1][6:]))
+    demand(all(shown[key] == record[key] for key in ("id", "lane", "index")), "the disclosure is of another record")
+    hidden = record[shown["field"]] if isinstance(record[shown["field"]], list) else [record[shown["field"]]]
+    salts, values = [b64(one["salt"]) for one in shown["values"]], [one["value"] for one in shown["values"]]
+    made = [base64.b64encode(sha(salt + value.encode())).decode() for salt, value in zip(salts, values)]
+    demand(made == hidden and all(len(salt) == 16 for salt in salts), "the record hides something else there")
+    return f"{said}; its `{shown['field']}` hides {', '.join(map(repr, values))}"
+
 def export(path, vkeys):
     whole, lanes, texts, named, records = hashlib.sha256(), {}, {}, set(), 0
     for line in open(path, "rb"):
@@ -135,6 +146,6 @@ def served(url, vkey, ca=None):
     return f"`{origin}`: the tiles of its {size} records give the root that was signed"
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or sys.argv[1] not in ("proof", "export", "served"): sys.exit(__doc__)
+    if len(sys.argv) < 4 or sys.argv[1] not in ("proof", "disclosed", "export", "served"): sys.exit(__doc__)
     try: print(served(*sys.argv[2:]) if sys.argv[1] == "served" else globals()[sys.argv[1]](sys.argv[2], sys.argv[3:]))
     except Exception as wrong: sys.exit(f"WRONG: {wrong or type(wrong).__name__}")

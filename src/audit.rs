@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`leaf`] (a record as bytes), [`queue`] (what waits), [`batch`] (what waits becomes a commit), [`lane`]
 //! (claim, commit, release), [`recorder`] (what the gate calls); [`outbox`] brings the acts of people; [`projection`] and
-//! [`closing`] follow the log, [`verify`], [`export`], [`served`] and [`recorded`] read it.
+//! [`closing`] follow the log, [`verify`], [`export`], [`served`] and [`recorded`] read it;
+//! [`private`] is what is kept of people beside it, [`reviewer`] who sees which part of it with tools of their own.
 
 mod allows;
 mod batch;
@@ -35,6 +36,8 @@ mod publish;
 mod queue;
 mod recorded;
 mod recorder;
+mod retention;
+mod reviewer;
 mod row;
 mod served;
 mod store;
@@ -58,9 +61,15 @@ pub use keeps::{Held, Keeps};
 pub use key::Key;
 pub use outbox::{Act, ActKind};
 pub use private::disclose::{DiscloseError, Disclosure, disclose};
+pub use private::erase::{
+    By, Confirmed, EraseError, Erased, Step, Subject, ask_erasure, confirm_erasure, vacuum,
+};
+pub use private::rewrap::{Rewrapped, rewrap};
 pub use prove::{Proven, prove, prove_place};
 pub use recorded::{ExportFile, Records};
 pub use recorder::{Audit, Secrets};
+pub use retention::Retention;
+pub use reviewer::{Reviewer, ReviewerError, add_reviewer, remove_reviewer, reviewers};
 pub use served::{checkpoint, resource, text};
 pub use verify::{Finding, Progress, Report, Watch, verify, verify_watched, verify_with};
 
@@ -115,6 +124,7 @@ pub struct Draft {
     /// The allowed decision that this one judged again, and refuses, while its answer was under way.
     pub judges_again: Option<Arc<str>>,
     pub keeps: Keeps,
+    pub retention: Retention,
     /// A look ahead: recorded as such, allows nothing, names no site.
     pub preflight: bool,
     /// Nothing may be forwarded before witnesses cosigned the record: [`Audit::witness`].

@@ -534,6 +534,7 @@ mod tests {
             retries: None,
             judges_again: None,
             keeps: crate::audit::Keeps::default(),
+            retention: crate::audit::Retention::of([]),
             preflight: false,
             witnessed: false,
         };

@@ -132,6 +132,7 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
     leaf.text_if("issuer", draft.issuer.as_deref());
     leaf.signed("judged", draft.judged_at);
     leaf.text_if("judges_again", draft.judges_again.as_deref());
+    leaf.signed("keep_until", draft.retention.until(stamp.at_ns));
     leaf.text("kind", if draft.preflight { "preflight" } else { "decision" });
     leaf.number("lane", stamp.lane.into());
     leaf.text("network", &draft.network);
@@ -145,6 +146,7 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
     if let Some(site) = site {
         leaf.object("request", |request| upstream(request, site));
     }
+    leaf.text("retention", draft.retention.class);
     leaf.text_if("retries", draft.retries.as_deref());
     leaf.text_if("rule", draft.rule.as_deref());
     leaf.text("service", &draft.service);

@@ -91,6 +91,13 @@ impl ActKind {
 }
 
 impl Act {
+    /// An act that says the keys of a JSON object, but for those that are `null`.
+    pub(super) fn new(event: Uuid, kind: ActKind, people: &[&str], body: &Value) -> Self {
+        let said = body.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let body = said.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Self { event, kind, people: people.iter().copied().map(Arc::from).collect(), body }
+    }
+
     /// Leaves the act to be recorded; `connection` is in the transaction of the act itself.
     ///
     /// # Errors

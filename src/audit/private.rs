@@ -3,6 +3,8 @@
 //! the person that this process made and never reads back; without a master key nothing is kept.
 
 pub(super) mod disclose;
+pub(super) mod erase;
+pub(super) mod rewrap;
 mod store;
 
 use std::collections::HashMap;

@@ -1,6 +1,8 @@
 //! `haetae audit`: what the log keeps of people, shown to one reviewer, destroyed, or put under another master key.
 
 mod disclose;
+mod erase;
+mod reviewer;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,12 +50,25 @@ enum What {
     },
     /// Show one hidden field of one record to one reviewer. That it was shown becomes a record, before it is.
     Disclose(disclose::Args),
+    /// Destroy what is kept of a person. One person asks, another confirms; the records stay, and prove what they proved.
+    Erase(erase::Args),
+    /// Rewrite the tables and files that had what was erased, as the tables' owner. `erase` does it unless told `--later`.
+    Vacuum,
+    /// Put every data key under the first master key of `[privacy] keys`, so that former ones can be destroyed.
+    Rewrap,
+    /// Which logins of the database see which part of the log, with `psql` or any other tool.
+    #[command(subcommand)]
+    Reviewer(reviewer::What),
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Keygen { out } => keygen(&out),
         What::Disclose(what) => disclose::run(&args.desk, what).await,
+        What::Erase(what) => erase::run(&args.desk, what).await,
+        What::Vacuum => erase::vacuum(&args.desk.config()?).await,
+        What::Rewrap => erase::rewrap(&args.desk).await,
+        What::Reviewer(what) => reviewer::run(&args.desk, what).await,
     }
 }
 
@@ -67,6 +82,14 @@ impl Desk {
         match &self.database {
             Some(url) => crate::config::Database::at(url.clone()).privacy_pool().await,
             None => database.privacy_pool().await,
+        }
+    }
+
+    /// The database as the owner of its tables.
+    async fn owner(&self) -> anyhow::Result<PgPool> {
+        match &self.database {
+            Some(url) => crate::config::Database::at(url.clone()).owner_pool().await,
+            None => self.config()?.database.owner_pool().await,
         }
     }
 

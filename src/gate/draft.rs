@@ -64,6 +64,7 @@ pub fn build(
         retries: None,
         judges_again: None,
         keeps,
+        retention: prepared.retention,
         preflight: false,
         witnessed: prepared.judgement.wants_witnesses(),
     }

@@ -18,7 +18,7 @@ use verdict::volume::{self, Slice};
 
 use super::beside::Other;
 use super::recheck::{Rechecks, Used};
-use crate::audit::{Held, Text};
+use crate::audit::{Held, Retention, Text};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::policy::{Asker, Bundle, Policy, Unready};
@@ -49,6 +49,8 @@ pub struct Prepared {
     pub judged_at: i64,
     /// Unix seconds; from then on it must be judged again.
     pub valid_until: Option<i64>,
+    /// How long the record is kept.
+    pub retention: Retention,
     /// Refused only because the organisation's access entries could not be judged with.
     pub unbuilt: bool,
     /// It may use something up, so this judgement alone is no answer: see `uses`.
@@ -397,6 +399,7 @@ impl Preparer {
             version,
             judged_at: now,
             valid_until: None,
+            retention: Retention::of([]),
             unbuilt: false,
             may_use: false,
             held: None,
@@ -442,6 +445,7 @@ impl Preparer {
             version: resolved.version,
             judged_at: now,
             valid_until,
+            retention: retention(&judgement),
             unbuilt: resolved.facts.gaps.iter().any(|gap| gap.reason == Reason::EngineError),
             may_use: !sought(bundle, &resolved.facts, now).is_nothing(),
             held: held(bundle, &resolved.facts, &judgement).map(Arc::new),
@@ -629,6 +633,13 @@ fn earliest(judgement: &Judgement) -> Option<i64> {
         .chain([&judgement.decision])
         .filter_map(|decision| decision.valid_until.as_ref().map(Stamp::starts))
         .min()
+}
+
+/// By the regimes that any candidate was judged under.
+fn retention(judgement: &Judgement) -> Retention {
+    let candidates = judgement.candidates.iter().map(|candidate| &candidate.decision);
+    let cells = candidates.chain([&judgement.decision]).flat_map(|decision| &decision.cells);
+    Retention::of(cells.map(|cell| &*cell.at.regime))
 }
 
 const fn operation(operation: Operation) -> &'static str {

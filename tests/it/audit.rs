@@ -4,11 +4,13 @@
 pub mod lab;
 
 mod acts;
+mod erased;
 mod keys;
 mod outage;
 mod pace;
 mod private;
 mod reserved;
+mod reviewer;
 mod rights;
 mod rolled_back;
 mod shown;

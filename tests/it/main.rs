@@ -19,6 +19,7 @@ mod listen;
 mod mandate;
 mod policy;
 mod postgres;
+mod privacy;
 mod registry;
 mod replicas;
 mod standby;

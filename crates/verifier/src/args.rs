@@ -18,6 +18,8 @@ pub(crate) struct Args {
     pub trust: Trust,
     /// Signed checkpoints that the reviewer kept.
     pub kept: Vec<String>,
+    /// What fields of the proven record hide.
+    pub disclosures: Vec<PathBuf>,
     pub lang: Lang,
     pub json: bool,
 }
@@ -34,6 +36,7 @@ impl Args {
         let mut words = words;
         let (mut file, mut policy, mut keys) = (None, None, Vec::new());
         let (mut lang, mut json, mut kept) = (Lang::En, false, Vec::new());
+        let mut disclosures = Vec::new();
         while let Some(word) = words.next() {
             let mut value =
                 || words.next().ok_or_else(|| format!("`{word}` wants a value: see `--help`"));
@@ -44,6 +47,7 @@ impl Args {
                 "--lang" => lang = read_lang(&value()?)?,
                 "--key" => keys.push(read_key(&value()?)?),
                 "--checkpoint" => kept.extend(read_notes(&value()?)?),
+                "--disclosure" => disclosures.push(PathBuf::from(value()?)),
                 "--trust" => policy = Some(value()?),
                 option if option.starts_with('-') => {
                     return Err(format!("`{option}` is not an option: see `--help`"));
@@ -61,7 +65,7 @@ impl Args {
             None if keys.is_empty() => Trust::File,
             None => Trust::Keys(keys),
         };
-        Ok(Asked::Check(Self { file, trust, kept, lang, json }))
+        Ok(Asked::Check(Self { file, trust, kept, disclosures, lang, json }))
     }
 }
 
@@ -120,13 +124,15 @@ pub(crate) const HELP: &str = "\
 haetae-verify: check an exported decision log, offline
 
 usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint FILE ...]
-                     [--lang en|ko] [--json]
+                     [--disclosure FILE ...] [--lang en|ko] [--json]
 
   FILE               made by `haetae log export`; or one record's proof, made by `haetae log prove`
   --trust FILE       whom you trust: C2SP tlog-policy lines (log, witness, group, quorum)
   --key VKEY         the public key of a lane, got from elsewhere than this file; once for each lane
   --checkpoint FILE  signed checkpoints that you kept from earlier (as `haetae log checkpoint` prints them, or
                      from a witness): the log must still hold all that they cover
+  --disclosure FILE  what one field of the record hides (`haetae audit disclose`), beside the record's proof; once for
+                     each
   --lang en|ko       language of the sentences (en)
   --json             one JSON object instead of sentences
   -h, --help         this text

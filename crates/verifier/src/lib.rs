@@ -4,12 +4,13 @@
 //! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `records` (second pass: every leaf), of that `lane` (one tree)
 //! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again), [`follow`] (a log that grows,
 //! without a file, with `announced`: which bundles may have decided), [`finding`] (what is wrong, in two
-//! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export. The format is fixed in `docs/record.md`.
+//! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export, [`disclosed`] what one of its fields hides. The format is fixed in `docs/record.md`.
 //!
 //! *Invariant:* no network, no database, no clock, nothing of the gateway; nothing in the file can make it panic, and
 //! nothing the file says of itself is trusted unless the report says so.
 
 mod announced;
+pub mod disclosed;
 pub mod export;
 pub mod finding;
 pub mod follow;

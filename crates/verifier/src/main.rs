@@ -9,7 +9,7 @@ use std::{
 };
 
 use args::{Args, Asked, Lang};
-use haetae_verify::{Report, Trust, report::Exit, single};
+use haetae_verify::{Report, Trust, disclosed, report::Exit, single};
 use serde_json::json;
 use verdict::decision::Text;
 
@@ -31,6 +31,9 @@ fn main() -> ExitCode {
 fn check(args: &Args) -> ExitCode {
     if let Some(proof) = read_proof(&args.file) {
         return check_proof(args, &proof);
+    }
+    if !args.disclosures.is_empty() {
+        return unreadable(&"a disclosure goes with one record's proof, and this is none");
     }
     let start = Instant::now();
     let report = match haetae_verify::verify_since(&args.file, &args.trust, &args.kept) {
@@ -64,15 +67,30 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
         );
     }
     let checked = single::check(proof, &args.trust);
-    let (exit, code, text) = match &checked {
+    let mut said = vec![match &checked {
         Ok(held) => (Exit::Whole, "proven", held.text()),
         Err(unproven) => (Exit::Finding, unproven.code(), unproven.text()),
-    };
-    if args.json {
-        let Text { en, ko } = text;
-        say(&format!("{:#}", json!({ "exit": exit as u8, "code": code, "en": en, "ko": ko })));
-    } else {
-        say(&pick(args.lang, text));
+    }];
+    // What is disclosed of a record that is not proven says nothing.
+    for path in args.disclosures.iter().filter(|_| checked.is_ok()) {
+        let document = match std::fs::read(path) {
+            Ok(document) => document,
+            Err(cause) => return unreadable(&format!("`{}`: {cause}", path.display())),
+        };
+        said.push(match disclosed::check(&document, &single::leaf(proof).unwrap_or_default()) {
+            Ok(shown) => (Exit::Whole, "disclosed", shown.text()),
+            Err(unshown) => (Exit::Finding, unshown.code(), unshown.text()),
+        });
+    }
+    let bad = said.iter().any(|(exit, _, _)| !matches!(exit, Exit::Whole));
+    let exit = if bad { Exit::Finding } else { Exit::Whole };
+    for (_, code, text) in said {
+        if args.json {
+            let Text { en, ko } = text;
+            say(&format!("{:#}", json!({ "exit": exit as u8, "code": code, "en": en, "ko": ko })));
+        } else {
+            say(&pick(args.lang, text));
+        }
     }
     ExitCode::from(exit as u8)
 }

@@ -44,6 +44,12 @@ pub fn is_proof(start: &[u8]) -> bool {
     start.starts_with(b"c2sp.org/tlog-proof@")
 }
 
+/// The record that a proof carries, unchecked.
+#[must_use]
+pub fn leaf(text: &str) -> Option<Vec<u8>> {
+    text.parse::<Receipt>().ok()?.extra
+}
+
 /// Holds a proof against the keys that the reviewer trusts; the record stands in its `extra` line.
 pub fn check(text: &str, trust: &Trust) -> Result<Held, Unproven> {
     let receipt: Receipt = text.parse().map_err(|_| Unproven::Checkpoint(Doubt::Unreadable))?;

@@ -123,8 +123,7 @@ impl Disclosure {
             "act": "disclosed", "record": self.id, "of_lane": self.proven.lane, "of_index": self.proven.index,
             "field": self.field, "org": self.org, "reason": reason,
         });
-        let body = body.as_object().cloned().unwrap_or_default();
-        Act { event, kind: ActKind::Read, people: vec![by.into(), to.into()], body }
+        Act::new(event, ActKind::Read, &[by, to], &body)
     }
 
     /// What is handed to the reader beside the record's proof: one canonical JSON object (docs/record.md, "Disclosures").

@@ -240,6 +240,7 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         retries: None,
         judges_again: None,
         keeps: haetae::audit::Keeps::default(),
+        retention: haetae::audit::Retention::of(["KR.X"]),
         preflight: false,
         witnessed: false,
     }

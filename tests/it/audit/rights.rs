@@ -34,6 +34,12 @@ async fn the_gateway_cannot_change_or_remove_what_it_wrote() {
         "delete from audit_private",
         "update audit_private set value = ''",
         "select value from audit_private",
+        "select sealed from audit_private",
+        "select wrapped from audit_key",
+        "update audit_key set wrapped = wrapped",
+        "delete from audit_key",
+        "select * from erasure",
+        "update fact_head set erasures = 0",
         "update row_decision set outcome = 'DENY'",
         "delete from row_ended",
         "update log_head set origin = 'other'",
@@ -65,6 +71,8 @@ async fn the_reader_reads_no_names_and_writes_nothing() {
     let pool = fresh_database().await.pool;
     for statement in [
         "select * from audit_private",
+        "select * from audit_key",
+        "select * from erasure",
         "insert into projection_cursor (lane, next_index) values (0, 0)",
         "update log_head set size = 0",
     ] {

@@ -1,0 +1,148 @@
+//! `haetae audit erase|rewrap|vacuum`: what is kept of a person is destroyed, or put under another master key; and what of it
+//! lies in files.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Desk, event, privacy, reason};
+use crate::audit::{self, By, Confirmed, EraseError, Erased, Subject};
+use crate::clock::Clock;
+use crate::config::Config;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The person, as the records name them: a token's `sub`, a certificate's id. Both persons write it.
+    #[arg(long)]
+    subject: String,
+    /// Only as of this organisation. Absent: of every one.
+    #[arg(long)]
+    org: Option<String>,
+    /// Why, in one line that names no person: it stays in the log.
+    #[arg(long, required_unless_present = "confirm")]
+    reason: Option<String>,
+    /// The second person: erase what another asked for, by the id that was printed then.
+    #[arg(long, value_name = "ID", conflicts_with = "reason")]
+    confirm: Option<Uuid>,
+    /// Leave what lies in files for `haetae audit vacuum`, at a quieter hour.
+    #[arg(long, requires = "confirm")]
+    later: bool,
+}
+
+pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
+    let config = desk.config()?;
+    let (privacy, pool) = (privacy(&config)?, desk.pool(&config).await?);
+    let subject = Subject { name: &args.subject, org: args.org.as_deref() };
+    let by = By { person: desk.person()?, now: Clock::system().unix_s() };
+    let Some(id) = args.confirm else {
+        let why = reason(args.reason.as_deref().unwrap_or_default())?;
+        match audit::ask_erasure(&pool, &privacy, subject, by, why).await? {
+            None => println!("nothing is kept of this person: nothing was done"),
+            Some(id) => println!(
+                "asked for: erasure {id}. Somebody else, within a week, with the same --subject and --org:\n  \
+                 haetae audit --by NAME erase --subject SUBJECT --confirm {id}"
+            ),
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    match audit::confirm_erasure(&pool, &privacy, id, subject, by).await {
+        Ok(Confirmed::Already(at)) => {
+            println!("erased already at {}: nothing was done", crate::cli::instant(at));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Confirmed::Erased(erased)) => tell(&erased),
+        Err(error @ EraseError::Another) => {
+            return Err(anyhow::Error::new(error).context("nothing was erased"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if args.later {
+        println!("what lies in files is left for `haetae audit vacuum`");
+        return Ok(ExitCode::SUCCESS);
+    }
+    files(&config.database.owner_pool().await?).await
+}
+
+fn tell(erased: &Erased) {
+    let Erased { keys, values, holds, holds_left } = erased;
+    println!(
+        "erased: {values} values and {keys} data keys, for good; the log says so, and every proof stays"
+    );
+    if *holds > 0 {
+        println!("  {holds} digests of the person beside holds that are over are nobody's now");
+    }
+    if *holds_left > 0 {
+        println!(
+            "  {holds_left} beside holds that are not over are left: settle them, and ask again"
+        );
+    }
+}
+
+pub(super) async fn vacuum(config: &Config) -> anyhow::Result<ExitCode> {
+    files(&config.database.owner_pool().await?).await
+}
+
+/// Exit code 1 when something is left to do.
+async fn files(owner: &PgPool) -> anyhow::Result<ExitCode> {
+    let (steps, seers) = audit::vacuum(owner).await.context("the tables were not rewritten")?;
+    let mut whole = seers == 0;
+    for step in &steps {
+        match &step.fault {
+            None => println!("done      {}", step.statement),
+            Some(cause) => println!("NOT done  {}: {cause}", step.statement),
+        }
+        whole &= step.fault.is_none();
+    }
+    if seers > 0 {
+        println!(
+            "NOT done  {seers} sessions, slots or prepared transactions see the database as it was: dead rows stay until \
+             they end; then run `haetae audit vacuum` again"
+        );
+    }
+    println!("{BEYOND}");
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(super) async fn rewrap(desk: &Desk) -> anyhow::Result<ExitCode> {
+    let config = desk.config()?;
+    let (privacy, pool) = (privacy(&config)?, desk.pool(&config).await?);
+    let done = audit::rewrap(&pool, &privacy, event()?, desk.person()?).await?;
+    println!("{} data keys are wrapped anew, under the master key `{}`", done.keys, privacy.id());
+    if done.sealed > 0 {
+        println!(
+            "{} values that an earlier version kept in clear are sealed: run `haetae audit vacuum`, so that the files have them \
+             no longer",
+            done.sealed
+        );
+    }
+    for (master, count) in &done.left {
+        println!(
+            "NOT done: {count} came under `{master}` meanwhile: some process wraps with it still. Restart it and run this again"
+        );
+    }
+    if done.left.is_empty() {
+        println!(
+            "no other master key is needed by this database: take former ones out of `[privacy] keys`, restart every process, and \
+             destroy them; then no older backup or write-ahead log opens any more, for anybody"
+        );
+    }
+    Ok(if done.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+const BEYOND: &str = "\
+Beyond this database's own files: backups, standbys' and archived write-ahead log, and recycled log files (`wal_recycle = on`)
+made before now still have the sealed values with their wrapped keys. They open only with a master key of that time: put a
+new one first (`haetae audit rewrap`) and destroy the former, or let them expire.";
+
+const AFTER_HELP: &str = "\
+Two persons, each with the login and the master key:
+  haetae audit --by kim erase --subject min-jun.kim@org.example --org org --reason 'request 2026-31, Art. 17 GDPR'
+  haetae audit --by lee erase --subject min-jun.kim@org.example --org org --confirm ID
+
+The records stay, with their digests, as long as the law wants them; what named the person is gone. Rewriting the tables
+locks them: new people's requests are answered 503 meanwhile (a second for each few hundred thousand people), so choose a quiet
+hour, or give --later. It takes the tables' owner (`database.owner_url`), and a superuser for the write-ahead log.
+Names in the registry, in policy approvals and in webhooks are the operator's books of who administers: not erased here.";
