@@ -12,8 +12,9 @@ use verdict::decision::{Outcome, Why};
 use verdict::facts::{Facts, Gap, Judgement};
 use verdict::question::{Counter, Question, Release, Site};
 use verdict::reason::Reason;
-use verdict::rule::RuleText;
+use verdict::rule::{Obligation, RuleText};
 use verdict::stamp::Stamp;
+use verdict::told;
 use verdict::volume::{self, Slice};
 
 use super::beside::Other;
@@ -38,6 +39,8 @@ pub struct Prepared {
     pub facts: Arc<Text>,
     pub detail: Arc<Text>,
     pub bundle: Arc<Text>,
+    /// What the obligations of any candidate mean.
+    pub meanings: Vec<Obligation>,
     /// `sha256:` and hex, as callers see it.
     pub bundle_digest: Arc<str>,
     /// The same over the access sheets, which are no part of the rulebook.
@@ -393,6 +396,7 @@ impl Preparer {
             facts: Arc::new(text(facts)),
             detail: Arc::new(text(&judgement)),
             bundle: Arc::clone(&self.standing.none_text),
+            meanings: Vec::new(),
             bundle_digest: Arc::from(none.digest()),
             access_digest: Arc::from(""),
             access: None,
@@ -439,6 +443,7 @@ impl Preparer {
             facts: Arc::new(facts),
             detail: Arc::new(text(&*judgement)),
             bundle: self.bundle_text(bundle),
+            meanings: meanings(bundle, &judgement),
             bundle_digest: Arc::from(bundle.digest()),
             access_digest: Arc::from(bundle.access_digest()),
             access,
@@ -633,6 +638,13 @@ fn earliest(judgement: &Judgement) -> Option<i64> {
         .chain([&judgement.decision])
         .filter_map(|decision| decision.valid_until.as_ref().map(Stamp::starts))
         .min()
+}
+
+/// Of everything that an allow of any candidate asks for.
+fn meanings(bundle: &Bundle, judgement: &Judgement) -> Vec<Obligation> {
+    let candidates = judgement.candidates.iter().map(|candidate| &candidate.decision);
+    let codes = candidates.chain([&judgement.decision]).flat_map(|one| &one.obligations);
+    told::meanings(codes, &bundle.rules().book().vocabulary.obligations)
 }
 
 /// By the regimes that any candidate was judged under.
