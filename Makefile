@@ -7,13 +7,13 @@ help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
 
 demo: ## See the whole system on this machine: real traffic, a table of what happened, a verified log (ARGS=--once)
-	@scripts/need build postgres
+	@scripts/need build postgres room
 	@echo "make: building (about five minutes the first time, seconds afterwards)"
 	@cargo build --locked --bin haetae
 	@./target/debug/haetae demo $(ARGS)
 
 test: ## Run every test against real parts: Postgres, TLS, processes
-	@scripts/need build postgres python
+	@scripts/need build postgres python room
 	@scripts/test
 
 chaos: ## Kill the gateway, Postgres and both 1,000 times under load, and judge by what the sites saw (about half an hour)

@@ -77,8 +77,6 @@ pub use verify::{Finding, Progress, Report, Watch, verify, verify_watched, verif
 /// `actor` is digested here before it is written.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// Which access rows let the caller in, or did not; absent where they were not asked.
-    pub access: Option<[u8; 32]>,
     pub org: Arc<str>,
     pub actor: Arc<str>,
     /// `human` or `service`.

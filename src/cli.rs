@@ -18,6 +18,7 @@ pub mod obligation;
 pub mod order;
 pub mod policy;
 pub mod reconcile;
+mod record;
 pub mod registrar;
 pub mod registry;
 pub mod schema;
@@ -93,22 +94,6 @@ To check it:
   haetae log export --out FILE                 then, anywhere and offline: haetae-verify FILE
 
 Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
-
-/// The language of what a command says to people.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Lang {
-    En,
-    Ko,
-}
-
-impl From<Lang> for verdict::told::Language {
-    fn from(lang: Lang) -> Self {
-        match lang {
-            Lang::En => Self::English,
-            Lang::Ko => Self::Korean,
-        }
-    }
-}
 
 /// Unix seconds as people read them: RFC 3339, UTC.
 fn instant(seconds: i64) -> String {

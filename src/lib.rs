@@ -26,6 +26,7 @@ pub mod obligation; // what decisions ask for afterwards: rows -> open, met, ove
 pub mod policy; // what is allowed: Facts -> Decision
 pub mod postgres; // the private Postgres of a first run and of the tests
 pub mod privacy; // what is hidden: value + person -> sealed value, master keys
+pub mod program; // which program this is: its name, version, and the digest of its file
 pub mod registry; // what is true: Ask -> Facts
 pub mod remote; // what another's log shows: address -> checkpoint, tiles, records
 pub mod reserve; // what is used up: reserved for one decision before it is recorded

@@ -11,7 +11,6 @@ mod chain;
 mod keeper;
 mod metrics;
 pub mod note;
-mod promise;
 pub mod replica;
 pub mod store;
 

@@ -8,7 +8,8 @@
 //! *Invariant:* reads only, with a database login that only reads; no record goes to anybody who is not a reader of the
 //! configuration, since no organisation can grant what belongs to all of them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -39,6 +40,9 @@ pub struct Tiles {
     prefix: String,
     /// Full tiles, which never change.
     full: Cache<(u16, Resource), Bytes>,
+    /// Records of the largest checkpoint shown of each lane. A cosigned one is preferred to a newer one, and none is shown that is
+    /// smaller than one before: a reader may take that for a log that was rolled back.
+    shown: Mutex<BTreeMap<u16, u64>>,
     reads: Reads,
 }
 
@@ -78,6 +82,7 @@ impl Tiles {
             readers,
             prefix,
             full: Cache::new(FULL_TILES_MAX),
+            shown: Mutex::default(),
             reads: Reads::default(),
         }
     }
@@ -116,10 +121,7 @@ impl Tiles {
         }
         let (lane, named) = self.read(request.uri().path()).ok_or(Without::NotFound)?;
         match named {
-            Named::Checkpoint => {
-                let note = audit::checkpoint(&self.pool, lane).await?.ok_or(Without::NotFound)?;
-                Ok(given(note.into(), TEXT, SHORT))
-            }
+            Named::Checkpoint => Ok(given(self.checkpoint(lane).await?, TEXT, SHORT)),
             Named::Resource(resource @ Resource::Entries { .. }) => {
                 let reader = self.admit(connection, request.headers()).await?;
                 let bytes = audit::resource(&self.pool, lane, resource).await?;
@@ -142,6 +144,20 @@ impl Tiles {
                 Ok(given(bytes, BYTES, FOR_GOOD))
             }
         }
+    }
+
+    async fn checkpoint(&self, lane: u16) -> Result<Bytes, Without> {
+        let before = self.shown().get(&lane).copied().unwrap_or(0);
+        let found = audit::checkpoint(&self.pool, lane, before).await?;
+        let (size, note) = found.ok_or(Without::NotFound)?;
+        let mut all = self.shown();
+        let shown = all.entry(lane).or_insert(size);
+        *shown = size.max(*shown);
+        Ok(note.into())
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<u16, u64>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn tile(&self, lane: u16, resource: Resource) -> Result<Bytes, Without> {

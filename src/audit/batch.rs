@@ -503,7 +503,6 @@ mod tests {
         let text = |bytes: &'static [u8]| Arc::new(Text::new(Bytes::from_static(bytes)));
         let (detail, facts, bundle) = (text(b"detail"), text(b"facts"), text(b"bundle"));
         let draft = || Draft {
-            access: Some([7; 32]),
             org: "kr-retailer".into(),
             actor: "min-jun.kim@kr-retailer.example".into(),
             actor_kind: "human",

@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tlog::{Frontier, Hash, tile};
 
+use crate::program;
+
 use super::{
     AuditError, instant,
     row::{Leaf, Row},
@@ -58,7 +60,7 @@ pub async fn export<W: Write>(
     }
     file.done.uncovered = lanes.iter().map(|lane| lane.head.size.saturating_sub(lane.to)).sum();
     file.line(&json!({
-        "type": "header", "format": "haetae-export", "v": 1, "build": BUILD,
+        "type": "header", "format": "haetae-export", "v": 1, "build": program::BUILD,
         "created": instant::text(created_ns), "lanes": lanes.iter().map(Lane::header).collect::<Vec<_>>(),
     }))?;
     for lane in &lanes {
@@ -317,6 +319,5 @@ async fn left(
     Ok(peaks.unwrap_or_default())
 }
 
-const BUILD: &str = concat!("haetae ", env!("CARGO_PKG_VERSION"));
 /// Batches in memory at once: at most 64 MiB.
 const BATCHES: i64 = 64;

@@ -5,6 +5,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
+use crate::program;
+
 use super::{
     Act, AuditError, Draft, Ended, Stranger, Target,
     highwater::Mark,
@@ -55,6 +57,8 @@ pub(super) enum Notice {
         origin: String,
         key: String,
         also: Vec<String>,
+        /// SHA-256 of the program's file, where it could be read.
+        build: Option<[u8; 32]>,
         version: i64,
         root: [u8; 32],
     },
@@ -108,7 +112,6 @@ pub(super) struct Head {
 pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, who: &Who) {
     let Decision { draft, body, token } = decision;
     let mut leaf = Object::open(out);
-    leaf.bytes_if("access", draft.access.as_ref());
     leaf.bytes("actor", &who.actor);
     leaf.text("actor_kind", draft.actor_kind);
     leaf.text_if("actor_place", draft.actor_place.as_deref());
@@ -279,10 +282,10 @@ fn kind<'a>(
 /// The records with which an epoch, or a generation, opens.
 fn opening<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, stamp: &'a Stamp, notice: &'a Notice) {
     match notice {
-        Notice::LaneOpen { origin, key, also, version, root } => {
+        Notice::LaneOpen { origin, key, also, build, version, root } => {
             fields.extend([
                 ("kind", Field::Text("lane_open")),
-                ("build", Field::Text(BUILD)),
+                ("build", Field::Text(program::BUILD)),
                 ("key", Field::Text(key)),
                 ("origin", Field::Text(origin)),
                 ("root", Field::Bytes(root)),
@@ -290,6 +293,7 @@ fn opening<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, stamp: &'a Stamp, no
                 ("version", Field::signed(*version)),
             ]);
             fields.extend((!also.is_empty()).then_some(("also", Field::Texts(also))));
+            fields.extend(build.as_ref().map(|digest| ("build_digest", Field::Bytes(digest))));
         }
         Notice::Rollback { of, known, found, cluster, cluster_known } => {
             fields.extend([
@@ -405,7 +409,6 @@ fn datasets(leaf: &mut Object<'_>, ids: &[std::sync::Arc<str>]) {
 
 /// Schema version of docs/record.md.
 const VERSION: u64 = 1;
-const BUILD: &str = concat!("haetae ", env!("CARGO_PKG_VERSION"));
 /// Of the 1,200 bytes of a realistic leaf about 900 are taken by everything else.
 const DATASETS_BYTES: usize = 300;
 /// A leaf and its receipt travel in request headers of 6 kB: 2,048 bytes are 2,732 in base64, a receipt takes 1.9 kB.

@@ -43,7 +43,7 @@ pub(super) async fn prove_at(
 ) -> Result<Option<Proven>, AuditError> {
     let leaves = leaves(connection, lane, index, index + 1).await?;
     let Some(leaf) = leaves.into_iter().next() else { return Ok(None) };
-    let receipt = match store::newest_checkpoint(connection, lane).await? {
+    let receipt = match store::newest_checkpoint(connection, lane, 0).await? {
         Some(checkpoint) if checkpoint.size > index => {
             let needs = proof::inclusion_needs(index, checkpoint.size).map_err(incomplete)?;
             let nodes = nodes(connection, lane, needs).await?;

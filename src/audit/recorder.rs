@@ -29,6 +29,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::privacy::Privacy;
+use crate::program;
 
 /// The log of this process. Cheap to clone.
 #[derive(Clone)]
@@ -114,7 +115,7 @@ impl Audit {
         let instance = i32::from_be_bytes(chance::bytes()?);
         let shared = Arc::new(Shared {
             pool,
-            identity: Identity { instance, role: config.role.clone() },
+            identity: Identity { instance, role: config.role.clone(), build: program::digest() },
             clock,
             stop,
             queue: Arc::new(Queue::new(config.queue_max)),

@@ -13,10 +13,15 @@ use super::{AuditError, prove::leaves, verify::store as log};
 
 mod store;
 
-/// The newest published checkpoint of a lane, a signed note; `None` until there is one.
-pub async fn checkpoint(pool: &PgPool, lane: u16) -> Result<Option<String>, AuditError> {
-    let newest = log::newest_checkpoint(&mut *pool.acquire().await?, lane).await?;
-    Ok(newest.map(|checkpoint| checkpoint.note))
+/// The published checkpoint of a lane to show to somebody who may have been shown one of `shown` records: its size and its
+/// signed note; `None` until there is one of that size or more. Of the newest it is one that a witness cosigned, if any is.
+pub async fn checkpoint(
+    pool: &PgPool,
+    lane: u16,
+    shown: u64,
+) -> Result<Option<(u64, String)>, AuditError> {
+    let newest = log::newest_checkpoint(&mut *pool.acquire().await?, lane, shown).await?;
+    Ok(newest.map(|checkpoint| (checkpoint.size, checkpoint.note)))
 }
 
 /// A tile or an entry bundle; `None` when the lane does not have it (yet), or no longer publishes it.

@@ -22,6 +22,8 @@ pub(super) struct Identity {
     /// Random; its shared advisory lock says that the process lives.
     pub instance: i32,
     pub role: String,
+    /// SHA-256 of the program's file, where it could be read.
+    pub build: Option<[u8; 32]>,
 }
 
 /// A lane as found and taken.

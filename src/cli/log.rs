@@ -16,6 +16,7 @@ use tlog::{Policy, VerifierKey};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::record::Named;
 use crate::audit::{self, Progress, Range, Report, Watch};
 use crate::clock::Clock;
 use crate::config::{Config, Database};
@@ -47,14 +48,8 @@ enum What {
     },
     /// Prove one record to others: a C2SP tlog-proof that carries the record, for `haetae-verify` or docs/verify.py.
     Prove {
-        /// The decision, by its id (`Haetae-Decision` of the answer).
-        #[arg(required_unless_present = "lane")]
-        id: Option<Uuid>,
-        /// Any record instead, by its lane and its index there.
-        #[arg(long, requires = "index", conflicts_with = "id")]
-        lane: Option<u16>,
-        #[arg(long, requires = "lane")]
-        index: Option<u64>,
+        #[command(flatten)]
+        record: Named,
         /// Where the proof goes, instead of standard output.
         #[arg(long)]
         out: Option<PathBuf>,
@@ -92,10 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let pool = database.reader_pool().await?;
     match args.what {
         What::Verify { vkeys, trust } => verify(&pool, &keys(&vkeys, trust.as_deref())?).await,
-        What::Prove { id, lane, index, out } => {
-            let place = lane.zip(index);
-            prove(&pool, id, place, out.as_deref()).await
-        }
+        What::Prove { record, out } => prove(&pool, &record, out.as_deref()).await,
         What::Export { out, cases, .. } if !cases.is_empty() => {
             case::write(&pool, &cases, &out).await
         }
@@ -123,19 +115,8 @@ fn keys(vkeys: &[String], trust: Option<&Path>) -> anyhow::Result<Vec<VerifierKe
     Ok(policy.logs.into_iter().map(|log| log.key).collect())
 }
 
-async fn prove(
-    pool: &PgPool,
-    id: Option<Uuid>,
-    place: Option<(u16, u64)>,
-    out: Option<&Path>,
-) -> anyhow::Result<ExitCode> {
-    let proven = match (id, place) {
-        (Some(id), _) => audit::prove(pool, id).await?,
-        (None, Some((lane, index))) => audit::prove_place(pool, lane, index).await?,
-        (None, None) => None,
-    };
-    let proven = proven.context("the log has no such record: rows follow it within a second")?;
-    let text = proven.self_contained().context(UNCOVERED)?;
+async fn prove(pool: &PgPool, record: &Named, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let text = record.prove(pool).await?.self_contained().context(UNCOVERED)?;
     match out {
         Some(path) => std::fs::write(path, text)
             .with_context(|| format!("cannot write `{}`", path.display()))?,

@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 use sha2::{Digest as _, Sha256};
-use verdict::told::Language;
 
-use super::Lang;
 use super::registrar::Registrar;
 use crate::clock::Clock;
 use crate::obligation::{Done, Obligation, close, list};
@@ -34,9 +32,6 @@ enum What {
         /// Also those that are met or closed
         #[arg(long)]
         all: bool,
-        /// The language of the sentences
-        #[arg(long, value_enum, default_value_t = Lang::En)]
-        lang: Lang,
     },
     /// Say that one was fulfilled, for its period, and show by what
     Close {
@@ -55,10 +50,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let now = Clock::system().unix_s();
     let pool = args.registrar.pool().await?;
     match args.what {
-        What::List { org, all, lang } => {
+        What::List { org, all } => {
             let every = list(&pool, org.as_deref(), now).await?;
             for one in every.iter().filter(|one| all || one.state.calls_for_somebody()) {
-                print(one, lang.into());
+                print(one);
             }
             let calls = every.iter().filter(|one| one.state.calls_for_somebody()).count();
             println!("{} obligations, {calls} call for somebody", every.len());
@@ -67,20 +62,25 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Close { id, reason, evidence } => {
             let (person, evidence) = (args.registrar.person()?, digest(&evidence)?);
             let done = Done { person, reason: &reason, evidence, now };
-            print(&close(&pool, None, &id, &done).await?, Language::English);
+            print(&close(&pool, None, &id, &done).await?);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn print(one: &Obligation, language: Language) {
+fn print(one: &Obligation) {
     let Obligation { id, org, service, site, code, period, decisions, .. } = one;
     println!("{id}  {:<7}  {code} ({period})", one.state.name());
     println!(
         "    {org}: {service} at {site}, {decisions} decisions since {}",
         super::instant(one.first)
     );
-    println!("    {}", one.told(language).sentence(language));
+    if let Some(due) = one.due {
+        println!("    due {}", super::instant(due));
+    }
+    if let Some(meaning) = &one.meaning {
+        println!("    {}\n    {}\n    [{}]", meaning.text.en, meaning.text.ko, meaning.source);
+    }
     if let Some(closed) = &one.closed {
         println!("    closed {} by {}", super::instant(closed.at), closed.evidence);
     }
@@ -100,7 +100,7 @@ fn digest(path: &Path) -> anyhow::Result<[u8; 32]> {
 
 const AFTER_HELP: &str = "\
 For example:
-  haetae obligation list --org kr-bank --lang ko
+  haetae obligation list --org kr-bank
   haetae obligation --by lee close ID --reason 'reported, receipt 2026-114' --evidence receipt.pdf
 
 One stands for all decisions of its period that asked for it (docs/obligations.md). Closing it is a record of the log, with the

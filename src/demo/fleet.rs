@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
-use super::gateway::{Program, quoted};
+use super::gateway::{ORIGIN, Program, quoted};
 use super::pki::{By, Identity, Pki};
 use super::site::Report;
 
@@ -45,11 +45,16 @@ struct Site {
 
 impl Fleet {
     /// Starts each site: its service, which lets in its guard alone, and the guard with the site's own certificate and the
-    /// trust file `trust.policy`.
-    pub async fn start(program: &Program, pki: &Pki, plans: Vec<Plan>) -> Result<Self> {
+    /// trust file `trust.policy`, following the log that `log` will publish.
+    pub async fn start(
+        program: &Program,
+        pki: &Pki,
+        log: SocketAddr,
+        plans: Vec<Plan>,
+    ) -> Result<Self> {
         let observer = pki.client(By::Root, "observer", OBSERVER)?;
         let guard = pki.client(By::Root, "guard", GUARD)?;
-        let start = |plan| Site::start(program, pki, &guard, plan);
+        let start = |plan| Site::start(program, pki, log, &guard, plan);
         let sites = plans.into_iter().map(start).collect::<Result<Vec<_>>>()?;
         for site in &sites {
             site.until_open().await?;
@@ -81,12 +86,18 @@ impl Fleet {
 }
 
 impl Site {
-    fn start(program: &Program, pki: &Pki, guard: &Identity, plan: Plan) -> Result<Self> {
+    fn start(
+        program: &Program,
+        pki: &Pki,
+        log: SocketAddr,
+        guard: &Identity,
+        plan: Plan,
+    ) -> Result<Self> {
         let (service, behind) = service(program, pki, &plan)?;
         let identity = pki.server(By::Sites, &plan.id, Some(&plan.spiffe))?;
         let name = format!("guard-{}", plan.id);
         let file = program.dir.join(format!("{name}.toml"));
-        std::fs::write(&file, settings(pki, &plan, &identity, guard, behind))?;
+        std::fs::write(&file, settings(pki, log, &plan, &identity, guard, behind))?;
         let arguments = ["guard", "serve", "--config", &format!("{name}.toml")];
         let guard = program.serve(&arguments, &program.dir.join(format!("{name}.log")))?;
         Ok(Self { plan, guard, service, behind })
@@ -138,6 +149,7 @@ fn service(program: &Program, pki: &Pki, plan: &Plan) -> Result<(Child, SocketAd
 /// The guard's configuration file.
 fn settings(
     pki: &Pki,
+    log: SocketAddr,
     plan: &Plan,
     site: &Identity,
     guard: &Identity,
@@ -154,6 +166,12 @@ upstream_ca = {sites}
 upstream_certificate = {guard_certificate}
 upstream_key = {guard_key}
 journal = "guard-{name}.jsonl"
+
+[follow]
+log = "{ORIGIN}"
+state = "guard-{name}.followed.json"
+every_s = 2
+remote = {{ url = "https://{log}/log", ca = {root} }}
 
 [listen]
 address = "{address}"

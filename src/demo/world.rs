@@ -82,7 +82,7 @@ impl World {
         let trust = ["keygen", "--origin", ORIGIN, "--out", "log.key", "--trust"];
         std::fs::write(dir.join("trust.policy"), program.run(&trust).await?.stdout)?;
         let plans = plans(&sources.registry, token_ms, ports)?;
-        let fleet = Fleet::start(&program, &pki, plans.clone()).await?;
+        let fleet = Fleet::start(&program, &pki, tiles, plans.clone()).await?;
         for Plan { id, place, address, .. } in &plans {
             say(&format!(
                 "GPU site {id} in {place} at {address} behind its guard (a stand-in: no GPU here)"

@@ -22,7 +22,6 @@ pub fn build(
     let caller = &known.caller;
     let first = prepared.judgement.decision.reasons.first();
     Draft {
-        access: prepared.access,
         org: Arc::clone(&caller.org),
         actor: Arc::clone(&caller.actor),
         actor_kind: match caller.actor_kind {

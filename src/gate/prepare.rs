@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quick_cache::{Weighter, sync::Cache};
 use verdict::decision::{Outcome, Why};
 use verdict::facts::{Facts, Gap, Judgement};
 use verdict::question::{Counter, Question, Release, Site};
 use verdict::reason::Reason;
-use verdict::rule::{Obligation, RuleText};
+use verdict::rule::RuleText;
 use verdict::stamp::Stamp;
-use verdict::told;
 use verdict::volume::{self, Slice};
 
 use super::beside::Other;
@@ -39,14 +39,10 @@ pub struct Prepared {
     pub facts: Arc<Text>,
     pub detail: Arc<Text>,
     pub bundle: Arc<Text>,
-    /// What the obligations of any candidate mean.
-    pub meanings: Vec<Obligation>,
     /// `sha256:` and hex, as callers see it.
     pub bundle_digest: Arc<str>,
     /// The same over the access sheets, which are no part of the rulebook.
     access_digest: Arc<str>,
-    /// Which access rows the caller was judged with ([`Bundle::access_snapshot`]); absent where they were not asked.
-    pub access: Option<[u8; 32]>,
     pub version: i64,
     /// Unix seconds: the instant that the judge was given.
     pub judged_at: i64,
@@ -191,8 +187,7 @@ impl Preparer {
             return prepared;
         }
         let resolved = resolve(&snapshot, &bundle, caller, claims);
-        let access = Some(bundle.access_snapshot(snapshot.own_access(&caller.org)));
-        let prepared = Arc::new(self.judge(&bundle, &resolved, access, now));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
         self.put_aside(&bundle, &prepared);
         // What could not be judged is asked again: the engine may be there by then.
         if !prepared.unbuilt {
@@ -261,8 +256,7 @@ impl Preparer {
         };
         let mut resolved = resolve(&snapshot, &bundle, caller, claims);
         more.say(&mut resolved.facts.question);
-        let access = Some(bundle.access_snapshot(snapshot.own_access(&caller.org)));
-        let prepared = Arc::new(self.judge(&bundle, &resolved, access, now));
+        let prepared = Arc::new(self.judge(&bundle, &resolved, now));
         Again { prepared, bundle: Some(bundle), facts: resolved.facts }
     }
 
@@ -313,10 +307,7 @@ impl Preparer {
         let snapshot = self.registry().current();
         let version = snapshot.version();
         Arc::new(match self.standing.bundle(&snapshot, now) {
-            Ok(bundle) => {
-                let resolved = Resolved { facts, version, valid_until: None };
-                self.judge(&bundle, &resolved, None, now)
-            }
+            Ok(bundle) => self.judge(&bundle, &Resolved { facts, version, valid_until: None }, now),
             Err(_) => self.refused(&facts, version, now),
         })
     }
@@ -396,10 +387,8 @@ impl Preparer {
             facts: Arc::new(text(facts)),
             detail: Arc::new(text(&judgement)),
             bundle: Arc::clone(&self.standing.none_text),
-            meanings: Vec::new(),
             bundle_digest: Arc::from(none.digest()),
             access_digest: Arc::from(""),
-            access: None,
             version,
             judged_at: now,
             valid_until: None,
@@ -429,13 +418,7 @@ impl Preparer {
         Ok(bundle.may(&rights.asker(), service, admin).map_err(Box::new))
     }
 
-    fn judge(
-        &self,
-        bundle: &Bundle,
-        resolved: &Resolved,
-        access: Option<[u8; 32]>,
-        now: i64,
-    ) -> Prepared {
+    fn judge(&self, bundle: &Bundle, resolved: &Resolved, now: i64) -> Prepared {
         let facts = text(&resolved.facts);
         let judgement = bundle.judge_known(facts.digest, &resolved.facts, now);
         let valid_until = earliest(&judgement).into_iter().chain(resolved.valid_until).min();
@@ -443,10 +426,8 @@ impl Preparer {
             facts: Arc::new(facts),
             detail: Arc::new(text(&*judgement)),
             bundle: self.bundle_text(bundle),
-            meanings: meanings(bundle, &judgement),
             bundle_digest: Arc::from(bundle.digest()),
             access_digest: Arc::from(bundle.access_digest()),
-            access,
             version: resolved.version,
             judged_at: now,
             valid_until,
@@ -486,6 +467,7 @@ fn resolve(snapshot: &Snapshot, bundle: &Bundle, caller: &Caller, claims: &Claim
     let operation = operation(claims.operation);
     let rights = Rights::of(snapshot, caller);
     let asked = bundle.access_about(&rights.asker(), &claims.model, operation);
+    let state = bundle.access_snapshot(snapshot.own_access(&caller.org));
     match bundle.may(&rights.asker(), &claims.model, operation) {
         Err(why) => resolved.facts = refused_access(caller, claims, &why, rights.own),
         // without what it was judged by there is no judging it again
@@ -495,7 +477,8 @@ fn resolve(snapshot: &Snapshot, bundle: &Bundle, caller: &Caller, claims: &Claim
         }
         Ok(()) => {}
     }
-    resolved.facts.access = asked;
+    resolved.facts.access =
+        asked.map(|asked| verdict::access::Access { state: Some(STANDARD.encode(state)), ..asked });
     resolved
 }
 
@@ -638,13 +621,6 @@ fn earliest(judgement: &Judgement) -> Option<i64> {
         .chain([&judgement.decision])
         .filter_map(|decision| decision.valid_until.as_ref().map(Stamp::starts))
         .min()
-}
-
-/// Of everything that an allow of any candidate asks for.
-fn meanings(bundle: &Bundle, judgement: &Judgement) -> Vec<Obligation> {
-    let candidates = judgement.candidates.iter().map(|candidate| &candidate.decision);
-    let codes = candidates.chain([&judgement.decision]).flat_map(|one| &one.obligations);
-    told::meanings(codes, &bundle.rules().book().vocabulary.obligations)
 }
 
 /// By the regimes that any candidate was judged under.

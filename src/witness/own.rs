@@ -25,6 +25,7 @@ use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, bundle};
 use super::WitnessError;
 use crate::clock::Clock;
 use crate::disk;
+use crate::program;
 
 pub(super) struct Own {
     signer: SigningKey,
@@ -113,15 +114,18 @@ impl Own {
             tree.epoch += 1;
             (tree.hashes.len() as u64, tree.root())
         };
-        let opened = json!({
+        let Value::Object(mut keys) = json!({
             "origin": self.signer.verifier().name(),
             "key": self.vkey(),
-            "build": concat!("haetae ", env!("CARGO_PKG_VERSION")),
+            "build": program::BUILD,
             "version": 0,
             "size": size,
             "root": root.to_string(),
-        });
-        let Value::Object(keys) = opened else { return Ok(()) };
+        }) else {
+            return Ok(());
+        };
+        let digest = program::digest().map(|digest| Hash(digest).to_string());
+        keys.extend(digest.map(|digest| ("build_digest".to_owned(), digest.into())));
         self.append("lane_open", keys)
     }
 

@@ -7,7 +7,7 @@ mod facts;
 pub mod holds;
 mod manage;
 mod nobody;
-pub mod obligations;
+mod obligations;
 mod outage;
 mod preflight;
 mod recheck;

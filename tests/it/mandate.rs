@@ -3,7 +3,6 @@
 
 mod flips;
 mod life;
-mod promised;
 mod shadow;
 mod unfit;
 mod witnessed;

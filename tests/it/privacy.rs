@@ -79,7 +79,7 @@ fn a_reader_opens(stage: &Stage, dir: &Path, id: &str, name: &str) -> Value {
     assert_eq!(single::check(&text, &Trust::Keys(vec![vkey.parse().unwrap()])).unwrap().id, id);
     let shown = disclosed::check(&std::fs::read(&document).unwrap(), &leaf).unwrap();
     assert_eq!((&*shown.id, &shown.values[..]), (id, &[name.to_owned()][..]));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify_more.py");
     let second = |document: &Path| {
         let output = Command::new(python())
             .args([script, "disclosed"])

@@ -362,7 +362,7 @@ async fn the_gateway_serves_its_log_and_a_receipt_is_proven_from_it() {
     stage.trust(lane.parse().unwrap()).check(&published.text()).unwrap();
 
     // A second implementation reads the whole lane over TLS.
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify_more.py");
     let url = format!("{}/{lane}", stage.log_url());
     let key = Key::read(&stage.world.dir.join("log.key")).unwrap();
     let vkey = key.vkey(haetae::demo::gateway::ORIGIN, lane.parse().unwrap()).unwrap();
@@ -394,6 +394,46 @@ async fn the_gateway_serves_its_log_and_a_receipt_is_proven_from_it() {
     // It reads, and that is all that the grant is for.
     let asked = reader.post(CHAT, &[], chat().to_string().as_bytes()).await;
     assert_eq!(asked.status, 403);
+}
+
+/// A witness that was away comes back: what it cosigns first is older than what was shown meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_checkpoint_is_shown_that_is_smaller_than_one_before() {
+    let fresh = fresh_database().await;
+    let lab = Lab::start(&fresh.pool, 1).await;
+    let published = async || haetae::audit::published(&fresh.pool).await.unwrap().pop();
+    let beyond = async |size: u64| {
+        let _ = lab.allow().await;
+        eventually("a larger checkpoint", async || {
+            published().await.is_some_and(|newest| newest.size > size)
+        })
+        .await;
+        published().await.unwrap()
+    };
+    let first = beyond(0).await;
+    let second = beyond(first.size).await;
+    let (_served, url) = Served::start(&fresh.pool).await;
+    let shown = async || -> (u64, String) {
+        let answer = plain_http().get(format!("{url}/0/checkpoint")).send().await.unwrap();
+        let note = answer.text().await.unwrap();
+        (note.lines().nth(1).unwrap().parse().unwrap(), note)
+    };
+    assert_eq!(shown().await.0, second.size);
+    let cosign = async |one: &haetae::audit::Published| {
+        haetae::audit::keep_cosignature(&fresh.pool, one, "witness.example", 1, "\u{2014} line")
+            .await
+            .unwrap();
+    };
+    cosign(&first).await;
+    assert_eq!(shown().await.0, second.size, "not back to the cosigned one");
+    let one_that_starts_now = haetae::audit::checkpoint(&fresh.pool, 0, 0).await.unwrap().unwrap();
+    assert_eq!(one_that_starts_now.0, first.size, "a cosigned one is preferred");
+    cosign(&second).await;
+    let third = beyond(second.size).await;
+    let (size, note) = shown().await;
+    assert_eq!(size, second.size, "the cosigned one before {}", third.size);
+    assert!(note.contains("line"), "{note}");
+    lab.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -248,7 +248,8 @@ async fn lanes_get_their_checkpoints_cosigned() {
     let cosign = Cosign::start(&settings, &fresh.pool, Clock::system(), &tracker, &stop).unwrap();
     let trust: Policy = format!("{logs}witness w {vkey}\nquorum w\n").parse().unwrap();
     let cosigned = async |lane| {
-        let note = haetae::audit::checkpoint(&fresh.pool, lane).await.unwrap().unwrap_or_default();
+        let note = haetae::audit::checkpoint(&fresh.pool, lane, 0).await.unwrap();
+        let note = note.map(|(_, note)| note).unwrap_or_default();
         trust.check(&note).ok().map(|trusted| trusted.checkpoint.size)
     };
     for lane in 0..2 {
@@ -286,7 +287,7 @@ async fn lanes_get_their_checkpoints_cosigned() {
     })
     .await;
     let note: Note =
-        haetae::audit::checkpoint(&fresh.pool, 0).await.unwrap().unwrap().parse().unwrap();
+        haetae::audit::checkpoint(&fresh.pool, 0, 0).await.unwrap().unwrap().1.parse().unwrap();
     assert_eq!(note.signatures().len(), 2);
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), running.stop()).await.unwrap();

@@ -23,6 +23,9 @@ pub struct Access {
     /// Every row about this service and operation, whichever role it names, in their own order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<AccessRow>,
+    /// Of which state of all access rows these are some: their digest, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// One row of the access sheets, or of what an organisation granted itself.
@@ -100,7 +103,7 @@ mod tests {
 
     fn asked(rows: Vec<AccessRow>) -> Access {
         let (service, operation) = ("llama".into(), "submit".into());
-        Access { service, operation, roles: vec!["user".into()], rows }
+        Access { service, operation, roles: vec!["user".into()], rows, state: None }
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Lane {
             origin: claim.origin.clone(),
             key: self.signers.verifier().to_string(),
             also: self.signers.also(),
+            build: self.shared.identity.build,
             version: claim.tip.version,
             root: claim.root.0,
         };

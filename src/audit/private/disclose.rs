@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::store::{self, Kept};
 use crate::audit::verify::store::snapshot;
-use crate::audit::{Act, ActKind, AuditError, Proven, prove::prove_at};
+use crate::audit::{Act, ActKind, AuditError, Proven};
 use crate::privacy::{Hidden, Place, Privacy, PrivacyError, Wrapped};
 
 /// A record, and the hidden values of one of its fields.
@@ -27,8 +27,6 @@ pub struct Disclosure {
 /// Why nothing is disclosed.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscloseError {
-    #[error("the log has no such record: rows follow it within a second")]
-    NoRecord,
     #[error("the record has no hidden field `{field}`: it hides {has}")]
     NoField { field: String, has: String },
     #[error("nothing is kept behind the digest `{0}`: it was erased, or never kept")]
@@ -43,15 +41,14 @@ pub enum DiscloseError {
     Database(#[from] sqlx::Error),
 }
 
-/// Opens a field of the record at a place of the log.
+/// Opens a field of the record that was proven.
 pub async fn disclose(
     pool: &PgPool,
     privacy: &Privacy,
-    (lane, index): (u16, u64),
+    proven: Proven,
     field: &str,
 ) -> Result<Disclosure, DiscloseError> {
     let mut snapshot = snapshot(pool).await?;
-    let proven = prove_at(&mut snapshot, lane, index).await?.ok_or(DiscloseError::NoRecord)?;
     let leaf: Map<String, Value> = serde_json::from_slice(&proven.leaf)
         .map_err(|cause| AuditError::Content(cause.to_string()))?;
     let digests = hidden_in(&leaf, field)?;

@@ -170,16 +170,18 @@ pub(in crate::audit) async fn places_of(
 pub(in crate::audit) async fn newest_checkpoint(
     connection: &mut PgConnection,
     lane: u16,
+    size_min: u64,
 ) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
     let select = "
         select size, note || coalesce((select string_agg(line || E'\\n', '' order by witness)
                                        from log_cosignature c where c.lane = $1 and c.size = newest.size), ''), vkey
-        from (select size, note, vkey from log_checkpoint where lane = $1 order by size desc limit $2) newest
+        from (select size, note, vkey from log_checkpoint where lane = $1 and size >= $3 order by size desc limit $2) newest
         order by exists (select from log_cosignature c where c.lane = $1 and c.size = newest.size) desc, size desc
         limit 1";
     let row: Option<(i64, String, String)> = sqlx::query_as(select)
         .bind(i32::from(lane))
         .bind(COSIGNED_WITHIN)
+        .bind(big(size_min))
         .fetch_optional(connection)
         .await?;
     Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))

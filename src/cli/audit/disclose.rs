@@ -4,22 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::{Desk, event, privacy};
 use crate::audit;
+use crate::cli::record::Named;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The decision, by its id.
-    #[arg(required_unless_present = "lane")]
-    id: Option<Uuid>,
-    /// Any record instead, by its lane and its index there.
-    #[arg(long, requires = "index", conflicts_with = "id")]
-    lane: Option<u16>,
-    #[arg(long, requires = "lane")]
-    index: Option<u64>,
+    #[command(flatten)]
+    record: Named,
     /// `actor`, `certificate` or `people`.
     #[arg(long)]
     field: String,
@@ -40,7 +33,8 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let reason = super::reason(&args.reason)?;
     ensure!(!args.to.trim().is_empty(), "say to whom: `--to NAME`");
     let pool = desk.pool(&config).await?;
-    let shown = audit::disclose(&pool, &privacy, place(&pool, &args).await?, &args.field).await?;
+    let proven = args.record.prove(&pool).await?;
+    let shown = audit::disclose(&pool, &privacy, proven, &args.field).await?;
     let proof = shown.proven.self_contained().context(crate::cli::log::UNCOVERED)?;
     let document = shown.document()?;
     // The directory is there before the record, and empty until after it.
@@ -63,15 +57,4 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
         args.to.trim()
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where the record stands.
-async fn place(pool: &PgPool, args: &Args) -> anyhow::Result<(u16, u64)> {
-    if let Some(place) = args.lane.zip(args.index) {
-        return Ok(place);
-    }
-    let id = args.id.context("say which record")?;
-    let proven = audit::prove(pool, id).await?;
-    let proven = proven.context("the log has no such decision: rows follow it within a second")?;
-    Ok((proven.lane, proven.index))
 }

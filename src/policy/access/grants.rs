@@ -205,6 +205,7 @@ impl Grants {
             operation: operation.to_owned(),
             rows: rows.collect(),
             roles: roles.into_iter().map(str::to_owned).collect(),
+            state: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use haetae::audit::{
     Act, ActKind, By, Confirmed, DiscloseError, EraseError, Erased, Subject, ask_erasure,
-    confirm_erasure, disclose, rewrap, vacuum, verify_with,
+    confirm_erasure, rewrap, vacuum, verify_with,
 };
 use haetae::postgres::{Cluster, Options, migrate};
 use haetae::privacy::Privacy;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use verdict::decision::Outcome;
 use zeroize::Zeroizing;
 
-use super::lab::{Lab, ORIGIN, draft, eventually, leaves, privacy, shown};
+use super::lab::{Lab, ORIGIN, disclose, draft, eventually, leaves, privacy, shown};
 use crate::support::{fresh_database, scratch};
 
 const KIM: &str = "min-jun.kim@kr-retailer.example";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use haetae::audit::{
-    Audit, Config, Disclosure, Draft, Key, Permit, Proof, RecordError, Recorded, Secrets, Target,
-    Text, disclose,
+    Audit, Config, DiscloseError, Disclosure, Draft, Key, Permit, Proof, RecordError, Recorded,
+    Secrets, Target, Text,
 };
 use haetae::clock::Clock;
 use haetae::privacy::Privacy;
@@ -140,6 +140,17 @@ pub async fn shown(pool: &PgPool, leaf: &serde_json::Value, field: &str) -> Disc
     disclose(pool, &privacy(), place, field).await.unwrap()
 }
 
+/// What a field of the record at this place hides.
+pub async fn disclose(
+    pool: &PgPool,
+    privacy: &Privacy,
+    (lane, index): (u16, u64),
+    field: &str,
+) -> Result<Disclosure, DiscloseError> {
+    let proven = haetae::audit::prove_place(pool, lane, index).await.unwrap().unwrap();
+    haetae::audit::disclose(pool, privacy, proven, field).await
+}
+
 pub async fn leaves(pool: &PgPool) -> Vec<serde_json::Value> {
     let batches: Vec<Vec<u8>> =
         sqlx::query_scalar("select leaves from log_batch order by lane, first_index")
@@ -209,7 +220,6 @@ pub fn draft(outcome: Outcome, fact_version: i64) -> Draft {
         content_type: Some("application/json"),
     };
     Draft {
-        access: Some([7; 32]),
         org: "kr-retailer".into(),
         actor: "min-jun.kim@kr-retailer.example".into(),
         actor_kind: "human",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haetae::audit::{Audit, Config, DiscloseError, Key, disclose};
+use haetae::audit::{Audit, Config, DiscloseError, Key};
 use haetae::clock::Clock;
 use haetae::privacy::Privacy;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use verdict::decision::Outcome;
 use zeroize::Zeroizing;
 
-use super::lab::{Lab, ORIGIN, draft, leaves, privacy};
+use super::lab::{Lab, ORIGIN, disclose, draft, leaves, privacy};
 use crate::support::fresh_database;
 
 /// Everything in the two tables, as text.

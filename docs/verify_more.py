@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""What else can be read by hand of Haetae's log, on verify.py beside this file.
+
+    verify_more.py served    URL VKEY [CA.pem]       a lane over HTTP: its checkpoint, and every tile under it (C2SP tlog-tiles)
+    verify_more.py disclosed FILE PROOF VKEY...      what a hidden field of a record says: `haetae audit disclose`, and the
+                                                     record's `haetae log prove`
+
+VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why.
+"""
+import base64, json, ssl, sys, urllib.request
+from verify import append, b64, checkpoint, demand, proof, root, sha
+
+def root_of(hashes):
+    peaks = []
+    for size, hash in enumerate(hashes): append(peaks, size, hash)
+    return root(peaks)
+
+def tile_path(level, n):                                         # 1234067 -> x001/x234/067
+    groups = []
+    while n or not groups: groups, n = [f"{n % 1000:03}", *groups], n // 1000
+    return f"tile/{level}/" + "/".join(["x" + group for group in groups[:-1]] + groups[-1:])
+
+def served(url, vkey, ca=None):
+    context = ssl.create_default_context(cafile=ca)
+    get = lambda path: urllib.request.urlopen(f"{url}/{path}", context=context).read()
+    origin, size, tree_root = checkpoint(get("checkpoint").decode(), [vkey])
+    below, level, width = None, 0, size
+    while width:                                                 # level by level: full tiles, then the partial one
+        hashes = []
+        for n in range(0, width, 256):
+            path = tile_path(level, n // 256)
+            data = get(path + (f".p/{width - n}" if width - n < 256 else ""))
+            demand(len(data) == 32 * min(256, width - n), f"{path} has not the width of this size")
+            hashes += [data[at:at + 32] for at in range(0, len(data), 32)]
+        if level == 0: demand(root_of(hashes) == tree_root, "the tiles do not give the signed root")
+        else: demand(hashes == below, f"a tile of level {level} is not the root of the tile below it")
+        below = [root_of(hashes[at:at + 256]) for at in range(0, width - width % 256, 256)]
+        level, width = level + 1, width // 256
+    return f"`{origin}`: the tiles of its {size} records give the root that was signed"
+
+def disclosed(file, proven, *vkeys):                             # salt and value make the digest in the record again
+    said, shown = proof(proven, vkeys), json.load(open(file, encoding="utf-8"))
+    record = json.loads(b64(open(proven, encoding="utf-8").read().split("\n")[1][6:]))
+    demand(all(shown[key] == record[key] for key in ("id", "lane", "index")), "the disclosure is of another record")
+    hidden = record[shown["field"]] if isinstance(record[shown["field"]], list) else [record[shown["field"]]]
+    salts, values = [b64(one["salt"]) for one in shown["values"]], [one["value"] for one in shown["values"]]
+    made = [base64.b64encode(sha(salt + value.encode())).decode() for salt, value in zip(salts, values)]
+    demand(made == hidden and all(len(salt) == 16 for salt in salts), "the record hides something else there")
+    return f"{said}; its `{shown['field']}` hides {', '.join(map(repr, values))}"
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4 or sys.argv[1] not in ("served", "disclosed"): sys.exit(__doc__)
+    try: print({"served": served, "disclosed": disclosed}[sys.argv[1]](*sys.argv[2:]))
+    except Exception as wrong: sys.exit(f"WRONG: {wrong or type(wrong).__name__}")
