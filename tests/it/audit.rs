@@ -13,6 +13,7 @@ mod reserved;
 mod reviewer;
 mod rights;
 mod rolled_back;
+pub mod schema;
 mod shown;
 mod tamper;
 mod writing;

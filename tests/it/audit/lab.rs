@@ -162,7 +162,9 @@ pub async fn leaves(pool: &PgPool) -> Vec<serde_json::Value> {
             tlog::bundle::leaves(bytes).map(|leaf| serde_json::from_slice(leaf.unwrap()).unwrap());
         leaves.collect::<Vec<serde_json::Value>>()
     };
-    batches.iter().flat_map(leaf).collect()
+    let leaves: Vec<serde_json::Value> = batches.iter().flat_map(leaf).collect();
+    leaves.iter().for_each(super::schema::check);
+    leaves
 }
 
 /// Data of a Korean organisation: at home it may be used, in Japan a rule refuses.

@@ -404,10 +404,12 @@ pub async fn leaves(pool: &PgPool) -> Vec<Value> {
     let select = "select leaves from log_batch order by lane, first_index";
     let batches: Vec<Vec<u8>> = sqlx::query_scalar(select).fetch_all(pool).await.unwrap();
     let read = |leaf: Result<&[u8], _>| serde_json::from_slice(leaf.unwrap()).unwrap();
-    batches
+    let leaves: Vec<Value> = batches
         .iter()
         .flat_map(|batch| tlog::bundle::leaves(batch).map(read).collect::<Vec<_>>())
-        .collect()
+        .collect();
+    leaves.iter().for_each(crate::audit::schema::check);
+    leaves
 }
 
 /// From now on keeps the size of every lane at each change of the facts. While the trigger runs `fact_head` is locked, so no
