@@ -7,28 +7,34 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use quick_cache::{Weighter, sync::Cache};
 use verdict::decision::{Outcome, Why};
-use verdict::facts::{Facts, Gap, Judgement};
-use verdict::question::{Counter, Question, Release, Site};
+use verdict::facts::{Facts, Judgement};
+use verdict::question::Site;
 use verdict::reason::Reason;
 use verdict::rule::RuleText;
 use verdict::stamp::Stamp;
-use verdict::volume::{self, Slice};
 
 use super::beside::Other;
 use super::recheck::{Rechecks, Used};
+use super::standing::Standing;
 use crate::audit::{Held, Retention, Text};
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::policy::{Asker, Bundle, Policy, Unready};
-use crate::registry::access::{self, OwnAccess};
-use crate::registry::{Ask, Registry, Resolved, SENT, Snapshot};
-use crate::reserve::{Once, Sought, Uses};
+use crate::policy::{Bundle, Policy, Unready};
+use crate::registry::{Registry, Resolved, Snapshot};
+use crate::reserve::Sought;
 use crate::workload::{Claims, NotUnderstood, Operation};
 
-use super::standing::Standing;
+mod again;
+mod asked;
+mod memo;
+
+pub use again::{Again, More};
+pub use asked::actor_node;
+
+use again::sought;
+use asked::{Rights, ask, gap, operation, resolve};
+use memo::{Key, Memo};
 
 /// A judgement with the texts that its record points to.
 #[derive(Debug)]
@@ -58,93 +64,12 @@ pub struct Prepared {
     pub held: Option<Arc<Held>>,
 }
 
-/// What is known only while it is locked: what others have used up.
-#[derive(Debug, Clone, Default)]
-pub struct More {
-    pub counters: Vec<Counter>,
-    /// What persons released of this very request and nobody used.
-    pub releases: Vec<Release>,
-    /// Grounds that serve once and did.
-    pub grounds_used: Vec<String>,
-}
-
-impl More {
-    /// As facts of a question.
-    fn say(&self, question: &mut Question) {
-        question.counters.clone_from(&self.counters);
-        question.releases.clone_from(&self.releases);
-        let free = |id: &String| !self.grounds_used.contains(id);
-        question.grounds.retain(|ground| ground.id.as_ref().is_none_or(free));
-    }
-}
-
-/// A judgement on what others have used up, with the facts that say what it would use up itself.
-pub struct Again {
-    pub prepared: Arc<Prepared>,
-    /// `None`: there was none to judge with, so it is a refusal.
-    bundle: Option<Arc<Bundle>>,
-    facts: Facts,
-}
-
-impl Again {
-    /// What an allow of it at this site uses up.
-    pub fn uses(&self, site: &str) -> Uses {
-        let Some(bundle) = &self.bundle else { return Uses::default() };
-        let question = &self.facts.question;
-        let at_s = self.prepared.judged_at;
-        let chosen = self.facts.sites.iter().find(|one| one.id.as_deref() == Some(site));
-        let slices = chosen.map(|site| slices(bundle, &self.facts, site, at_s));
-        let told = self.prepared.judgement.candidates.iter().find(|one| one.site == site);
-        let reasons = told.into_iter().flat_map(|one| &one.decision.reasons);
-        let mut once: Vec<Once> = Vec::new();
-        for why in reasons {
-            let Some(id) = &why.ground else { continue };
-            let by_ground = |one: &verdict::question::Ground| {
-                one.details.single_use && one.id.as_ref() == Some(id)
-            };
-            if why.code == Reason::Released {
-                once.push(Once::Release(id.clone()));
-            } else if question.grounds.iter().any(by_ground) {
-                once.push(Once::Ground(id.clone()));
-            }
-        }
-        once.sort_unstable();
-        once.dedup();
-        Uses { entity: entity(&self.facts), at_s, slices: slices.unwrap_or_default(), once }
-    }
-}
-
 pub struct Preparer {
     standing: Standing,
-    memo: Cache<Key, Arc<Prepared>, Bytes>,
+    memo: Memo,
     /// Texts of the bundles in use, by digest; owned by this lock, entries are few.
     bundles: Mutex<BTreeMap<Arc<str>, Arc<Text>>>,
     pub(super) rechecks: Rechecks,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    ask: Ask,
-    operation: &'static str,
-    roles: Arc<[Arc<str>]>,
-    /// Who asks, where the organisation's own entries say something of this one person or service.
-    actor: Option<Arc<str>>,
-}
-
-/// What an entry of the memo takes. A caller's own words are part of the key (datasets, hosts of images), so entries
-/// are made at will and only their bytes can be bounded.
-#[derive(Debug, Clone, Copy)]
-struct Bytes {
-    /// So that there are no more entries than the configuration says, however small.
-    least: u64,
-}
-
-impl Weighter<Key, Arc<Prepared>> for Bytes {
-    fn weight(&self, _: &Key, prepared: &Arc<Prepared>) -> u64 {
-        // The judgement itself is about as large as its text.
-        let texts = prepared.facts.bytes.len() + 2 * prepared.detail.bytes.len();
-        (texts as u64 + ENTRY_BYTES).max(self.least)
-    }
 }
 
 impl Preparer {
@@ -154,10 +79,7 @@ impl Preparer {
         entries_max: usize,
         rechecks: Rechecks,
     ) -> Self {
-        let entries_max = entries_max.max(1);
-        let least = MEMO_BYTES_MAX / entries_max as u64;
-        let memo = Cache::with_weighter(entries_max, MEMO_BYTES_MAX, Bytes { least });
-        let standing = Standing::new(policy, registry);
+        let (standing, memo) = (Standing::new(policy, registry), memo::of(entries_max));
         Self { standing, memo, bundles: Mutex::default(), rechecks }
     }
 
@@ -461,91 +383,6 @@ async fn build_all(bundle: &Bundle, snapshot: &Snapshot) {
     }
 }
 
-/// The facts of a claim, or that the caller may not make it.
-fn resolve(snapshot: &Snapshot, bundle: &Bundle, caller: &Caller, claims: &Claims) -> Resolved {
-    let mut resolved = snapshot.resolve(&ask(caller, claims));
-    let operation = operation(claims.operation);
-    let rights = Rights::of(snapshot, caller);
-    let asked = bundle.access_about(&rights.asker(), &claims.model, operation);
-    let state = bundle.access_snapshot(snapshot.own_access(&caller.org));
-    match bundle.may(&rights.asker(), &claims.model, operation) {
-        Err(why) => resolved.facts = refused_access(caller, claims, &why, rights.own),
-        // without what it was judged by there is no judging it again
-        Ok(()) if asked.is_none() => {
-            resolved.facts =
-                gap(caller, Reason::EngineError, "the access rows are gone: try again".to_owned());
-        }
-        Ok(()) => {}
-    }
-    resolved.facts.access =
-        asked.map(|asked| verdict::access::Access { state: Some(STANDARD.encode(state)), ..asked });
-    resolved
-}
-
-/// The caller as entries name people and services.
-pub fn actor_node(caller: &Caller) -> String {
-    let issuer = caller.credential.issuer.as_deref().unwrap_or(access::CERTIFICATE);
-    access::actor_node(issuer, &caller.actor)
-}
-
-/// What the access model needs to know of a caller.
-struct Rights<'a> {
-    caller: &'a Caller,
-    own: Option<&'a OwnAccess>,
-    actor: Option<String>,
-}
-
-impl<'a> Rights<'a> {
-    fn of(snapshot: &'a Snapshot, caller: &'a Caller) -> Self {
-        let own = snapshot.own_access(&caller.org);
-        let actor = own
-            .filter(|own| own.names_anybody())
-            .map(|own| (own, actor_node(caller)))
-            .filter(|(own, node)| own.names(node));
-        Self { caller, own, actor: actor.map(|(_, node)| node) }
-    }
-
-    fn asker(&self) -> Asker<'_> {
-        Asker {
-            org: &self.caller.org,
-            roles: &self.caller.roles,
-            actor: self.actor.as_deref(),
-            own: self.own,
-        }
-    }
-}
-
-/// What any candidate site would use up.
-fn sought(bundle: &Bundle, facts: &Facts, now: i64) -> Sought {
-    if !facts.gaps.is_empty() {
-        return Sought::default();
-    }
-    let slices: Vec<Slice> =
-        facts.sites.iter().flat_map(|site| slices(bundle, facts, site, now)).collect();
-    let once = facts.question.grounds.iter().filter(|ground| ground.details.single_use);
-    Sought {
-        entity: entity(facts),
-        countings: volume::countings(bundle.rules(), &slices, now),
-        once: once.filter_map(|ground| ground.id.clone().map(Once::Ground)).collect(),
-    }
-}
-
-/// What the request's own content counts: it has the labels of every dataset and the sum of their people, so the others
-/// would be counted twice.
-fn slices(bundle: &Bundle, facts: &Facts, site: &Site, at: i64) -> Vec<Slice> {
-    let components = &facts.question.components;
-    let sent = components.iter().position(|one| one.dataset.as_deref() == Some(SENT));
-    let mut slices = volume::slices(bundle.rules(), &facts.question, site, at);
-    slices.retain(|slice| sent.is_none_or(|sent| slice.component == sent));
-    slices
-}
-
-/// Whose counters: the legal entity, so that two organisations of one share them.
-fn entity(facts: &Facts) -> Arc<str> {
-    let subject = &facts.question.subject;
-    subject.entity.as_deref().or(subject.org.as_deref()).unwrap_or_default().into()
-}
-
 /// What a release of this judgement would be for.
 fn held(bundle: &Bundle, facts: &Facts, judgement: &Judgement) -> Option<Held> {
     let decision = &judgement.decision;
@@ -570,45 +407,6 @@ fn held(bundle: &Bundle, facts: &Facts, judgement: &Judgement) -> Option<Held> {
     })
 }
 
-fn ask(caller: &Caller, claims: &Claims) -> Ask {
-    Ask {
-        org: Arc::clone(&caller.org),
-        service: Arc::clone(&claims.model),
-        actor_kind: caller.actor_kind,
-        place: caller.place.clone(),
-        workload: claims.workload,
-        datasets: claims.datasets.clone(),
-        purpose: claims.purpose.clone(),
-        no_data: claims.no_data,
-        site: claims.site.clone(),
-        onward: claims.onward.iter().map(|one| (Arc::clone(&one.what), one.host.clone())).collect(),
-    }
-}
-
-/// What a caller without access is told: nothing of the catalogue.
-fn refused_access(caller: &Caller, claims: &Claims, why: &Why, own: Option<&OwnAccess>) -> Facts {
-    if why.code != Reason::AccessDenied {
-        let fault = own.and_then(OwnAccess::fault).unwrap_or_else(|| "try again".to_owned());
-        return gap(caller, why.code, format!("{}: {fault}", why.text.en));
-    }
-    let roles: Vec<&str> = caller.roles.iter().map(AsRef::as_ref).collect();
-    let what = format!(
-        "roles `{}` of `{}` may not do `{}` on `{}`",
-        roles.join("`, `"),
-        caller.org,
-        operation(claims.operation),
-        claims.model
-    );
-    gap(caller, Reason::AccessDenied, what)
-}
-
-fn gap(caller: &Caller, reason: Reason, what: String) -> Facts {
-    let mut facts = Facts::default();
-    facts.question.subject.org = Some(caller.org.to_string());
-    facts.gaps.push(Gap { reason, what });
-    facts
-}
-
 fn text<T: serde::Serialize>(value: &T) -> Text {
     // Facts and judgements have string keys only, so they can always be written.
     Text::new(verdict::canonical(value).unwrap_or_default().into())
@@ -630,19 +428,7 @@ fn retention(judgement: &Judgement) -> Retention {
     Retention::of(cells.map(|cell| &*cell.at.regime))
 }
 
-const fn operation(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Submit => "submit",
-        Operation::Metadata => "metadata",
-        Operation::Admin => "admin",
-    }
-}
-
 /// As many as may be on the shelf, and those of before that requests under way still hold: 32 of 0.3 MB.
 const BUNDLE_TEXTS_MAX: usize = 32;
 /// Longer than one poll of the registry (1 s), shorter than a caller's patience.
 const FACTS_WAIT_MAX: Duration = Duration::from_millis(1_500);
-/// The whole memo: some 2,000 entries of 3 sites, or all of those that only refuse.
-const MEMO_BYTES_MAX: u64 = 48 << 20;
-/// Key, keeping and the fields of an entry, about.
-const ENTRY_BYTES: u64 = 1_024;
