@@ -74,6 +74,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     metrics.with(|all| rooms.forward.register(all));
     metrics.with(|all| rooms.callers.register(all));
     metrics.with(|all| rooms.policy.register(all));
+    metrics.with(|all| rooms.obligations.register(all));
     metrics.with(|all| mandate.register(all));
     metrics.with(|all| shadow.register(all));
     let wire = listen::Metrics::default();
@@ -202,7 +203,7 @@ async fn build(
     let reserve = Reserve::start(pool.clone(), tracker, stop.clone());
     let holds = Holds::new(pool.clone());
     let webhooks = Webhooks::new(&config.webhooks, pool.clone());
-    let obligations = Obligations::start(pool.clone(), aside, tracker, stop.clone());
+    let obligations = Obligations::start(pool.clone(), aside, clock.clone(), tracker, stop);
     let access = access::Desk::new(pool.clone());
     let privacy = Privacy::read(&config.privacy).context("`privacy`")?.map(Arc::new);
     let audit = Audit::start(&config.audit, privacy, pool, clock.clone(), tracker, stop.clone())

@@ -95,6 +95,22 @@ To check it:
 
 Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
 
+/// The language of what a command says to people.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Lang {
+    En,
+    Ko,
+}
+
+impl From<Lang> for verdict::told::Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::En => Self::English,
+            Lang::Ko => Self::Korean,
+        }
+    }
+}
+
 /// Unix seconds as people read them: RFC 3339, UTC.
 fn instant(seconds: i64) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok();

@@ -45,6 +45,7 @@ use crate::shadow::Shadow;
 use crate::webhook::Webhooks;
 use verdict::decision::Why;
 use verdict::reason::Reason;
+use verdict::told::Language;
 
 use crate::workload::haetae::Errand;
 use crate::workload::{self, Claims, NotUnderstood, Protocol, Route};
@@ -339,6 +340,7 @@ impl Gate {
         };
         let proof = permit.proof().clone();
         let (known, stream) = (Arc::clone(&given.known), given.claims.stream);
+        let site = Arc::clone(&given.site);
         let open = self.underway.open(&proof.id, given, prepared);
         let request = forward::Outgoing {
             headers: known.trace.inject(strict::upstream_headers(&head.headers)),
@@ -352,7 +354,7 @@ impl Gate {
                 if stream {
                     response.body_mut().when_cut(move |failure| open.last_event(failure));
                 }
-                answer::allowed(response.map(Body::new), prepared, &proof)
+                answer::allowed(response.map(Body::new), prepared, &site, &proof)
             }
             Err(error) => {
                 self.metrics.site_failed(error.code());
@@ -425,6 +427,11 @@ impl Known {
     /// What is to be done, if this is of the gateway's own protocol.
     fn errand(&self) -> Option<&Errand> {
         self.route.as_ref()?.errand.as_ref()
+    }
+
+    /// In which language what is answered is written.
+    const fn language(&self) -> Language {
+        if self.korean { Language::Korean } else { Language::English }
     }
 
     const fn protocol(&self) -> Protocol {

@@ -7,6 +7,7 @@
 //!
 //! *Invariant:* nobody's name is kept here: persons are told apart by digests with the hold's own salt.
 
+mod asked;
 mod show;
 pub mod store;
 mod vote;

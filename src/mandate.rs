@@ -11,6 +11,7 @@ mod chain;
 mod keeper;
 mod metrics;
 pub mod note;
+mod promise;
 pub mod replica;
 pub mod store;
 

@@ -10,15 +10,22 @@
 
 mod close;
 mod follow;
+mod metrics;
 mod read;
 pub mod store;
+mod watch;
 
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use verdict::rule::{Check, Every, Obligation as Meaning};
+use verdict::told::{self, Duty, Language};
+
+use crate::clock::Clock;
+use metrics::Metrics;
 
 pub use close::{CloseError, Done, close};
 
@@ -93,19 +100,30 @@ pub struct Asked {
 #[derive(Debug, Clone)]
 pub struct Obligations {
     pool: PgPool,
+    metrics: Arc<Metrics>,
 }
 
 impl Obligations {
-    /// Reads them off the decisions until `stop`; any replica does, one at a time. `aside` is for that alone.
+    /// Reads them off the decisions until `stop`; any replica does, one at a time. Each counts them for its own metrics.
+    /// `aside` is for these two alone.
     #[must_use]
     pub fn start(
         pool: PgPool,
         aside: &PgPool,
+        clock: Clock,
         tracker: &TaskTracker,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Self {
-        tracker.spawn(stop.run_until_cancelled_owned(follow::run(aside.clone())));
-        Self { pool }
+        let metrics = Arc::new(Metrics::default());
+        let following = follow::run(aside.clone());
+        tracker.spawn(stop.clone().run_until_cancelled_owned(following));
+        let counting = watch::run(aside.clone(), clock, Arc::clone(&metrics));
+        tracker.spawn(stop.clone().run_until_cancelled_owned(counting));
+        Self { pool, metrics }
+    }
+
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Those of an organisation, the most pressing first.
@@ -125,6 +143,14 @@ impl Obligations {
         done: &Done<'_>,
     ) -> Result<Obligation, CloseError> {
         close(&self.pool, Some(org), id, done).await
+    }
+}
+
+impl Obligation {
+    /// In words.
+    #[must_use]
+    pub fn told(&self, language: Language) -> Duty {
+        told::duty(&self.code, self.meaning.as_deref(), self.due, language)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What organisations are told: grounds and certificates that run out, orders that touch them, sent to where they asked.
+//! What organisations are told: grounds and certificates that run out, orders that touch them, obligations that are due or
+//! overdue, sent to where they asked.
 //!
 //! A notice is made once for each webhook (a unique key in the database), signed by the Standard Webhooks scheme and sent
 //! until it is accepted or given up. Any replica may send it; a lease keeps it to one at a time for each address.
@@ -6,6 +7,7 @@
 //! *Invariant:* nothing is sent to an address that the configuration does not permit, whatever a name resolves to; no
 //! secret leaves this room but by its maker's own printing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::obligation;
 use crate::registry::Registry;
 
 mod address;
@@ -28,6 +31,7 @@ pub use address::{Guard, check_url};
 pub use config::Config;
 pub use sign::Secret;
 
+use notice::Notice;
 use send::{Outcome, Sender};
 
 /// Why webhooks cannot be run, or a change of one was not made.
@@ -98,8 +102,15 @@ async fn notices(pool: &PgPool, registry: &Registry, at: i64) -> Result<(), sqlx
         return Ok(());
     }
     let snapshot = registry.current();
+    let mut of: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
     for (id, org) in webhooks {
-        store::enqueue(pool, id, &notice::due(&snapshot, &org, at)).await?;
+        if !of.contains_key(&org) {
+            let mut notices = notice::due(&snapshot, &org, at);
+            notices.extend(notice::obliged(&obligation::list(pool, Some(&org), at).await?, at));
+            of.insert(org.clone(), notices);
+        }
+        let notices = of.get(&org).map(Vec::as_slice).unwrap_or_default();
+        store::enqueue(pool, id, notices).await?;
     }
     Ok(())
 }

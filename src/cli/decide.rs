@@ -13,6 +13,7 @@ use verdict::question::Question;
 use verdict::stamp::Stamp;
 use verdict::told::{self, Language};
 
+use super::Lang;
 use crate::clock::Clock;
 use crate::policy::Bundle;
 
@@ -42,12 +43,6 @@ pub struct Args {
 enum Format {
     Json,
     Text,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Lang {
-    En,
-    Ko,
 }
 
 const AFTER_HELP: &str = "\
@@ -83,7 +78,7 @@ pub struct Unanswered {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answers {
-    One(Answer),
+    One(Box<Answer>),
     Many(Vec<Answer>),
 }
 
@@ -123,7 +118,7 @@ pub fn decide(bundle: &Bundle, text: &str) -> Result<Answers> {
         "the question file is empty: write one question or an array of questions, as `haetae schema question` says"
     );
     let item: &RawValue = serde_json::from_str(text).context("the question file is not JSON")?;
-    Ok(Answers::One(answer(bundle, item.get())))
+    Ok(Answers::One(Box::new(answer(bundle, item.get()))))
 }
 
 impl Answers {
@@ -153,20 +148,13 @@ impl Answers {
 impl Answer {
     fn text(&self, language: Language) -> String {
         match self {
-            Self::Decision(Shown { decision, at }) => told::page(decision, *at, language),
+            Self::Decision(Shown { decision, meanings, at }) => {
+                told::page(decision, meanings, *at, language)
+            }
             Self::Error(Unanswered { id, error }) => {
                 let id = id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
                 format!("{id}error: {error}\n")
             }
-        }
-    }
-}
-
-impl From<Lang> for Language {
-    fn from(lang: Lang) -> Self {
-        match lang {
-            Lang::En => Self::English,
-            Lang::Ko => Self::Korean,
         }
     }
 }
@@ -178,7 +166,9 @@ fn answer(bundle: &Bundle, text: &str) -> Answer {
             let decision = bundle.decide(&question)?;
             // a question without an instant is not decided
             let at = question.at.as_ref().map_or(0, Stamp::starts);
-            Ok(Shown { decision, at })
+            let vocabulary = &bundle.rules().book().vocabulary;
+            let meanings = told::meanings(&decision.obligations, &vocabulary.obligations);
+            Ok(Shown { decision, meanings, at })
         });
     match decided {
         Ok(shown) => Answer::Decision(shown),

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 use sha2::{Digest as _, Sha256};
+use verdict::told::Language;
 
+use super::Lang;
 use super::registrar::Registrar;
 use crate::clock::Clock;
 use crate::obligation::{Done, Obligation, close, list};
@@ -32,6 +34,9 @@ enum What {
         /// Also those that are met or closed
         #[arg(long)]
         all: bool,
+        /// The language of the sentences
+        #[arg(long, value_enum, default_value_t = Lang::En)]
+        lang: Lang,
     },
     /// Say that one was fulfilled, for its period, and show by what
     Close {
@@ -50,10 +55,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let now = Clock::system().unix_s();
     let pool = args.registrar.pool().await?;
     match args.what {
-        What::List { org, all } => {
+        What::List { org, all, lang } => {
             let every = list(&pool, org.as_deref(), now).await?;
             for one in every.iter().filter(|one| all || one.state.calls_for_somebody()) {
-                print(one);
+                print(one, lang.into());
             }
             let calls = every.iter().filter(|one| one.state.calls_for_somebody()).count();
             println!("{} obligations, {calls} call for somebody", every.len());
@@ -62,25 +67,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Close { id, reason, evidence } => {
             let (person, evidence) = (args.registrar.person()?, digest(&evidence)?);
             let done = Done { person, reason: &reason, evidence, now };
-            print(&close(&pool, None, &id, &done).await?);
+            print(&close(&pool, None, &id, &done).await?, Language::English);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn print(one: &Obligation) {
+fn print(one: &Obligation, language: Language) {
     let Obligation { id, org, service, site, code, period, decisions, .. } = one;
     println!("{id}  {:<7}  {code} ({period})", one.state.name());
     println!(
         "    {org}: {service} at {site}, {decisions} decisions since {}",
         super::instant(one.first)
     );
-    if let Some(due) = one.due {
-        println!("    due {}", super::instant(due));
-    }
-    if let Some(meaning) = &one.meaning {
-        println!("    {}\n    {}\n    [{}]", meaning.text.en, meaning.text.ko, meaning.source);
-    }
+    println!("    {}", one.told(language).sentence(language));
     if let Some(closed) = &one.closed {
         println!("    closed {} by {}", super::instant(closed.at), closed.evidence);
     }
@@ -100,7 +100,7 @@ fn digest(path: &Path) -> anyhow::Result<[u8; 32]> {
 
 const AFTER_HELP: &str = "\
 For example:
-  haetae obligation list --org kr-bank
+  haetae obligation list --org kr-bank --lang ko
   haetae obligation --by lee close ID --reason 'reported, receipt 2026-114' --evidence receipt.pdf
 
 One stands for all decisions of its period that asked for it (docs/obligations.md). Closing it is a record of the log, with the

@@ -109,7 +109,8 @@ async fn list(pool: &PgPool, org: Option<&str>) -> anyhow::Result<()> {
 }
 
 const AFTER_HELP: &str = "\
-Notices: `ground.expiring` and `certificate.expiring` at 90, 30 and 7 days, `order.touches`, `webhook.test`. Each is a JSON object
+Notices: `ground.expiring` and `certificate.expiring` at 90, 30 and 7 days, `order.touches`; `obligation.due` at the same
+days before its time, `obligation.overdue` after it, `obligation.broken`; `webhook.test`. Each is a JSON object
 (`type`, `timestamp`, `data`) in a POST with `webhook-id`, `webhook-timestamp` and `webhook-signature` (Standard Webhooks:
 HMAC-SHA256; any of its libraries verifies them). An answer of 2xx accepts a notice; else it is sent again, under the same id,
 for a day and more. Take an id that you have seen as accepted.

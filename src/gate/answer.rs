@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use verdict::decision::{Outcome, Why};
 use verdict::facts::Candidate;
 use verdict::reason::Reason;
-use verdict::told::{self, Language};
+use verdict::told;
 
 use super::Known;
 use super::admit::TurnedAway;
@@ -28,13 +28,21 @@ pub(super) struct Unavailable {
     pub(super) message: &'static str,
 }
 
-/// The site's answer with the decision's id, bundle and receipt.
+/// The site's answer with the decision's id, bundle and receipt, and the codes of what it asks for at this site.
 pub(super) fn allowed(
     mut response: Response<Body>,
     prepared: &Prepared,
+    site: &str,
     proof: &Proof,
 ) -> Response<Body> {
     stamp(response.headers_mut(), Some(prepared), Some(proof));
+    let told = prepared.judgement.candidates.iter().find(|one| one.site == site);
+    let codes = told.map(|one| one.decision.obligations.as_slice()).unwrap_or_default();
+    if !codes.is_empty() {
+        // RFC 8941 list of strings: what the codes mean is said by `/v1/decide` and `/v1/obligations`
+        let list = format!("\"{}\"", codes.join("\", \""));
+        insert(response.headers_mut(), OBLIGATIONS, HeaderValue::from_str(&list).ok());
+    }
     response
 }
 
@@ -93,6 +101,7 @@ pub(super) fn preflight(known: &Known, prepared: &Prepared, proof: &Proof) -> Re
         "outcome": judgement.outcome,
         "explanation": explain(known, prepared, &proof.id, None),
         "obligations": judgement.decision.obligations,
+        "duties": told::duties(&judgement.decision.obligations, &prepared.meanings, known.language()),
         "sites": judgement.permitted,
         "candidates": candidates,
         "fact_version": prepared.version,
@@ -110,9 +119,8 @@ pub(super) fn preflight(known: &Known, prepared: &Prepared, proof: &Proof) -> Re
 fn candidate(known: &Known, Candidate { site, decision }: &Candidate) -> serde_json::Value {
     let mut told = serde_json::json!({ "site": site, "outcome": decision.outcome });
     if let (Some(why), Some(told)) = (decision.reasons.first(), told.as_object_mut()) {
-        let text = if known.korean { &why.text.ko } else { &why.text.en };
         told.insert("reason".into(), why.code.code().into());
-        told.insert("text".into(), text.as_str().into());
+        told.insert("text".into(), known.language().pick(&why.text).into());
         told.extend(why.rule.as_ref().map(|rule| ("rule".into(), rule.as_str().into())));
     }
     told
@@ -271,14 +279,14 @@ fn status_and_code(
     (StatusCode::FORBIDDEN.as_u16(), code)
 }
 
-/// Reason, rule, citation, cell, decision id and the smallest sufficient change, in one paragraph.
+/// Reason, rule, citation, cell, the smallest sufficient change, what it asks for and the decision's id, in one paragraph.
 pub(super) fn explain(
     known: &Known,
     prepared: &Prepared,
     decision_id: &str,
     why: Option<&NotUnderstood>,
 ) -> String {
-    let language = if known.korean { Language::Korean } else { Language::English };
+    let language = known.language();
     let decision = &prepared.judgement.decision;
     // what could not be read is said in the words of who tried
     let mut message = match (why, decision.reasons.first()) {
@@ -287,7 +295,12 @@ pub(super) fn explain(
             format!("{}{}", why.message, rule.unwrap_or_default())
         }
         (Some(why), None) => why.message.clone(),
-        (None, _) => told::paragraph(decision, prepared.judged_at, language),
+        (None, _) => {
+            let paragraph = told::paragraph(decision, prepared.judged_at, language);
+            let asked = told::asked_for(decision, &prepared.meanings, language);
+            let space = if asked.is_empty() { "" } else { " " };
+            format!("{paragraph}{space}{asked}")
+        }
     };
     let _ = write!(message, " [decision {decision_id}]");
     message
@@ -449,6 +462,7 @@ impl From<RecordError> for Unavailable {
 const UNAUTHENTICATED: &str =
     "the credential is missing or not accepted: send a valid bearer token or client certificate";
 const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
+const OBLIGATIONS: HeaderName = HeaderName::from_static("haetae-obligations");
 const HOLD: HeaderName = HeaderName::from_static("haetae-hold");
 const BUNDLE: HeaderName = HeaderName::from_static("haetae-bundle");
 const GRADE: HeaderName = HeaderName::from_static("haetae-grade");

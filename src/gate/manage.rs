@@ -13,14 +13,15 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode, request::Parts};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use verdict::reason::Reason;
+use verdict::told;
 
 use super::answer::Unavailable;
 use super::standing::no_bundle;
 use super::{Gate, Known, answer, no_route};
-use crate::hold::{self, Choice, Filter, Say, VoteError, Wanted};
+use crate::hold::{self, Choice, Filter, Hold, Say, VoteError, Wanted};
 use crate::workload::NotUnderstood;
 use crate::workload::haetae::{Does, Errand, document, read};
 
@@ -88,7 +89,7 @@ impl Gate {
         let Some(service) = errand.service else { return Ok(()) };
         let may = self.preparer.may_manage(&known.caller, service, self.clock.unix_s());
         may.map_err(|unready| no_bundle(&unready))?.map_err(|why| {
-            let text = if known.korean { &why.text.ko } else { &why.text.en };
+            let text = known.language().pick(&why.text);
             let row = why.rule.as_ref().map(|row| format!(" [row {row}]")).unwrap_or_default();
             let message = format!("{text} (`admin` on `{service}`){row}");
             refused(StatusCode::FORBIDDEN, why.code, message)
@@ -112,7 +113,8 @@ impl Gate {
         let holds = self.holds.list(&filter, self.clock.unix_s()).await?;
         let full = i64::try_from(holds.len()).is_ok_and(|count| count == hold::store::PAGE);
         let next = holds.last().filter(|_| full).map(|hold| hold.id);
-        let mut page = json!({ "holds": holds });
+        let told: Vec<Value> = holds.iter().map(|hold| told(known, hold)).collect();
+        let mut page = json!({ "holds": told });
         if let (Some(next), Some(page)) = (next, page.as_object_mut()) {
             page.insert("next".into(), next.to_string().into());
         }
@@ -122,7 +124,7 @@ impl Gate {
     async fn show_hold(&self, known: &Known, errand: &Errand) -> Result<Response<Body>, NotDone> {
         let id = hold_id(errand)?;
         let hold = self.holds.show(&known.caller.org, id, self.clock.unix_s()).await?;
-        Ok(answer::managed(&hold.ok_or_else(no_hold)?))
+        Ok(answer::managed(&told(known, &hold.ok_or_else(no_hold)?)))
     }
 
     async fn vote(
@@ -141,8 +143,18 @@ impl Gate {
         let say = Say { person: &caller.actor, choice, reason: &said.reason, for_s };
         let hold =
             self.holds.vote(&caller.org, hold_id(errand)?, &say, self.clock.unix_s()).await?;
-        Ok(answer::managed(&hold))
+        Ok(answer::managed(&told(known, &hold)))
     }
+}
+
+/// A hold, and in the reader's language what its release will ask for.
+fn told(known: &Known, hold: &Hold) -> Value {
+    let duties = told::duties(&hold.obligations, &hold.meanings, known.language());
+    let mut value = serde_json::to_value(hold).unwrap_or_default();
+    if let Some(value) = value.as_object_mut() {
+        value.insert("duties".into(), json!(duties));
+    }
+    value
 }
 
 /// The body of a vote.

@@ -11,8 +11,9 @@ use verdict::decision::{Outcome, Why};
 use verdict::facts::{Facts, Judgement};
 use verdict::question::Site;
 use verdict::reason::Reason;
-use verdict::rule::RuleText;
+use verdict::rule::{Obligation, RuleText};
 use verdict::stamp::Stamp;
+use verdict::told;
 
 use super::beside::Other;
 use super::recheck::{Rechecks, Used};
@@ -45,6 +46,8 @@ pub struct Prepared {
     pub facts: Arc<Text>,
     pub detail: Arc<Text>,
     pub bundle: Arc<Text>,
+    /// What the obligations of any candidate mean.
+    pub meanings: Vec<Obligation>,
     /// `sha256:` and hex, as callers see it.
     pub bundle_digest: Arc<str>,
     /// The same over the access sheets, which are no part of the rulebook.
@@ -309,6 +312,7 @@ impl Preparer {
             facts: Arc::new(text(facts)),
             detail: Arc::new(text(&judgement)),
             bundle: Arc::clone(&self.standing.none_text),
+            meanings: Vec::new(),
             bundle_digest: Arc::from(none.digest()),
             access_digest: Arc::from(""),
             version,
@@ -348,6 +352,7 @@ impl Preparer {
             facts: Arc::new(facts),
             detail: Arc::new(text(&*judgement)),
             bundle: self.bundle_text(bundle),
+            meanings: meanings(bundle, &judgement),
             bundle_digest: Arc::from(bundle.digest()),
             access_digest: Arc::from(bundle.access_digest()),
             version: resolved.version,
@@ -419,6 +424,13 @@ fn earliest(judgement: &Judgement) -> Option<i64> {
         .chain([&judgement.decision])
         .filter_map(|decision| decision.valid_until.as_ref().map(Stamp::starts))
         .min()
+}
+
+/// Of everything that an allow of any candidate asks for.
+fn meanings(bundle: &Bundle, judgement: &Judgement) -> Vec<Obligation> {
+    let candidates = judgement.candidates.iter().map(|candidate| &candidate.decision);
+    let codes = candidates.chain([&judgement.decision]).flat_map(|one| &one.obligations);
+    told::meanings(codes, &bundle.rules().book().vocabulary.obligations)
 }
 
 /// By the regimes that any candidate was judged under.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use uuid::Uuid;
+use verdict::rule::Obligation;
 
 /// One hold. Instants are Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +23,10 @@ pub struct Hold {
     /// A release is for these rules and these facts only.
     pub bundle: String,
     pub facts: String,
+    /// Codes of what a release will ask for, and what they mean where the rules say so.
+    pub obligations: Vec<String>,
+    #[serde(skip)]
+    pub meanings: Vec<Obligation>,
     /// When its release ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,

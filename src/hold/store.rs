@@ -1,10 +1,13 @@
 //! Holds in Postgres. Rows are only ever inserted: a vote is not taken back, a resolution is not changed.
 
+use std::collections::BTreeMap;
+
 use sqlx::{PgPool, PgTransaction, Row as _, postgres::PgRow};
 use uuid::Uuid;
 use verdict::question::Release;
 use verdict::stamp::Stamp;
 
+use super::asked::AsksFor;
 use super::vote::End;
 use super::{Choice, Filter, Hold, OnFile, Same, Say, State, Vote, Waiting, Wanted, person};
 use crate::audit::Act;
@@ -176,6 +179,7 @@ impl Desk {
 
 async fn with_votes(pool: &PgPool, rows: Vec<PgRow>, now: i64) -> Result<Vec<Hold>, sqlx::Error> {
     let mut holds = rows.iter().map(|row| hold(row, now)).collect::<Result<Vec<Hold>, _>>()?;
+    with_obligations(pool, &rows, &mut holds).await?;
     let ids: Vec<Uuid> = holds.iter().map(|hold| hold.id).collect();
     let votes = sqlx::query(VOTES).bind(ids).fetch_all(pool).await?;
     for row in votes {
@@ -187,6 +191,33 @@ async fn with_votes(pool: &PgPool, rows: Vec<PgRow>, now: i64) -> Result<Vec<Hol
             .for_each(|hold| hold.votes.push(vote.clone()));
     }
     Ok(holds)
+}
+
+/// Read off what was judged and with which rules: each text once, however many holds rest on it.
+async fn with_obligations(
+    pool: &PgPool,
+    rows: &[PgRow],
+    holds: &mut [Hold],
+) -> Result<(), sqlx::Error> {
+    let mut known: BTreeMap<(Vec<u8>, String), AsksFor> = BTreeMap::new();
+    for (row, hold) in rows.iter().zip(holds) {
+        let key = (row.try_get::<Vec<u8>, _>("detail")?, hold.bundle.clone());
+        if !known.contains_key(&key) {
+            let book = hex::decode(key.1.strip_prefix("sha256:").unwrap_or_default());
+            let detail = text(pool, &key.0).await?;
+            let book = text(pool, &book.unwrap_or_default()).await?;
+            known.insert(key.clone(), AsksFor::read(detail.as_deref(), book.as_deref()));
+        }
+        if let Some(AsksFor { codes, meanings }) = known.get(&key) {
+            (hold.obligations, hold.meanings) = (codes.clone(), meanings.clone());
+        }
+    }
+    Ok(())
+}
+
+async fn text(pool: &PgPool, digest: &[u8]) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    let select = "select bytes from log_text where digest = $1";
+    sqlx::query_scalar(select).bind(digest).fetch_optional(pool).await
 }
 
 fn hold(row: &PgRow, now: i64) -> Result<Hold, sqlx::Error> {
@@ -212,6 +243,8 @@ fn hold(row: &PgRow, now: i64) -> Result<Hold, sqlx::Error> {
         persons: u16::try_from(persons).unwrap_or(u16::MAX),
         bundle: row.try_get("bundle")?,
         facts: row.try_get("facts")?,
+        obligations: Vec::new(),
+        meanings: Vec::new(),
         until,
         votes: Vec::new(),
     })
@@ -245,7 +278,7 @@ macro_rules! used {
 macro_rules! holds {
     ($where:literal) => {
         concat!(
-            "select h.id, h.org, h.service, h.operation, h.at_s, h.rules, h.persons, h.bundle, h.facts,
+            "select h.id, h.org, h.service, h.operation, h.at_s, h.rules, h.persons, h.bundle, h.facts, h.detail,
                     r.result, r.until_s, ",
             used!(),
             " as used from hold h left join hold_resolution r on r.hold = h.id where ",

@@ -1,7 +1,8 @@
 //! The gateway's side: has the right bundles at hand before they are needed, and says whether what is in force is in order.
 //!
 //! One task looks at every change of the facts and once a second. It follows the history and vouches for a version only if
-//! its row follows from the one before and those signed it who must; it loads and tries bundles that may soon be in force,
+//! its row follows from the one before, those signed it who must, and it keeps the canaries of the bundle that it replaced; it
+//! loads and tries bundles that may soon be in force,
 //! away from requests; it ends a break-glass whose time is over; it tells the others how it stands.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::metrics::Metrics;
+use super::promise::{self, Promises};
 use super::replica::{self, Replica};
 use super::{Chain, Enacted, How, MandateError, store};
 use crate::audit::Audit;
@@ -56,6 +58,7 @@ struct Keeper {
     chain: Option<Chain>,
     /// Of the row that the chain ends with.
     last: Option<Enacted>,
+    promises: Promises,
     /// The last error of the database that was told.
     told: Option<String>,
 }
@@ -70,8 +73,8 @@ impl Mandate {
     ) -> Self {
         let shared = Arc::new(Shared { metrics: Metrics::default(), health: Mutex::default() });
         let mandate = Self(Arc::clone(&shared));
-        let (chain, last, told) = (None, None, None);
-        let mut keeper = Keeper { parts, shared, instance, chain, last, told };
+        let (chain, last, told, promises) = (None, None, None, Promises::default());
+        let mut keeper = Keeper { parts, shared, instance, chain, last, promises, told };
         // If it takes longer, then it starts unready, and says so.
         let _ = timeout(FIRST_LOOK_MAX, keeper.turn()).await;
         tracker.spawn(stop.run_until_cancelled_owned(keeper.run()));
@@ -138,6 +141,10 @@ impl Keeper {
             }
         }
         self.parts.policy.keep(&wanted);
+        if let Some(named) = snapshot.in_force() {
+            let parts = (&self.parts.pool, &*self.parts.policy);
+            self.promises.look(parts, &wanted, &named.digest, now).await?;
+        }
         Ok(replica::store::report(&self.parts.pool, &self.as_replica()).await?)
     }
 
@@ -165,23 +172,39 @@ impl Keeper {
             None => Chain::starting(store::deployment(pool).await?, &rows),
         };
         for row in rest {
-            let found = chain.follow(row, &approvers, now).map_err(Arc::from);
+            let mut next = chain.clone();
+            let found = match next.follow(row, &approvers, now).map_err(Wrong::Mandate) {
+                // Those of before judge nothing any more.
+                Ok(()) if row.version >= named.since => self.promised(row, now).await,
+                found => Ok(found),
+            };
+            let Ok(found) = found else {
+                self.chain = Some(chain);
+                return found.map(drop);
+            };
+            chain = next;
             self.told_of(row, found.as_ref().err());
-            self.parts.policy.vouch(row.version, found);
+            self.parts.policy.vouch(row.version, found.map_err(|wrong| wrong.why()));
             self.last = Some(row.clone());
         }
         self.chain = Some(chain);
         Ok(())
     }
 
-    fn told_of(&self, row: &Enacted, wrong: Option<&Arc<str>>) {
+    /// Whether it keeps what the bundle of before promised.
+    async fn promised(&self, row: &Enacted, now: i64) -> Result<Result<(), Wrong>, MandateError> {
+        self.stage(&row.bundle, now).await?;
+        let parts = (&self.parts.pool, &*self.parts.policy);
+        Ok(promise::breaks(parts, row, now).await?.map_or(Ok(()), |why| Err(Wrong::Canaries(why))))
+    }
+
+    fn told_of(&self, row: &Enacted, wrong: Option<&Wrong>) {
         let (bundle, version, how, by) = (&*row.bundle, row.version, row.how.name(), &row.by);
-        if let Some(why) = wrong {
-            tracing::error!(bundle, version, how, by, %why, "a bundle was put in force without a mandate: it is not used");
-            self.alarm(
-                "policy_without_mandate",
-                format!("version {version}, bundle {bundle}: {why}"),
-            );
+        if let Some(wrong) = wrong {
+            let why = wrong.why();
+            tracing::error!(bundle, version, how, by, %why, "a bundle that was put in force is not used: everything is refused");
+            self.shared.metrics.refused.inc();
+            self.alarm(wrong.alarm(), format!("version {version}, bundle {bundle}: {why}"));
             return;
         }
         self.shared.metrics.swaps.inc();
@@ -247,6 +270,7 @@ impl Keeper {
             since: judges.map(|named| named.since),
             staged,
             bad,
+            breaks: self.promises.broken(),
         }
     }
 
@@ -289,6 +313,31 @@ impl Keeper {
     }
 }
 
+/// Why a bundle that was put in force is not judged with.
+#[derive(Debug)]
+enum Wrong {
+    /// Its row does not follow from the one before, or signatures are missing.
+    Mandate(String),
+    /// It breaks a canary of the bundle that it replaced.
+    Canaries(Arc<str>),
+}
+
+impl Wrong {
+    fn why(&self) -> Arc<str> {
+        match self {
+            Self::Mandate(why) => why.as_str().into(),
+            Self::Canaries(why) => Arc::clone(why),
+        }
+    }
+
+    const fn alarm(&self) -> &'static str {
+        match self {
+            Self::Mandate(_) => "policy_without_mandate",
+            Self::Canaries(_) => "policy_breaks_canaries",
+        }
+    }
+}
+
 /// A stored bundle, if it is what its name says and passes its cases. On a thread of its own: it takes a second of it.
 pub async fn tried(files: &[u8], digest: &str, at_unix_s: i64) -> Result<Bundle, BundleError> {
     let one = |fault| BundleError { faults: vec![fault] };
@@ -317,7 +366,7 @@ pub async fn tried(files: &[u8], digest: &str, at_unix_s: i64) -> Result<Bundle,
 }
 
 /// The first faults, for one line.
-fn short(error: &BundleError) -> String {
+pub(super) fn short(error: &BundleError) -> String {
     let shown: Vec<String> =
         error.faults.iter().take(FAULTS_SHOWN_MAX).map(ToString::to_string).collect();
     match error.faults.len().saturating_sub(FAULTS_SHOWN_MAX) {

@@ -18,6 +18,8 @@ pub struct Replica {
     pub staged: Vec<String>,
     /// Bundles that it cannot load, and why.
     pub bad: Vec<(String, String)>,
+    /// Bundles that break a canary of the one in force, and why: they cannot be activated in its place.
+    pub breaks: Vec<(String, String)>,
 }
 
 /// What the replicas say of one bundle.
@@ -34,11 +36,7 @@ pub enum Readiness {
 /// Whether all of these could judge with a bundle.
 #[must_use]
 pub fn readiness(replicas: &[Replica], digest: &str) -> Readiness {
-    let bad = replicas.iter().find_map(|one| {
-        let (_, why) = one.bad.iter().find(|(bad, _)| bad == digest)?;
-        Some(format!("replica {} ({}): {why}", one.instance, one.build))
-    });
-    if let Some(why) = bad {
+    if let Some(why) = first(replicas, digest, |one| &one.bad) {
         return Readiness::Bad(why);
     }
     let have =
@@ -48,4 +46,21 @@ pub fn readiness(replicas: &[Replica], digest: &str) -> Readiness {
     } else {
         Readiness::Loading(have, replicas.len())
     }
+}
+
+/// Why a bundle would break a canary of the one in force, as the first of these finds it.
+#[must_use]
+pub fn breaks(replicas: &[Replica], digest: &str) -> Option<String> {
+    first(replicas, digest, |one| &one.breaks)
+}
+
+fn first(
+    replicas: &[Replica],
+    digest: &str,
+    of: impl Fn(&Replica) -> &Vec<(String, String)>,
+) -> Option<String> {
+    replicas.iter().find_map(|one| {
+        let (_, why) = of(one).iter().find(|(found, _)| found == digest)?;
+        Some(format!("replica {} ({}): {why}", one.instance, one.build))
+    })
 }

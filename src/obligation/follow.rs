@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use verdict::facts::{Facts, Judgement};
+use verdict::told::UNREADABLE_RECORD;
 
 use super::store::{self, Decided, Seen};
 
@@ -113,7 +114,7 @@ fn read(detail: Option<&[u8]>, facts: Option<&[u8]>, site: &str) -> Option<Vec<D
 
 /// Stands open like any other, so that nobody takes a text that is gone for an obligation that is not there.
 fn unread() -> Duty {
-    Duty { code: "UNREADABLE_RECORD".to_owned(), on_file: Vec::new() }
+    Duty { code: UNREADABLE_RECORD.to_owned(), on_file: Vec::new() }
 }
 
 /// `2026-11`, of UTC.

@@ -161,6 +161,20 @@ pub(super) async fn closings(
     rows.iter().map(closing).collect()
 }
 
+/// What moves when a decision is read off or an obligation is closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    read: i64,
+    closed: i64,
+}
+
+pub(super) async fn mark(pool: &PgPool) -> Result<Mark, sqlx::Error> {
+    let select = "select (select coalesce(sum(next_index), 0)::bigint from obligation_cursor),
+                         (select count(*) from obligation_closing)";
+    let (read, closed) = sqlx::query_as(select).fetch_one(pool).await?;
+    Ok(Mark { read, closed })
+}
+
 /// Whether every lane that has records has its first one.
 pub(super) async fn log_is_whole(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let select = "select not exists (

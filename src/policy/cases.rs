@@ -205,8 +205,16 @@ fn read_retired(text: &str, file: &File, faults: &mut Faults<'_>) -> Vec<Retired
         file.case.iter().any(|case| case.get_ref().name == name)
             || file.access.iter().any(|case| case.get_ref().name == name)
     };
-    for spanned in &file.retired {
+    for (number, spanned) in file.retired.iter().enumerate() {
         let (one, line) = (spanned.get_ref(), line_of(text, spanned.span().start));
+        let same = |other: &&Spanned<Retired>| other.get_ref().canary == one.canary;
+        if file.retired.iter().take(number).any(|other| same(&other)) {
+            faults.add(
+                line,
+                format!("canary `{}` is retired twice", one.canary),
+                "remove one of the two",
+            );
+        }
         if one.why.trim().is_empty() {
             let mend = "say why, in one sentence: approvers read it and it is recorded";
             faults.add(line, format!("canary `{}` is retired without a reason", one.canary), mend);

@@ -15,7 +15,7 @@ use verdict::rule::{
 use verdict::stamp::Stamp;
 
 use super::cases::line_of;
-use super::fault::Faults;
+use super::fault::{Fault, Faults, nearest};
 use super::pack::is_hangul;
 use super::sheet::{self, Section, SheetRow};
 
@@ -336,10 +336,19 @@ pub(crate) fn toml<T: DeserializeOwned>(text: &str, faults: &mut Faults<'_>) -> 
         Err(error) => {
             let line = error.span().map_or(0, |span| line_of(text, span.start));
             let found = error.message().trim_end_matches('.').to_owned();
-            faults.add(line, found, "see policies/README.md for what stands in this file");
+            let meant = meant(&found).map(str::to_owned);
+            let mend = "see policies/README.md for what stands in this file".to_owned();
+            faults.found.push(Fault { file: faults.file.to_owned(), line, found, meant, mend });
             None
         }
     }
+}
+
+/// Of a key or word that is not expected: the nearest of those that are.
+fn meant(message: &str) -> Option<&str> {
+    let (unknown, expected) = message.split_once(", expected ")?;
+    let word = unknown.strip_prefix("unknown ")?.split_once('`')?.1.strip_suffix('`')?;
+    nearest(word, expected.split('`').skip(1).step_by(2))
 }
 
 const GROUPS: &[Section] = &[Section {

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use verdict::stamp::Stamp;
 
+use crate::obligation::{Obligation, State};
 use crate::registry::{Ending, Snapshot};
 
 /// One notice. Equal keys are one notice, made once for each webhook.
@@ -27,6 +28,33 @@ pub(super) fn due(snapshot: &Snapshot, org: &str, at: i64) -> Vec<Notice> {
     };
     let orders = snapshot.orders_touching(org).filter(|(_, order)| !over(order));
     endings.chain(orders.map(|(id, order)| ordered(org, id, order, at))).collect()
+}
+
+/// Of an organisation's obligations: what is due, at the nearest of the days, and what is overdue or cannot be met any more.
+/// One of each for an obligation, whatever becomes of its time afterwards.
+pub(super) fn obliged(obligations: &[Obligation], at: i64) -> Vec<Notice> {
+    let mark = |one: &Obligation| match one.state {
+        State::Open => {
+            let left = one.due?.checked_sub(at).filter(|left| *left > 0)?;
+            let days = DAYS.into_iter().find(|days| left <= days * DAY_S)?;
+            Some((days.to_string(), "obligation.due", Some(days)))
+        }
+        State::Overdue => Some(("overdue".to_owned(), "obligation.overdue", None)),
+        State::Broken => Some(("broken".to_owned(), "obligation.broken", None)),
+        State::Met | State::Closed => None,
+    };
+    let notice = |one: &Obligation| {
+        let (mark, kind, days) = mark(one)?;
+        let due = one.due.and_then(|due| Stamp::at(due).ok()).map(|due| due.to_string());
+        let mut data = json!({ "org": one.org, "obligation": one.id, "code": one.code, "service": one.service,
+            "site": one.site, "period": one.period, "due": due,
+            "text": one.meaning.as_ref().map(|meaning| &meaning.text) });
+        if let (Some(days), Some(data)) = (days, data.as_object_mut()) {
+            data.insert("days".into(), days.into());
+        }
+        Some(notice(format!("obligation/{}/{mark}", one.id), kind, at, &data))
+    };
+    obligations.iter().filter_map(notice).collect()
 }
 
 /// A notice that somebody asked for.
@@ -116,6 +144,47 @@ mod tests {
             ("2027-01-31T23:59:59Z", Some(7)),
             ("2027-02-01", None),
         ]);
+    }
+
+    #[test]
+    fn an_obligation_is_told_before_its_time_and_once_it_is_over() {
+        let one = |state, due| Obligation {
+            id: "7f".into(),
+            state,
+            org: "kr-bank".into(),
+            service: "m".into(),
+            site: "kr-seo-1".into(),
+            code: "FSS_REPORT".into(),
+            period: "once".into(),
+            first: 0,
+            last: 0,
+            decisions: 1,
+            due,
+            meaning: None,
+            closed: None,
+        };
+        let at = 1_795_132_800;
+        for (state, due, key) in [
+            (State::Open, Some(at + 90 * DAY_S + 1), None),
+            (State::Open, Some(at + 90 * DAY_S), Some("obligation/7f/90")),
+            (State::Open, Some(at + 30 * DAY_S), Some("obligation/7f/30")),
+            (State::Open, Some(at + 1), Some("obligation/7f/7")),
+            // in its last second it is neither ahead nor over
+            (State::Open, Some(at), None),
+            (State::Overdue, Some(at - 1), Some("obligation/7f/overdue")),
+            (State::Broken, None, Some("obligation/7f/broken")),
+            (State::Open, None, None),
+            (State::Met, Some(at - 1), None),
+            (State::Closed, Some(at - 1), None),
+        ] {
+            let told = obliged(&[one(state, due)], at);
+            let keys: Vec<&str> = told.iter().map(|notice| notice.key.as_str()).collect();
+            assert_eq!(keys, key.into_iter().collect::<Vec<_>>(), "{state:?} {due:?}");
+        }
+        let told = obliged(&[one(State::Open, Some(at + DAY_S))], at);
+        let body: Json = serde_json::from_str(&told[0].body).unwrap();
+        assert_eq!((&body["type"], &body["data"]["days"]), (&json!("obligation.due"), &json!(7)));
+        assert_eq!(body["data"]["due"], "2026-11-21T00:00:00Z");
     }
 
     #[test]

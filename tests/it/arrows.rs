@@ -28,11 +28,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["disk", "privacy", "program", "verdict", "tlog", "clock"]),
     ("tiles", &["tlog", "caller", "audit", "clock", "listen::Config"]),
     ("hold", &["verdict", "audit::Act", "audit::ActKind"]),
-    ("obligation", &["verdict", "audit::Act", "audit::ActKind"]),
+    ("obligation", &["verdict", "clock", "audit::Act", "audit::ActKind"]),
     ("cosign", &["dial", "tlog", "audit", "clock"]),
     ("mandate", &["registry", "policy", "audit::Audit", "verdict", "tlog", "clock"]),
     ("shadow", &["registry::store", "policy", "mandate", "verdict", "clock"]),
-    ("webhook", &["dial", "registry", "verdict", "clock"]),
+    ("webhook", &["dial", "registry", "obligation", "verdict", "clock"]),
     ("forward", &["audit::Permit", "audit::Proof", "audit::Grade", "audit::Target"]),
     (
         "gate",

@@ -7,7 +7,7 @@ mod facts;
 pub mod holds;
 mod manage;
 mod nobody;
-mod obligations;
+pub mod obligations;
 mod outage;
 mod preflight;
 mod recheck;

@@ -3,6 +3,7 @@
 
 mod flips;
 mod life;
+mod promised;
 mod shadow;
 mod unfit;
 mod witnessed;

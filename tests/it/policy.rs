@@ -2,6 +2,7 @@
 //! never becomes a rule, and that casbin and the pure matcher give one answer for every cell that the bundle can meet.
 
 mod access;
+mod asked;
 pub mod command;
 mod decide;
 mod diff;

@@ -14,6 +14,7 @@ use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 use verdict::stamp::Stamp;
 
+use crate::gate::obligations;
 use crate::support::fresh_database;
 use crate::support::pair::Pair;
 use crate::support::stage::{Caller, eventually, leaves};
@@ -80,6 +81,86 @@ async fn each_notice_is_accepted_once_whoever_dies() {
             assert!(!log.contains(shown.strip_prefix("whsec_").unwrap()), "a secret in a log");
         }
     }
+}
+
+/// Two gateways look at the same obligations, one of them is killed in between: each mark is told once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_obligation_is_told_once_at_each_mark_and_counted_by_every_gateway() {
+    let mut pair = Pair::with(CONFIG).await;
+    let (pool, receiver) = (pair.stage.pool().await, Receiver::start().await);
+    let (secret, now) = (Secret::make().unwrap(), pair.stage.world.clock.unix_s());
+    receiver.expect(&[&secret]);
+    let webhook =
+        store::add(&pool, RETAILER, &receiver.url("/hook"), &secret, "kim").await.unwrap();
+    obligations::disclosed_contract(&pair.stage).await;
+    obligations::obliged(&pair.stage).await;
+    // Of two, one is met; a third is one that a supervisor waits for, in the time that its source gives.
+    let read_off = "select count(*) from obligation";
+    eventually("they are read off", async || {
+        sqlx::query_scalar::<_, i64>(read_off).fetch_one(&pool).await.unwrap() == 2
+    })
+    .await;
+    let report = "insert into obligation (org, service, site, code, month, first_s, last_s, decisions, on_file, bundle)
+                  select org, service, site, 'FSS_REPORT', month, $1, $1, 1, '{}', bundle from obligation limit 1";
+    sqlx::query(report).bind(now - 85 * 86_400).execute(&pool).await.unwrap();
+    let told = |kind: &str, code: &str| {
+        let about = |body: &String| body.contains(kind) && body.contains(code);
+        receiver.accepted().iter().filter(|(_, body)| about(body)).count()
+    };
+    // A change of the facts has both look at once.
+    ground(&pool, "kick-1", now + 300 * 86_400).await;
+    eventually("an attempt", async || receiver.attempts() >= 1).await;
+    pair.kill_second();
+    eventually("both are told", async || {
+        told("obligation.overdue", obligations::AGREE) == 1 && told("obligation.due", "FSS") == 1
+    })
+    .await;
+    pair.restart_second().await;
+    sqlx::query("update obligation set first_s = first_s - 864000 where code = 'FSS_REPORT'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    ground(&pool, "kick-2", now + 300 * 86_400).await;
+    eventually("its time is over", async || told("obligation.overdue", "FSS") == 1).await;
+
+    let lee = pair.stage.person(RETAILER, "lee", &["reviewer"]);
+    let all = lee.send("GET", "/v1/obligations?state=overdue", &[]).await.json();
+    let all = all["obligations"].as_array().unwrap();
+    let agree = all.iter().find(|one| one["code"] == obligations::AGREE).unwrap();
+    let done = json!({ "reason": "contract 2026-114", "evidence": obligations::EVIDENCE });
+    let closed = obligations::close(&lee, agree["id"].as_str().unwrap(), &done).await;
+    assert_eq!(closed.status, 200, "{}", closed.text());
+    let line = |code: &str, count| {
+        format!("haetae_obligations{{code=\"{code}\",state=\"overdue\"}} {count}")
+    };
+    eventually("both gateways count", async || {
+        let (one, none) = (line("FSS_REPORT", 1), line(obligations::AGREE, 0));
+        pair.metrics().await.iter().all(|text| text.contains(&one) && text.contains(&none))
+    })
+    .await;
+
+    ground(&pool, "kick-3", now + 300 * 86_400).await;
+    haetae::webhook::test(&pool, None, webhook, now).await.unwrap();
+    eventually("nothing waits", async || {
+        receiver.kinds().contains(&"webhook.test".to_owned()) && counts(&pool, webhook).await.1 == 0
+    })
+    .await;
+    let mut kinds = receiver.kinds();
+    kinds.retain(|kind| kind.starts_with("obligation"));
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["obligation.due", "obligation.overdue", "obligation.overdue"]);
+    assert_eq!(receiver.faults(), Vec::<String>::new(), "one at a time, and each signed");
+    says_what_is_due(&receiver);
+}
+
+/// Whose it is, in how many days, and what is to be done.
+fn says_what_is_due(receiver: &Receiver) {
+    let accepted = receiver.accepted();
+    let body = accepted.iter().find(|(_, body)| body.contains("obligation.due")).unwrap();
+    let body: serde_json::Value = serde_json::from_str(&body.1).unwrap();
+    let (data, text) = (&body["data"], &body["data"]["text"]);
+    assert_eq!((&data["org"], &data["days"]), (&json!(RETAILER), &json!(7)));
+    assert!(text["en"].as_str().unwrap().starts_with("Report") && text["ko"].is_string(), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

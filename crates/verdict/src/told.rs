@@ -6,8 +6,13 @@
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write as _;
 
+mod duty;
+
 use crate::decision::{Decision, Fact, Outcome, Remedy, Text, Why};
+use crate::rule::Obligation;
 use crate::stamp::Stamp;
+
+pub use duty::{Duty, UNREADABLE_RECORD, duties, duty, meanings};
 
 /// In which language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,23 @@ pub fn paragraph(decision: &Decision, at: i64, language: Language) -> String {
     if let Some(first) = decision.remedy.first() {
         let lead = language.say("To make it pass: ", "통과하려면: ");
         let _ = write!(text, " {lead}{}", remedy(first, language));
+    }
+    text
+}
+
+/// What a decision asks for, in one paragraph; empty where it asks for nothing. `meanings`: at least those of its codes.
+#[must_use]
+pub fn asked_for(decision: &Decision, meanings: &[Obligation], language: Language) -> String {
+    if decision.obligations.is_empty() {
+        return String::new();
+    }
+    let lead = match decision.outcome {
+        Outcome::Hold => language.say("Once released, it asks for", "보류가 해제되면 이행할 의무"),
+        _ => language.say("It asks for", "이행할 의무"),
+    };
+    let mut text = format!("{lead}:");
+    for (number, duty) in duties(&decision.obligations, meanings, language).iter().enumerate() {
+        let _ = write!(text, " ({}) {}", number + 1, duty.sentence(language));
     }
     text
 }
@@ -107,9 +129,9 @@ pub fn remedy(remedy: &Remedy, language: Language) -> String {
     text
 }
 
-/// The whole decision on a page of plain text, one thing a line. `at` as in [`paragraph`].
+/// The whole decision on a page of plain text, one thing a line. `at` as in [`paragraph`], `meanings` as in [`asked_for`].
 #[must_use]
-pub fn page(decision: &Decision, at: i64, language: Language) -> String {
+pub fn page(decision: &Decision, meanings: &[Obligation], at: i64, language: Language) -> String {
     let mut page = String::new();
     let mut line = |text: String| {
         page.push_str(&text);
@@ -128,8 +150,10 @@ pub fn page(decision: &Decision, at: i64, language: Language) -> String {
         let text = if said { again(why, at, language) } else { reason(why, at, language) };
         line(format!("  {}: {} {text}", say("because", "이유"), why.code.code()));
     }
-    for duty in &decision.obligations {
-        line(format!("  {}: {duty}", say("obligation", "의무")));
+    for duty in duties(&decision.obligations, meanings, language) {
+        line(format!("  {}: {}", say("obligation", "의무"), duty.said()));
+        line(format!("    {}: {}", say("due", "기한"), duty.due));
+        line(format!("    {}: {}", say("closing", "종결"), duty.closing));
     }
     for one in &decision.remedy {
         line(format!("  {}: {}", say("to make it pass", "통과하려면"), remedy(one, language)));

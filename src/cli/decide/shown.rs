@@ -3,11 +3,14 @@
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use verdict::decision::{Decision, Why};
+use verdict::rule::Obligation;
 
 /// The decision of one question, with all its keys in the order in which it is read.
 #[derive(Debug)]
 pub struct Shown {
     pub(super) decision: Decision,
+    /// What its obligations mean, for people.
+    pub(super) meanings: Vec<Obligation>,
     /// Unix seconds: the instant that the question named.
     pub(super) at: i64,
 }

@@ -13,7 +13,7 @@ use tlog::SigningKey;
 use super::people;
 use crate::cli::registrar::Registrar;
 use crate::clock::Clock;
-use crate::mandate::replica::{Readiness, readiness, store as replicas};
+use crate::mandate::replica::{Readiness, breaks, readiness, store as replicas};
 use crate::mandate::store::{self, Wish};
 use crate::mandate::{Enacted, How, Stored, tried};
 use crate::policy::{Bundle, BundleError, Folder};
@@ -304,10 +304,17 @@ async fn enact(
     {
         return Ok(super::refused(&error));
     }
-    let ready = until(patience, async || match readiness(&replicas::alive(pool).await?, digest) {
-        Readiness::Bad(why) => bail!("it was not put in force: {why}"),
-        Readiness::Ready(count) => Ok(Some(count)),
-        Readiness::Loading(..) => Ok(None),
+    let ready = until(patience, async || {
+        let alive = replicas::alive(pool).await?;
+        let broken = breaks(&alive, digest).filter(|_| wish.how == How::Activate);
+        match readiness(&alive, digest) {
+            Readiness::Bad(why) => bail!("it was not put in force: {why}"),
+            Readiness::Ready(count) => match broken {
+                Some(why) => bail!("it was not put in force: {why}"),
+                None => Ok(Some(count)),
+            },
+            Readiness::Loading(..) => Ok(None),
+        }
     });
     let Some(count) = ready.await? else {
         bail!(
@@ -402,6 +409,9 @@ async fn status(pool: &PgPool) -> anyhow::Result<ExitCode> {
         println!("  {} ({}): judges with {judges} since version {since}", one.instance, one.build);
         for (digest, why) in &one.bad {
             println!("    cannot load {}: {why}", abbreviated(digest));
+        }
+        for (digest, why) in &one.breaks {
+            println!("    cannot activate {}: {why}", abbreviated(digest));
         }
     }
     Ok(ExitCode::SUCCESS)

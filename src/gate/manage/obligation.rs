@@ -4,11 +4,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use verdict::reason::Reason;
 
 use super::{Gate, Known, NotDone, answer, invalid, parameter, refused};
-use crate::obligation::{CloseError, Done, State};
+use crate::obligation::{CloseError, Done, Obligation, State};
 use crate::workload::NotUnderstood;
 use crate::workload::haetae::{Errand, read};
 
@@ -31,6 +31,7 @@ impl Gate {
         let state = state.transpose()?;
         let mut all = self.obligations.list(&known.caller.org, self.clock.unix_s()).await?;
         all.retain(|one| state.is_none_or(|state| state == one.state));
+        let all: Vec<Value> = all.iter().map(|one| told(known, one)).collect();
         Ok(answer::managed(&json!({ "obligations": all })))
     }
 
@@ -47,8 +48,18 @@ impl Gate {
         let now = self.clock.unix_s();
         let done = Done { person: &known.caller.actor, reason: &reason, evidence, now };
         let id = errand.id.as_deref().unwrap_or_default();
-        Ok(answer::managed(&self.obligations.close(&known.caller.org, id, &done).await?))
+        let closed = self.obligations.close(&known.caller.org, id, &done).await?;
+        Ok(answer::managed(&told(known, &closed)))
     }
+}
+
+/// With what its code means in the reader's language.
+fn told(known: &Known, one: &Obligation) -> Value {
+    let mut value = serde_json::to_value(one).unwrap_or_default();
+    if let Some(value) = value.as_object_mut() {
+        value.insert("duty".into(), json!(one.told(known.language())));
+    }
+    value
 }
 
 fn digest(text: &str) -> Option<[u8; 32]> {

@@ -8,11 +8,12 @@ use super::Replica;
 
 /// Says how this replica is.
 pub async fn report(pool: &PgPool, replica: &Replica) -> Result<(), sqlx::Error> {
-    let (bad, why): (Vec<&str>, Vec<&str>) =
-        replica.bad.iter().map(|(digest, why)| (digest.as_str(), why.as_str())).unzip();
+    let ((bad, why), (breaks, breaks_why)) = (apart(&replica.bad), apart(&replica.breaks));
     sqlx::query(
-        "insert into policy_replica (instance, build, bundle, since, staged, bad, why) values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict (instance) do update set bundle = $3, since = $4, staged = $5, bad = $6, why = $7, seen_at = now()",
+        "insert into policy_replica (instance, build, bundle, since, staged, bad, why, breaks, breaks_why)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (instance) do update set bundle = $3, since = $4, staged = $5, bad = $6, why = $7, breaks = $8,
+             breaks_why = $9, seen_at = now()",
     )
     .bind(replica.instance)
     .bind(&replica.build)
@@ -21,29 +22,41 @@ pub async fn report(pool: &PgPool, replica: &Replica) -> Result<(), sqlx::Error>
     .bind(&replica.staged)
     .bind(bad)
     .bind(why)
+    .bind(breaks)
+    .bind(breaks_why)
     .execute(pool)
     .await
     .map(drop)
 }
 
+/// Digests and causes, as two columns.
+fn apart(all: &[(String, String)]) -> (Vec<&str>, Vec<&str>) {
+    all.iter().map(|(digest, why)| (digest.as_str(), why.as_str())).unzip()
+}
+
 /// Those that were seen in the last seconds.
 pub async fn alive(pool: &PgPool) -> Result<Vec<Replica>, sqlx::Error> {
     let rows = sqlx::query(
-        "select instance, build, bundle, since, staged, bad, why from policy_replica
+        "select instance, build, bundle, since, staged, bad, why, breaks, breaks_why from policy_replica
          where seen_at > now() - interval '5 seconds' order by instance",
     )
     .fetch_all(pool)
     .await?;
     rows.iter()
         .map(|row| {
-            let (bad, why): (Vec<String>, Vec<String>) = (row.try_get("bad")?, row.try_get("why")?);
+            let with_why = |digests, why| {
+                let (digests, why): (Vec<String>, Vec<String>) =
+                    (row.try_get(digests)?, row.try_get(why)?);
+                Ok::<_, sqlx::Error>(digests.into_iter().zip(why).collect())
+            };
             Ok(Replica {
                 instance: row.try_get("instance")?,
                 build: row.try_get("build")?,
                 bundle: row.try_get::<Option<String>, _>("bundle")?.map(Arc::from),
                 since: row.try_get("since")?,
                 staged: row.try_get("staged")?,
-                bad: bad.into_iter().zip(why).collect(),
+                bad: with_why("bad", "why")?,
+                breaks: with_why("breaks", "breaks_why")?,
             })
         })
         .collect()

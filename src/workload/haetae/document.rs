@@ -108,12 +108,13 @@ fn schemas() -> Value {
         "Error": object(&["error"], &json!({ "error": error })),
         "Holds": object(&["holds"], &json!({ "holds": list(&reference("Hold")), "next": text })),
         "Hold": object(
-            &["id", "state", "service", "operation", "at", "rules", "persons", "bundle", "facts", "votes"],
+            &["id", "state", "service", "operation", "at", "rules", "persons", "bundle", "facts", "obligations", "duties", "votes"],
             &json!({
                 "id": text,
                 "state": { "type": "string", "enum": ["open", "released", "used", "expired", "refused"] },
                 "service": text, "operation": text, "at": number, "rules": list(&text), "persons": number,
                 "bundle": text, "facts": text, "until": number, "votes": list(&reference("Vote")),
+                "obligations": list(&text), "duties": list(&reference("Duty")),
             }),
         ),
         "Release": object(
@@ -172,13 +173,21 @@ fn obligations() -> Value {
     json!({
         "Obligations": object(&["obligations"], &json!({ "obligations": list(&reference("Obligation")) })),
         "Obligation": object(
-            &["id", "state", "service", "site", "code", "period", "first", "last", "decisions"],
+            &["id", "state", "service", "site", "code", "period", "first", "last", "decisions", "duty"],
             &json!({
                 "id": text,
                 "state": { "type": "string", "enum": ["broken", "overdue", "open", "met", "closed"] },
                 "service": text, "site": text, "code": text, "period": text, "first": number, "last": number,
                 "decisions": number, "due": number, "meaning": { "type": "object" },
+                "duty": reference("Duty"),
                 "closed": object(&["at", "evidence"], &json!({ "at": number, "evidence": text })),
+            }),
+        ),
+        "Duty": object(
+            &["code", "text", "due", "closing", "machine_checked"],
+            &json!({
+                "code": text, "text": text, "source": text, "due": text, "closing": text,
+                "machine_checked": { "type": "boolean" },
             }),
         ),
         "Closing": object(
@@ -204,11 +213,11 @@ fn look_ahead() -> Value {
             }),
         ),
         "LookAhead": object(
-            &["id", "outcome", "explanation", "obligations", "sites", "candidates", "fact_version", "decision"],
+            &["id", "outcome", "explanation", "obligations", "duties", "sites", "candidates", "fact_version", "decision"],
             &json!({
                 "id": text,
                 "outcome": { "type": "string", "enum": ["ALLOW", "ALLOW_WITH_OBLIGATIONS", "HOLD", "DENY"] },
-                "explanation": text, "obligations": list(&text), "sites": list(&text),
+                "explanation": text, "obligations": list(&text), "duties": list(&reference("Duty")), "sites": list(&text),
                 "candidates": list(&object(
                     &["site", "outcome"],
                     &json!({ "site": text, "outcome": text, "reason": text, "rule": text, "text": text }),

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use super::holds::{HOLD, order};
 use crate::support::stage::{
     Answer, CHAT, Caller, ORDERS, Stage, VIRGINIA, chat, eventually, leaves,
 };
@@ -38,6 +39,8 @@ async fn it_is_open_until_a_machine_finds_it_met_or_a_person_closes_it() {
     assert!(meaning["text"]["ko"].as_str().unwrap().contains("보호조치"), "{meaning}");
     assert_eq!(list(&lee, "?state=met").await.as_array().unwrap().len(), 1);
     assert_eq!(lee.send("GET", "/v1/obligations?state=late", &[]).await.code(), "path_invalid");
+
+    in_words(&stage, &lee, agree).await;
 
     let id = agree["id"].as_str().unwrap();
     let other = stage.person("de-bank", "lee", &["reviewer"]);
@@ -85,6 +88,69 @@ async fn it_is_open_until_a_machine_finds_it_met_or_a_person_closes_it() {
     recorded(&stage, &pool).await;
 }
 
+/// Everywhere a person reads, a code has its sentence, in the reader's language.
+async fn in_words(stage: &Stage, lee: &Caller, agree: &Value) {
+    let duty = &agree["duty"];
+    assert_eq!((&duty["code"], &duty["machine_checked"]), (&json!(AGREE), &json!(false)), "{duty}");
+    let due = duty["due"].as_str().unwrap();
+    assert!(due.starts_with("by 2") && due.contains("before the first decision"), "{due}");
+    let told = lee.send("GET", "/v1/obligations", &[KOREAN]).await.json();
+    let [text, closing] =
+        ["text", "closing"].map(|key| told["obligations"][0]["duty"][key].clone());
+    assert!(text.as_str().unwrap().contains("보호조치"), "{text}");
+    assert!(closing.as_str().unwrap().contains("기계가 확인하지 않습니다"), "{closing}");
+    let listed = stage.world.program.command(&["obligation", "list", "--lang", "ko"]).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    assert!(listed.contains("보호조치") && listed.contains("기한: "), "{listed}");
+
+    let caller = stage.caller("kr-retailer");
+    let asked = json!({ "service": chat()["model"], "datasets": [ORDERS.1], "site": "us-va-1" })
+        .to_string();
+    for (language, parts) in [
+        (
+            ("accept-language", "en"),
+            ["It asks for: (1) Agree protective measures", "no machine checks it"],
+        ),
+        (KOREAN, ["이행할 의무: (1) 국외 이전에 필요한 보호조치", "기계가 확인하지 않습니다"]),
+    ] {
+        let told = caller.post("/v1/decide", &[language], asked.as_bytes()).await.json();
+        let said = told["explanation"].as_str().unwrap();
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        assert_eq!(told["obligations"], json!([AGREE, NOTIFY]), "codes for machines");
+        assert_eq!(told["duties"][1]["machine_checked"], true, "{told}");
+    }
+}
+
+/// What a release will ask for is known before anybody releases.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_held_and_who_may_release_read_what_it_will_ask_for() {
+    let stage = Stage::start().await;
+    disclosed_contract(&stage).await;
+    order(&stage.pool().await, HOLD).await;
+    let (kim, lee) = (
+        stage.person("kr-retailer", "kim", &["user"]),
+        stage.person("kr-retailer", "lee", &["reviewer"]),
+    );
+    let body = chat().to_string();
+    for (language, part) in [
+        (("accept-language", "en"), "Once released, it asks for: (1) Agree protective measures"),
+        (KOREAN, "보류가 해제되면 이행할 의무: (1) 국외 이전에 필요한 보호조치"),
+    ] {
+        let held = kim.post(CHAT, &[ORDERS, VIRGINIA, language], body.as_bytes()).await;
+        assert_eq!(held.code(), "held_for_review", "{}", held.text());
+        assert!(held.text().contains(part), "{}", held.text());
+    }
+    let holds = lee.send("GET", "/v1/holds", &[KOREAN]).await.json();
+    let hold = &holds["holds"][0];
+    assert_eq!(hold["obligations"], json!([AGREE, NOTIFY]), "{hold}");
+    assert!(hold["duties"][0]["text"].as_str().unwrap().contains("보호조치"), "{hold}");
+    for (lang, part) in [("en", "Agree protective measures"), ("ko", "보호조치")] {
+        let listed = stage.world.program.run(&["hold", "list", "--lang", lang]).await.unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(part) && listed.contains(AGREE), "{listed}");
+    }
+}
+
 /// The closing is one record, without a word of what was said and by whom.
 async fn recorded(stage: &Stage, pool: &PgPool) {
     let mut acts = Vec::new();
@@ -107,7 +173,7 @@ async fn recorded(stage: &Stage, pool: &PgPool) {
 }
 
 /// A contract whose transfer is disclosed, in place of the consent for Virginia: it allows, and asks for two things.
-async fn disclosed_contract(stage: &Stage) {
+pub async fn disclosed_contract(stage: &Stage) {
     let consent = std::fs::read_to_string(&stage.world.sources.ground).unwrap();
     let ground = consent
         .replace("kr.consent", "kr.contract_disclosed")
@@ -118,10 +184,14 @@ async fn disclosed_contract(stage: &Stage) {
     stage.world.program.run(&["registry", "ground", "add", path.to_str().unwrap()]).await.unwrap();
 }
 
-async fn obliged(stage: &Stage) {
+pub async fn obliged(stage: &Stage) {
     let caller = stage.caller("kr-retailer");
     let answer = caller.post(CHAT, &[ORDERS, VIRGINIA], chat().to_string().as_bytes()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        answer.header("haetae-obligations"),
+        Some("\"AGREE_PROTECTIVE_MEASURES_28-8(4)\", \"NOTIFY_SUBJECTS_ITEMS_28-8(2)\"")
+    );
     let record = stage.record_of(&answer).await;
     assert_eq!(record["outcome"], "ALLOW_WITH_OBLIGATIONS", "{record}");
 }
@@ -155,10 +225,12 @@ async fn list(caller: &Caller, query: &str) -> Value {
     answer.json()["obligations"].clone()
 }
 
-async fn close(caller: &Caller, id: &str, said: &Value) -> Answer {
+pub async fn close(caller: &Caller, id: &str, said: &Value) -> Answer {
     caller.post(&format!("/v1/obligations/{id}/close"), &[], said.to_string().as_bytes()).await
 }
 
-const AGREE: &str = "AGREE_PROTECTIVE_MEASURES_28-8(4)";
+const KOREAN: (&str, &str) = ("accept-language", "ko");
+pub const AGREE: &str = "AGREE_PROTECTIVE_MEASURES_28-8(4)";
 const NOTIFY: &str = "NOTIFY_SUBJECTS_ITEMS_28-8(2)";
-const EVIDENCE: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const EVIDENCE: &str =
+    "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

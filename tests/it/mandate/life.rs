@@ -204,7 +204,7 @@ async fn canaries_of_the_bundle_in_force_are_kept_or_retired_for_all_to_see() {
     .await;
 }
 
-const PURCHASES: &str = "
+pub(super) const PURCHASES: &str = "
 [[case]]
 name = \"canary: purchases in Seoul\"
 base = \"seoul\"

@@ -130,6 +130,38 @@ async fn a_page_for_people_says_the_rule_the_fact_and_what_would_be_enough() {
 }
 
 #[tokio::test]
+async fn what_an_allow_asks_for_is_said_with_its_time_and_its_end() {
+    let mut asked = seoul();
+    asked["site"]["backups"] = json!(["US"]);
+    asked["grounds"] = json!([{"id": "contract-1", "regime": "KR.PIPA", "type": "kr.contract_disclosed",
+        "scope": {"categories": ["*"], "roles": ["*"], "recipients": ["*"], "places": ["*"]}, "level": "verified",
+        "evidence": "ropa/17", "valid_from": "2026-01-01", "valid_until": "2027-06-30",
+        "details": {"disclosure_ref": "notice-3"}}]);
+    let answers = decide::decide(bundle().await, &asked.to_string()).unwrap();
+    let page = answers.text(Language::English);
+    for part in [
+        "ALLOW_WITH_OBLIGATIONS\n",
+        "  obligation: Agree protective measures with the recipient beforehand and write them into the contract. [AGREE_PROTECTIVE_MEASURES_28-8(4): PIPA 28-8(4); Enforcement Decree 29-10]\n",
+        "    due: before the first decision that asks for it; once.\n",
+        "    closing: a person says what was done, with the digest of a document that shows it; no machine checks it.\n",
+        "    closing: a machine finds it met when every such decision was carried by a `kr.contract_disclosed` with `disclosure_ref` on file;",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let page = answers.text(Language::Korean);
+    for part in [
+        "  의무: 국외 이전에 필요한 보호조치를",
+        "    기한: 이를 요구하는 첫 결정 이전 (1회).\n",
+        "    종결: ",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let json = serde_json::to_value(&answers).unwrap();
+    assert_eq!(json["obligations"].as_array().unwrap().len(), 2, "codes for machines: {json}");
+    assert!(json.get("duties").is_none() && json.get("meanings").is_none());
+}
+
+#[tokio::test]
 async fn every_key_of_a_decision_stands_in_it() {
     let answer = decide::decide(bundle().await, "{}").unwrap();
     let answer = serde_json::to_value(&answer).unwrap();

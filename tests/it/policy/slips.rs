@@ -176,7 +176,7 @@ async fn a_misnamed_file_and_an_unknown_key_are_refused() {
     copy.refuses("packs/kr.pipa/rules.csv: the file is missing: see policies/README.md for the files of a bundle").await;
     let copy = Copy::new();
     copy.replace("bundle.toml", "review =", "reviewed =");
-    copy.refuses("bundle.toml:12: unknown field `reviewed`, expected one of `name`, `version`, `dated`, `packs`, `review`: see policies/README.md for what stands in this file").await;
+    copy.refuses("bundle.toml:12: unknown field `reviewed`, expected one of `name`, `version`, `dated`, `packs`, `review`: did you mean `review`?: see policies/README.md for what stands in this file").await;
 }
 
 #[tokio::test]

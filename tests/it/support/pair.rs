@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use haetae::demo::gateway::{Gateway, Program};
 
-use super::stage::{Caller, Stage, port};
+use super::stage::{Caller, Stage, plain_http, port};
 
 /// A stage whose gateway holds one lane, and a second process that holds the other.
 pub struct Pair {
@@ -70,6 +70,21 @@ impl Pair {
     /// The same caller of the second process.
     pub fn second(&self, caller: Caller) -> Caller {
         caller.at(self.second.data)
+    }
+
+    /// Where each process says how it stands.
+    pub const fn consoles(&self) -> [SocketAddr; 2] {
+        [self.stage.world.console, self.second.console]
+    }
+
+    /// What each process counts.
+    pub async fn metrics(&self) -> [String; 2] {
+        let [first, second] = self.consoles();
+        let text = async |console: SocketAddr| {
+            let answer = plain_http().get(format!("http://{console}/metrics")).send().await;
+            answer.unwrap().text().await.unwrap()
+        };
+        [text(first).await, text(second).await]
     }
 
     /// SIGKILL for the second process.
