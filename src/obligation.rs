@@ -8,6 +8,8 @@
 //! *Invariant:* nothing is closed without a person, a reason, the digest of an evidence, and a record of all three; nothing
 //! that a recorded decision asks for is left out.
 
+pub mod access_log;
+mod check;
 mod close;
 mod follow;
 mod metrics;
@@ -21,12 +23,14 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 use verdict::rule::{Check, Every, Obligation as Meaning};
 use verdict::told::{self, Duty, Language};
 
 use crate::clock::Clock;
 use metrics::Metrics;
 
+pub use check::{CheckError, Checked, Evidence, Journals, check};
 pub use close::{CloseError, Done, close};
 
 /// One obligation for one period. Instants are Unix seconds.
@@ -55,6 +59,9 @@ pub struct Obligation {
     pub meaning: Option<Arc<Meaning>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed: Option<Closed>,
+    /// What a machine found of a delivered log, the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
 }
 
 /// What is on record of its end.
@@ -206,6 +213,13 @@ fn period(every: Every, month: &str) -> &str {
 fn on_file(check: &Check) -> Option<String> {
     let Check::Ground { r#type, detail } = check else { return None };
     Some(format!("{type}/{}", detail.name()))
+}
+
+/// The name of an act, of the digest of what makes it the same one.
+fn uuid_of(digest: &[u8]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest).for_each(|(byte, own)| *byte = *own);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 const ONCE: &str = "once";

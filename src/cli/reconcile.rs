@@ -26,21 +26,40 @@ pub struct Args {
 }
 
 pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let from = args.since.as_deref().map(instant).transpose()?;
+    let until = args.until.as_deref().map(instant).transpose()?;
+    let Held { site, report, .. } = held(pool, &args.journals, (from, until), clock).await?;
+    print(&site, &report);
+    Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Journals of one site, held against the log.
+pub(super) struct Held {
+    pub site: String,
+    /// Of the first entry: nanoseconds since 1970.
+    pub first: i64,
+    pub report: Report,
+}
+
+/// From the one instant (or the first entry) to the other (or until what was allowed is not on its way any more); nanoseconds.
+pub(super) async fn held(
+    pool: &PgPool,
+    journals: &[PathBuf],
+    (from, until): (Option<i64>, Option<i64>),
+    clock: &Clock,
+) -> anyhow::Result<Held> {
     let mut entries = Vec::new();
-    for path in &args.journals {
+    for path in journals {
         entries.extend(guard::entries(path)?);
     }
-    let site = site(&entries)?;
+    let site = site(&entries)?.to_owned();
     let first = entries.first().map_or(0, |entry| entry.at_ns);
-    let from = args.since.as_deref().map(instant).transpose()?.unwrap_or(first).max(first);
-    let until = args.until.as_deref().map(instant).transpose()?;
-    let to = until.unwrap_or_else(|| clock.unix_ns() - UNDER_WAY_NS);
+    let from = from.unwrap_or(first).max(first);
+    let to = until.unwrap_or(i64::MAX).min(clock.unix_ns() - UNDER_WAY_NS);
     // What was let in was allowed at most this much earlier.
-    let allows = audit::allows(pool, site, from - EARLIER_NS, to).await?;
+    let allows = audit::allows(pool, &site, from - EARLIER_NS, to).await?;
     let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
-    let report = guard::reconcile(&entries, &allows, from, to);
-    print(site, &report);
-    Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(Held { site, first, report: guard::reconcile(&entries, &allows, from, to) })
 }
 
 /// The one site that all journals are of.

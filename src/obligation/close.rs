@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Closed, Obligation, State, read, store};
+use super::{Closed, Obligation, State, read, store, uuid_of};
 use crate::audit::{Act, ActKind};
 
 /// What somebody says of an obligation.
@@ -88,10 +88,7 @@ fn act(one: &Obligation, done: &Done<'_>, reason: &str) -> Act {
 
 /// An obligation is closed once, so its end has one name.
 fn event(id: &str) -> Uuid {
-    let digest = Sha256::digest(id);
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(digest).for_each(|(byte, own)| *byte = own);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    uuid_of(&Sha256::digest(id))
 }
 
 const REASON_MAX: usize = 2_000;

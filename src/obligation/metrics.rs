@@ -81,6 +81,7 @@ mod tests {
             due: None,
             meaning: None,
             closed: None,
+            checked: None,
         }
     }
 

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{PgPool, PgTransaction, Row as _};
+use uuid::Uuid;
 use verdict::rule::{Book, Obligation as Meaning};
 
+use super::access_log::{Ran, Unexplained};
 use super::read::Key;
-use super::{Asked, Closed, Done, Obligation};
+use super::{Asked, Checked, Closed, Done, Evidence, Obligation};
 use crate::audit::Act;
 
 /// A decision that asks for something.
@@ -152,8 +155,7 @@ pub(super) async fn closings(
                   where $1::text is null or org = $1";
     let rows = sqlx::query(select).bind(org).fetch_all(pool).await?;
     let closing = |row: &PgRow| {
-        let text = |name: &str| row.try_get::<String, _>(name);
-        let key = [text("org")?, text("service")?, text("site")?, text("code")?, text("period")?];
+        let key = key(row)?;
         let evidence: Vec<u8> = row.try_get("evidence")?;
         let evidence = format!("sha256:{}", hex::encode(evidence));
         Ok((key, Closed { at: row.try_get("at_s")?, evidence }))
@@ -173,6 +175,99 @@ pub(super) async fn mark(pool: &PgPool) -> Result<Mark, sqlx::Error> {
                          (select count(*) from obligation_closing)";
     let (read, closed) = sqlx::query_as(select).fetch_one(pool).await?;
     Ok(Mark { read, closed })
+}
+
+/// The last comparison of each.
+pub(super) async fn checks(
+    pool: &PgPool,
+    org: Option<&str>,
+) -> Result<BTreeMap<Key, Checked>, sqlx::Error> {
+    let select = "select distinct on (org, service, site, code, period) * from obligation_check
+                  where $1::text is null or org = $1 order by org, service, site, code, period, n desc";
+    let rows = sqlx::query(select).bind(org).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((key(row)?, checked(row)?))).collect()
+}
+
+fn key(row: &PgRow) -> Result<Key, sqlx::Error> {
+    let text = |name: &str| row.try_get::<String, _>(name);
+    Ok([text("org")?, text("service")?, text("site")?, text("code")?, text("period")?])
+}
+
+fn checked(row: &PgRow) -> Result<Checked, sqlx::Error> {
+    let (evidence, journals): (Vec<u8>, Option<Vec<u8>>) =
+        (row.try_get("evidence")?, row.try_get("journals")?);
+    let findings: Json<Vec<Unexplained>> = row.try_get("findings")?;
+    let mismatches = row.try_get("mismatches")?;
+    Ok(Checked {
+        at: row.try_get("at_s")?,
+        evidence: format!("sha256:{}", hex::encode(evidence)),
+        entries: row.try_get("entries")?,
+        unexplained: row.try_get("unexplained")?,
+        mismatches: journals.map(|_| mismatches),
+        whole: row.try_get("whole")?,
+        findings: findings.0,
+        decisions: row.try_get("decisions")?,
+    })
+}
+
+/// Keeps what a comparison found, with its record.
+pub(super) async fn keep_check(
+    pool: &PgPool,
+    one: &Obligation,
+    found: &Checked,
+    evidence: &Evidence<'_>,
+    act: &Act,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let insert = "insert into obligation_check (event, org, service, site, code, period, decisions, evidence, journals, entries,
+                      unexplained, mismatches, whole, findings, at_s)
+                  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (event) do nothing";
+    let inserted = sqlx::query(insert)
+        .bind(act.event)
+        .bind(&one.org)
+        .bind(&one.service)
+        .bind(&one.site)
+        .bind(&one.code)
+        .bind(&one.period)
+        .bind(found.decisions)
+        .bind(evidence.digest.as_slice())
+        .bind(evidence.journals.as_ref().map(|journals| journals.digest.as_slice()))
+        .bind(found.entries)
+        .bind(found.unexplained)
+        .bind(found.mismatches.unwrap_or_default())
+        .bind(found.whole)
+        .bind(Json(&found.findings))
+        .bind(found.at)
+        .execute(&mut *transaction)
+        .await?;
+    if inserted.rows_affected() > 0 {
+        act.tell(&mut transaction).await?;
+    }
+    // If we stop before the commit, nothing was compared.
+    transaction.commit().await
+}
+
+/// When those of these decisions ran that were allowed for this organisation and service at this site.
+pub(super) async fn ran(
+    pool: &PgPool,
+    one: &Obligation,
+    decisions: &[Uuid],
+) -> Result<BTreeMap<Uuid, Ran>, sqlx::Error> {
+    let select = "select d.id, d.at_ns,
+                         (select e.at_ns from row_ended e where e.decision = d.id order by e.at_ns limit 1) as ended_ns
+                  from row_decision d where d.org = $1 and d.service = $2 and d.site = $3 and d.id = any ($4)";
+    let mut all = BTreeMap::new();
+    for some in decisions.chunks(DECISIONS_MAX) {
+        let rows = sqlx::query(select).bind(&one.org).bind(&one.service).bind(&one.site).bind(some);
+        for row in rows.fetch_all(pool).await? {
+            let (at_ns, ended_ns): (i64, Option<i64>) =
+                (row.try_get("at_ns")?, row.try_get("ended_ns")?);
+            let seconds = |ns: i64| ns.div_euclid(1_000_000_000);
+            let ran = Ran { from: seconds(at_ns), until: ended_ns.map(seconds) };
+            all.insert(row.try_get("id")?, ran);
+        }
+    }
+    Ok(all)
 }
 
 /// Whether every lane that has records has its first one.
@@ -225,6 +320,8 @@ fn meanings(book: Option<&[u8]>) -> Vec<Arc<Meaning>> {
     all.into_iter().map(Arc::new).collect()
 }
 
+/// Of one statement.
+const DECISIONS_MAX: usize = 10_000;
 /// A detail counts as on file only if it was in every decision.
 const ADD: &str = "
     insert into obligation as old (org, service, site, code, month, first_s, last_s, decisions, on_file, bundle)

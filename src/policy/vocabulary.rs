@@ -174,6 +174,10 @@ fn check_obligations(file: &File, text: &str, faults: &mut Faults<'_>) {
             let mend = "write the article, notice or decision that it rests on";
             faults.add(line, format!("obligation `{id}` has no source"), mend);
         }
+        if entry.check == Some(Check::AccessLog) && entry.every == Every::Once {
+            let mend = "write `every = \"month\"` or `\"year\"`: what serves once has no time that a log could cover";
+            faults.add(line, format!("obligation `{id}` is never over for its access log"), mend);
+        }
         if let Some(Check::Ground { r#type, .. }) = &entry.check
             && !file.grounds.contains_key(r#type)
         {

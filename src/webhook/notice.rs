@@ -162,6 +162,7 @@ mod tests {
             due,
             meaning: None,
             closed: None,
+            checked: None,
         };
         let at = 1_795_132_800;
         for (state, due, key) in [

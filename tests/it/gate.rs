@@ -10,6 +10,7 @@ mod nobody;
 pub mod obligations;
 mod outage;
 mod preflight;
+mod provider;
 mod recheck;
 mod refuse;
 mod spoof;

@@ -243,6 +243,8 @@ pub enum Every {
 pub enum Check {
     /// The log has its records from the first one on.
     Records,
+    /// The provider delivered its log of its own people's access for the whole period, and every entry names a decision that ran then.
+    AccessLog,
     /// The ground that carried the decision has this detail on file.
     Ground { r#type: String, detail: Detail },
 }

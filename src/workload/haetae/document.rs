@@ -179,8 +179,16 @@ fn obligations() -> Value {
                 "state": { "type": "string", "enum": ["broken", "overdue", "open", "met", "closed"] },
                 "service": text, "site": text, "code": text, "period": text, "first": number, "last": number,
                 "decisions": number, "due": number, "meaning": { "type": "object" },
-                "duty": reference("Duty"),
+                "duty": reference("Duty"), "checked": reference("Checked"),
                 "closed": object(&["at", "evidence"], &json!({ "at": number, "evidence": text })),
+            }),
+        ),
+        "Checked": object(
+            &["at", "evidence", "entries", "unexplained", "whole", "findings"],
+            &json!({
+                "at": number, "evidence": text, "entries": number, "unexplained": number, "mismatches": number,
+                "whole": { "type": "boolean" },
+                "findings": list(&object(&["line", "at", "why"], &json!({ "line": number, "at": number, "why": text }))),
             }),
         ),
         "Duty": object(

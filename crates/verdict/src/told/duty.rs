@@ -153,6 +153,12 @@ fn closing(check: Option<&Check>, language: Language) -> String {
                 "기계가 확인합니다: 기록부에 첫 기록부터 모두 남아 있어야 합니다. 사람이 종결할 수 없습니다.",
             )
             .to_string(),
+        Some(Check::AccessLog) => language
+            .say(
+                "a machine finds it met when the provider's access log was delivered for the whole period and each entry names a decision that ran then (`haetae obligation check`); what it cannot explain is listed, and a person closes it with the digest of a document that shows it.",
+                "제공자의 접근 기록이 기간 전체에 대하여 제출되고 모든 항목이 그때 실행된 결정과 대응하면 기계가 이행된 것으로 확인합니다(`haetae obligation check`). 설명되지 않는 항목은 목록으로 남고, 담당자가 증빙 문서의 다이제스트를 제출하여 종결합니다.",
+            )
+            .to_string(),
         Some(Check::Ground { r#type, detail }) => {
             let detail = detail.name();
             match language {
@@ -237,6 +243,7 @@ mod tests {
             Check::Ground { r#type: "kr.contract_disclosed".into(), detail: Detail::DisclosureRef };
         for (check, machine, part) in [
             (None, false, "no machine checks it"),
+            (Some(Check::AccessLog), true, "what it cannot explain is listed"),
             (Some(Check::Records), true, "Nobody can close it by hand"),
             (Some(ground), true, "a `kr.contract_disclosed` with `disclosure_ref` on file"),
         ] {
