@@ -52,11 +52,11 @@ def export(file, vkeys):
     whole, lanes, texts, named = hashlib.sha256(), {}, {}, set()
     for line, item in ((line, json.loads(line)) for line in open(file, "rb")):
         kind, lane = item["type"], lanes.get(item.get("lane"))
-        if kind == "header":                                     # `left`: the peaks of what stands before the export
+        if kind == "header" and not lanes:                       # `left`: the peaks of what stands before the export
             lanes = {one["lane"]: dict(one, peaks=[*map(b64, one["left"])], next=one["from"], signed={}) for one in item["lanes"]}
         elif kind == "checkpoint":
-            origin, size, lane["signed"][item["size"]] = checkpoint(item["note"], vkeys)
-            demand((origin, size) == (lane["origin"], item["size"]), "a checkpoint of another lane or size")
+            origin, lane["newest"], lane["signed"][item["size"]] = checkpoint(item["note"], vkeys)
+            demand((origin, lane["newest"]) == (lane["origin"], item["size"]), "a checkpoint of another lane or size")
         elif kind == "text": texts[item["digest"]] = sha(b64(item["bytes"])) == b64(item["digest"])
         elif kind == "leaf":
             leaf, record, place = b64(item["bytes"]), json.loads(b64(item["bytes"])), f"lane {item['lane']}, index {item['index']}"
@@ -67,7 +67,7 @@ def export(file, vkeys):
             if record["kind"] in ("decision", "preflight"): named |= {record[text] for text in ("facts", "detail", "bundle")}
         if kind != "end": whole.update(line)
     demand(kind == "end" and whole.digest() == b64(item["sha256"]), "the file was changed or cut")
-    for lane in lanes.values(): demand((lane["next"], lane["signed"]) == (lane["to"], {}), "a lane is not there to its signed end")
+    for one in lanes.values(): demand(one["next"] == one["to"] == one.get("newest", one["from"]) and not one["signed"], "no signed end")
     demand(all(texts.get(digest) for digest in named), "a text of a decision is missing or edited")
     return f"whole: {sum(one['to'] - one['from'] for one in lanes.values())} records in {len(lanes)} lanes under signed roots"
 

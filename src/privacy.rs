@@ -118,6 +118,12 @@ impl Privacy {
         self.all().map(|master| master.index(&name)).collect()
     }
 
+    /// Whether a master key of this name is here.
+    #[must_use]
+    pub fn knows(&self, master: &str) -> bool {
+        self.all().any(|one| one.id == master)
+    }
+
     /// The index under the first master key.
     #[must_use]
     pub fn subject_now(&self, org: &str, subject: &str) -> [u8; 32] {

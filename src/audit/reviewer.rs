@@ -24,8 +24,8 @@ pub enum ReviewerError {
     #[error("the database has no login `{0}`: `create role NAME login`")]
     NoRole(String),
     #[error(
-        "`{0}` would see everything all the same: it is a superuser, passes row-level security, owns the tables, or is a \
-         member of another group of Haetae"
+        "`{0}` would see everything all the same: it is a superuser, passes row-level security, replicates, makes roles, reads the \
+         server's files, or may read tables of the log (their owner, a member of another group of Haetae or of `pg_read_all_data`)"
     )]
     SeesAll(String),
     #[error("`{0}` is no reviewer")]
@@ -71,9 +71,15 @@ pub async fn remove_reviewer(
     Ok(())
 }
 
-/// Who reviews for whom.
-pub async fn reviewers(pool: &PgPool) -> Result<Vec<Reviewer>, sqlx::Error> {
-    store::all(pool).await
+/// Who reviews for whom, and whether the login may see everything by now, or is gone (`None`).
+pub async fn reviewers(pool: &PgPool) -> Result<Vec<(Reviewer, Option<bool>)>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let mut all = Vec::new();
+    for reviewer in store::all(pool).await? {
+        let sees_all = store::sees_all(&mut connection, &reviewer.role).await?;
+        all.push((reviewer, sees_all));
+    }
+    Ok(all)
 }
 
 fn act(event: Uuid, what: &str, by: &str, reviewer: &Reviewer) -> Act {

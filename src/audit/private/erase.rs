@@ -1,7 +1,7 @@
 //! A person is erased: salts, values and data keys are destroyed, and what the log proves stays as it was. Two persons decide.
 //!
-//! *Invariant:* no record is committed after an erasure that uses what was erased; the name of the person stands in no row that
-//! an erasure leaves.
+//! *Invariant:* no record is committed after an erasure that uses what was erased; what this room keeps of the person is
+//! destroyed whole, or nothing is. (The registry names staff in role grants: that is not of this room.)
 
 pub(super) mod store;
 
@@ -60,6 +60,16 @@ pub enum EraseError {
         "this is not whom it was asked for (write the name and the organisation as they were), or the master key changed since: ask again"
     )]
     Another,
+    #[error(
+        "some keys are wrapped under the master key `{0}`, which is not in `[privacy] keys`: whether they are of this person cannot \
+         be told. Add it, or run `haetae audit rewrap` where it is, and try again"
+    )]
+    Master(String),
+    #[error(
+        "acts of this person wait to be recorded, with the name in them: a gateway that holds a lane writes them within a second; \
+         then confirm again"
+    )]
+    Waiting,
     #[error("{0}")]
     Audit(#[from] AuditError),
     #[error("the database did not answer: {0}")]
@@ -75,6 +85,7 @@ pub async fn ask_erasure(
     reason: &str,
 ) -> Result<Option<Uuid>, EraseError> {
     let mut transaction = pool.begin().await?;
+    all_known(&mut transaction, privacy).await?;
     let indexes = indexes(&mut transaction, privacy, subject).await?;
     if !store::is_kept(&mut transaction, &indexes, subject).await? {
         return Ok(None);
@@ -125,9 +136,14 @@ pub async fn confirm_erasure(
     }
     // From here on no commit is under way, and those that wait see this one.
     store::raise(&mut transaction).await?;
+    if store::waits(&mut transaction, subject.name).await? {
+        return Err(EraseError::Waiting);
+    }
     let indexes = indexes(&mut transaction, privacy, subject).await?;
     let erased =
         store::destroy(&mut transaction, &indexes, subject, by.now, &chance::bytes()?).await?;
+    // Asked last: a key that was wrapped anew meanwhile was not found by its former index.
+    all_known(&mut transaction, privacy).await?;
     store::close(&mut transaction, id, by.now).await?;
     let body = json!({
         "act": "done", "erasure": id.to_string(), "org": subject.org, "keys": erased.keys,
@@ -137,6 +153,18 @@ pub async fn confirm_erasure(
     // If we stop before this, nothing was erased.
     transaction.commit().await?;
     Ok(Confirmed::Erased(erased))
+}
+
+/// Keys under a master key that is not here could be anybody's.
+async fn all_known(
+    connection: &mut sqlx::PgConnection,
+    privacy: &Privacy,
+) -> Result<(), EraseError> {
+    let masters = store::masters(connection).await?;
+    match masters.into_iter().find(|master| !privacy.knows(master)) {
+        Some(unknown) => Err(EraseError::Master(unknown)),
+        None => Ok(()),
+    }
 }
 
 /// By what the keys of a person are found.
@@ -201,12 +229,13 @@ const EVERY: &str = "*";
 const STANDS_S: i64 = 7 * 86_400;
 /// Rows that are dead, with the files that had them, are gone when this was done; so is the write-ahead log, where the server does
 /// not recycle its files (`wal_recycle = off`).
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "vacuum (full, analyze) audit_private",
     "vacuum (full, analyze) audit_key",
     "vacuum (full, analyze) log_outbox",
     "vacuum (full, analyze) hold",
     "vacuum (full, analyze) hold_vote",
+    "vacuum (full, analyze) erasure",
     "checkpoint",
     "select pg_switch_wal()",
     "checkpoint",

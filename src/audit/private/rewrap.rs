@@ -5,7 +5,6 @@ pub(super) mod store;
 
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::audit::{Act, ActKind, AuditError, chance};
@@ -22,12 +21,8 @@ pub struct Rewrapped {
 }
 
 /// Wraps all data keys under the first master key. It may be stopped and run again at any time.
-pub async fn rewrap(
-    pool: &PgPool,
-    privacy: &Privacy,
-    event: Uuid,
-    by: &str,
-) -> Result<Rewrapped, AuditError> {
+pub async fn rewrap(pool: &PgPool, privacy: &Privacy, by: &str) -> Result<Rewrapped, AuditError> {
+    let told = Told { master: privacy.id(), by };
     let mut done = Rewrapped::default();
     loop {
         // If we stop in between, some are wrapped under the old key and some under the new one: both open.
@@ -37,27 +32,42 @@ pub async fn rewrap(
         for wrapped in &former {
             anew.extend(privacy.rewrap(wrapped, chance::bytes()?)?);
         }
-        store::replace(&mut transaction, &anew).await?;
-        transaction.commit().await?;
-        done.keys += anew.len() as u64;
         if former.is_empty() {
             break;
         }
+        store::replace(&mut transaction, &anew).await?;
+        let keys = anew.len() as u64;
+        told.act("keys", keys)?.tell(&mut transaction).await?;
+        transaction.commit().await?;
+        done.keys += keys;
     }
-    while seal(pool, privacy, &mut done).await? {}
+    loop {
+        let sealed = seal(pool, privacy, &told).await?;
+        if sealed == 0 {
+            break;
+        }
+        done.sealed += sealed;
+    }
     done.left = store::left(pool, privacy.id()).await?;
-    if done.keys + done.sealed > 0 {
-        let body = json!({
-            "act": "rewrapped", "master": privacy.id(), "keys": done.keys, "sealed": done.sealed,
-        });
-        let act = Act::new(event, ActKind::KeyEvent, &[by], &body);
-        act.tell(&mut *pool.acquire().await?).await?;
-    }
     Ok(done)
 }
 
-/// Seals some rows in clear; false when there are none.
-async fn seal(pool: &PgPool, privacy: &Privacy, done: &mut Rewrapped) -> Result<bool, AuditError> {
+/// Each transaction says itself what it did: one that was the last before a stop too.
+struct Told<'a> {
+    master: &'a str,
+    by: &'a str,
+}
+
+impl Told<'_> {
+    fn act(&self, what: &str, count: u64) -> Result<Act, AuditError> {
+        let event = uuid::Builder::from_random_bytes(chance::bytes()?).into_uuid();
+        let body = json!({ "act": "rewrapped", "master": self.master, what: count });
+        Ok(Act::new(event, ActKind::KeyEvent, &[self.by], &body))
+    }
+}
+
+/// Seals some rows in clear; gives how many.
+async fn seal(pool: &PgPool, privacy: &Privacy, told: &Told<'_>) -> Result<u64, AuditError> {
     let mut transaction = pool.begin().await?;
     let clear = store::clear(&mut transaction, BATCH).await?;
     for row in &clear {
@@ -71,9 +81,12 @@ async fn seal(pool: &PgPool, privacy: &Privacy, done: &mut Rewrapped) -> Result<
         let sealed = key.seal(place, &salt, &row.value, chance::bytes()?)?;
         store::seal(&mut transaction, &wrapped, &digest, &sealed).await?;
     }
+    let sealed = clear.len() as u64;
+    if sealed > 0 {
+        told.act("sealed", sealed)?.tell(&mut transaction).await?;
+    }
     transaction.commit().await?;
-    done.sealed += clear.len() as u64;
-    Ok(!clear.is_empty())
+    Ok(sealed)
 }
 
 /// Some hundred kB at a time, locked for some milliseconds.

@@ -10,9 +10,12 @@ pub(super) async fn sees_all(
     role: &str,
 ) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar(
-        "select r.rolsuper or r.rolbypassrls
+        "select r.rolsuper or r.rolbypassrls or r.rolreplication or r.rolcreaterole
+                or exists (select from unnest(array['log_batch', 'log_text', 'log_outbox', 'hold', 'hold_vote', 'audit_private']) t
+                           where has_any_column_privilege(r.oid, t, 'select'))
                 or exists (select from pg_roles g
-                           where g.rolname in ('haetae_gateway', 'haetae_reader', 'haetae_registrar', 'haetae_privacy')
+                           where g.rolname in ('haetae_gateway', 'haetae_reader', 'haetae_registrar', 'haetae_privacy',
+                                               'pg_read_server_files', 'pg_execute_server_program')
                              and pg_has_role(r.oid, g.oid, 'member'))
                 or exists (select from pg_class c
                            where c.oid = 'row_decision'::regclass and pg_has_role(r.oid, c.relowner, 'member'))

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Desk, event, privacy, reason};
+use super::{Desk, privacy, reason};
 use crate::audit::{self, By, Confirmed, EraseError, Erased, Subject};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -109,7 +109,7 @@ async fn files(owner: &PgPool) -> anyhow::Result<ExitCode> {
 pub(super) async fn rewrap(desk: &Desk) -> anyhow::Result<ExitCode> {
     let config = desk.config()?;
     let (privacy, pool) = (privacy(&config)?, desk.pool(&config).await?);
-    let done = audit::rewrap(&pool, &privacy, event()?, desk.person()?).await?;
+    let done = audit::rewrap(&pool, &privacy, desk.person()?).await?;
     println!("{} data keys are wrapped anew, under the master key `{}`", done.keys, privacy.id());
     if done.sealed > 0 {
         println!(
@@ -123,10 +123,18 @@ pub(super) async fn rewrap(desk: &Desk) -> anyhow::Result<ExitCode> {
             "NOT done: {count} came under `{master}` meanwhile: some process wraps with it still. Restart it and run this again"
         );
     }
-    if done.left.is_empty() {
+    if done.left.is_empty() && done.keys == 0 {
         println!(
-            "no other master key is needed by this database: take former ones out of `[privacy] keys`, restart every process, and \
-             destroy them; then no older backup or write-ahead log opens any more, for anybody"
+            "this database needs no other master key. If every process was started with `{}` as its first key before this \
+             command, take former ones out of `[privacy] keys` and destroy them: then no older backup or write-ahead log opens \
+             any more, for anybody",
+            privacy.id()
+        );
+    } else if done.left.is_empty() {
+        println!(
+            "keep the former keys for now: start every process with `{}` as its first key (one that still has another first \
+             goes on wrapping with it), and run this again until it finds nothing",
+            privacy.id()
         );
     }
     Ok(if done.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -37,8 +37,15 @@ pub(super) async fn run(desk: &Desk, what: What) -> anyhow::Result<ExitCode> {
             println!("`{role}` sees nothing more");
         }
         What::List => {
-            for Reviewer { role, authority, regimes } in audit::reviewers(&owner).await? {
-                println!("{role}  {authority}  {}", regimes.join(" "));
+            for (Reviewer { role, authority, regimes }, sees_all) in
+                audit::reviewers(&owner).await?
+            {
+                let more = match sees_all {
+                    Some(false) => "",
+                    Some(true) => "  SEES EVERYTHING: it was given other rights since",
+                    None => "  (no such login any more)",
+                };
+                println!("{role}  {authority}  {}{more}", regimes.join(" "));
             }
         }
     }

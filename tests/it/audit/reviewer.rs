@@ -192,7 +192,8 @@ async fn a_scoped_reviewer_sees_what_its_regimes_touch_and_nothing_else() {
     lab.projected().await;
 
     // What was changed is in the log; who is removed sees nothing.
-    assert_eq!(reviewers(&lab.pool).await.unwrap().len(), 2);
+    let all = reviewers(&lab.pool).await.unwrap();
+    assert_eq!(all.iter().map(|(_, sees_all)| *sees_all).collect::<Vec<_>>(), [Some(false); 2]);
     remove_reviewer(&lab.pool, &europe.role, Uuid::from_u128(3), "kim").await.unwrap();
     assert!(europe.ask("select count(*) from row_decision").unwrap_err().contains(denied));
     let gone = remove_reviewer(&lab.pool, &europe.role, Uuid::from_u128(4), "kim").await;
@@ -219,5 +220,18 @@ async fn a_login_that_would_see_everything_is_no_scoped_reviewer() {
     let grant = AssertSqlSafe(format!("grant haetae_reader to {}", reader.role));
     sqlx::query(grant).execute(&pool).await.unwrap();
     assert!(matches!(add(&reader.role).await, Err(ReviewerError::SeesAll(_))));
-    assert_eq!(reviewers(&pool).await.unwrap(), []);
+    let all = Psql::login(&pool, "all_data").await;
+    let grant = AssertSqlSafe(format!("grant pg_read_all_data to {}", all.role));
+    sqlx::query(grant).execute(&pool).await.unwrap();
+    assert!(matches!(add(&all.role).await, Err(ReviewerError::SeesAll(_))));
+    assert!(reviewers(&pool).await.unwrap().is_empty());
+    // Who is given more later is said to see it.
+    let late = Psql::login(&pool, "later").await;
+    add(&late.role).await.unwrap();
+    let grant = AssertSqlSafe(format!("grant haetae_reader to {}", late.role));
+    sqlx::query(grant).execute(&pool).await.unwrap();
+    assert_eq!(
+        reviewers(&pool).await.unwrap().pop().map(|(_, sees_all)| sees_all),
+        Some(Some(true))
+    );
 }

@@ -25,13 +25,27 @@ pub fn check(record: &Value) {
             Some("#/$defs/digest") => value.as_str().is_some_and(|text| text.len() == 44),
             Some("#/$defs/natural") => value.is_u64(),
             Some("#/$defs/uuid") => value.as_str().is_some_and(|text| text.len() == 36),
-            _ => true,
+            _ => of_type(property, value),
         };
-        assert!(fits, "`{key}` of `{kind}` is no {}: {record}", property["$ref"]);
+        assert!(fits, "`{key}` of `{kind}` is no {property}: {record}");
     }
     for key in of["required"].as_array().unwrap() {
         assert!(record.get(key.as_str().unwrap()).is_some(), "`{kind}` lacks {key}: {record}");
     }
+}
+
+fn of_type(property: &Value, value: &Value) -> bool {
+    let same = property.get("const").is_none_or(|only| only == value);
+    let known = property["enum"].as_array().is_none_or(|all| all.contains(value));
+    let typed = match property["type"].as_str() {
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("boolean") => value.is_boolean(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        _ => true,
+    };
+    same && known && typed
 }
 
 #[test]

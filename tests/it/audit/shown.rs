@@ -4,8 +4,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{self, Ended, Range, export};
 use haetae_verify::{Trust, single};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::lab::{Lab, ORIGIN, eventually};
@@ -92,7 +95,44 @@ async fn a_second_implementation_checks_proofs_and_exports() {
         let (right, said) = second_reader(&["export", text(&file), first, second]);
         assert!(!right && said.starts_with("WRONG: "), "{said}");
     }
+    // Sealed again after the change, as anybody can: without any checkpoint, and with a record beyond the last one.
+    let lines: Vec<serde_json::Value> =
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let unsigned = lines.iter().filter(|line| line["type"] != "checkpoint").cloned().collect();
+    let mut longer = lines.clone();
+    let lane = longer.iter().rfind(|line| line["type"] == "leaf").unwrap()["lane"].clone();
+    let at = longer[0]["lanes"].as_array().unwrap().iter().position(|one| one["lane"] == lane);
+    let to = &mut longer[0]["lanes"][at.unwrap()]["to"];
+    let index = to.as_u64().unwrap();
+    *to = (index + 1).into();
+    let leaf = json!({ "kind": "heartbeat", "lane": lane, "index": index, "id": "invented" });
+    let bytes = STANDARD.encode(serde_json::to_vec(&leaf).unwrap());
+    let last = longer.iter().rposition(|line| line["type"] == "leaf").unwrap();
+    longer.insert(
+        last + 1,
+        json!({ "type": "leaf", "lane": lane, "index": index, "bytes": bytes, "mark": "" }),
+    );
+    for (forged, about) in [(unsigned, "no signed end"), (longer, "no signed end")] {
+        std::fs::write(&file, sealed(forged)).unwrap();
+        let (right, said) = second_reader(&["export", text(&file), first, second]);
+        assert!(!right && said.contains(about), "{said}");
+    }
+    std::fs::write(&file, sealed(lines)).unwrap();
+    assert!(second_reader(&["export", text(&file), first, second]).0, "sealed as it was");
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// The lines of an export under an end of their own.
+fn sealed(mut lines: Vec<serde_json::Value>) -> String {
+    let end = lines.pop_if(|line| line["type"] == "end").unwrap();
+    let mut whole = String::new();
+    for line in lines {
+        whole.push_str(&line.to_string());
+        whole.push('\n');
+    }
+    let mut end = end;
+    end["sha256"] = STANDARD.encode(Sha256::digest(&whole)).into();
+    format!("{whole}{end}\n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

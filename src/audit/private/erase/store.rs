@@ -80,6 +80,17 @@ pub(super) async fn organisations(
     sqlx::query_scalar("select distinct org from audit_key").fetch_all(connection).await
 }
 
+/// Names of the master keys that keys are wrapped under.
+pub(super) async fn masters(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("select distinct master from audit_key").fetch_all(connection).await
+}
+
+/// Whether an act that is not recorded yet names this person.
+pub(super) async fn waits(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
+    let select = "select exists (select from log_outbox where not written and $1 = any (people))";
+    sqlx::query_scalar(select).bind(name).fetch_one(connection).await
+}
+
 pub(super) async fn is_kept(
     connection: &mut PgConnection,
     indexes: &[Vec<u8>],
@@ -87,7 +98,11 @@ pub(super) async fn is_kept(
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select exists (select from audit_key where subject = any ($1))
-             or exists (select from audit_private where value = $2 and ($3::text is null or org = $3))",
+             or exists (select from audit_private where value = $2 and ($3::text is null or org = $3))
+             or exists (select from hold where ($3::text is null or org = $3)
+                        and asked = sha256(asked_salt || convert_to($2, 'UTF8')))
+             or exists (select from hold_vote v join hold h on h.id = v.hold where ($3::text is null or h.org = $3)
+                        and v.person = sha256(h.asked_salt || convert_to($2, 'UTF8')))",
     )
     .bind(indexes)
     .bind(subject.name)
