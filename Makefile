@@ -29,7 +29,7 @@ lint: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-.PHONY: bench bench-decision
+.PHONY: bench bench-decision bench-log
 bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md (ARGS="--seconds 10")
 	@scripts/need build postgres bench
 	cargo build --locked --release --bin haetae
@@ -38,6 +38,10 @@ bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md
 bench-decision: ## Measure the decision alone beside casbin alone, cedar-policy and regorus on the same rules
 	@scripts/need build
 	cargo run --locked --release --manifest-path bench/decision/Cargo.toml -- $(ARGS)
+
+bench-log: ## Measure commits beside plain rows, lanes, log verify and the guard, into docs/bench.md (six to eight minutes)
+	@scripts/need build postgres
+	cargo run --locked --release --manifest-path bench/log/Cargo.toml -- --into docs/bench.md
 
 clean-demo: ## Remove what the demo wrote
 	@if [ -e demo-data/.haetae-demo ]; then rm -rf demo-data; fi

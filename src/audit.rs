@@ -71,7 +71,7 @@ pub use recorder::{Audit, Secrets};
 pub use retention::Retention;
 pub use reviewer::{Reviewer, ReviewerError, add_reviewer, remove_reviewer, reviewers};
 pub use served::{checkpoint, resource, text};
-pub use verify::{Finding, Progress, Report, Watch, verify, verify_watched, verify_with};
+pub use verify::{Finding, Progress, Report, State, Watch, verify, verify_watched, verify_with};
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:
 /// `actor` is digested here before it is written.

@@ -93,6 +93,22 @@ async fn kept(connection: &mut PgConnection, lane: u16, id: Id) -> Result<Vec<Ha
     hashes.ok_or_else(|| lacking(lane, "a full tile"))
 }
 
+/// The right edge of the tiles of the first `size` records.
+pub(super) async fn edge_at(
+    connection: &mut PgConnection,
+    lane: u16,
+    size: u64,
+) -> Result<tile::Edge, AuditError> {
+    let mut levels = Vec::new();
+    for (id, width) in tile::partials(size) {
+        levels.resize(usize::from(id.level), Vec::new());
+        levels.push(edge(connection, lane, id, width).await?);
+    }
+    let tops = (u64::BITS - size.leading_zeros()).div_ceil(tile::HEIGHT) as usize;
+    levels.resize(tops.max(levels.len()), Vec::new());
+    tile::Edge::from_partials(size, levels).ok_or_else(|| lacking(lane, "records or tiles"))
+}
+
 /// The tile at the right edge of its level: from the leaves, or from the full tiles below it.
 async fn edge(
     connection: &mut PgConnection,

@@ -1,23 +1,20 @@
 //! `haetae log`: what was recorded, verified in the database, proven to others, written into a file, or signed for the world.
 
 mod case;
+mod verify;
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use sqlx::PgPool;
-use tlog::{Policy, VerifierKey};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::record::Named;
-use crate::audit::{self, Progress, Range, Report, Watch};
+use crate::audit::{self, Range};
 use crate::clock::Clock;
 use crate::config::{Config, Database};
 
@@ -38,14 +35,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Hold the log against itself: leaves, tree, tiles, checkpoints, texts, rows. Exit code 1 when anything differs.
-    Verify {
-        /// Trust this public key (a line of `haetae keygen`; give it once for each lane) instead of those in the database.
-        #[arg(long = "vkey", conflicts_with = "trust")]
-        vkeys: Vec<String>,
-        /// Trust the logs of this trust file (C2SP tlog-policy).
-        #[arg(long)]
-        trust: Option<PathBuf>,
-    },
+    Verify(verify::Args),
     /// Prove one record to others: a C2SP tlog-proof that carries the record, for `haetae-verify` or docs/verify.py.
     Prove {
         #[command(flatten)]
@@ -86,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let pool = database.reader_pool().await?;
     match args.what {
-        What::Verify { vkeys, trust } => verify(&pool, &keys(&vkeys, trust.as_deref())?).await,
+        What::Verify(args) => verify::run(&pool, &args).await,
         What::Prove { record, out } => prove(&pool, &record, out.as_deref()).await,
         What::Export { out, cases, .. } if !cases.is_empty() => {
             case::write(&pool, &cases, &out).await
@@ -104,17 +94,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Whom the reader trusts; nobody in particular when nothing was given.
-fn keys(vkeys: &[String], trust: Option<&Path>) -> anyhow::Result<Vec<VerifierKey>> {
-    let read =
-        |vkey: &String| vkey.parse().with_context(|| format!("`{vkey}` is not a public key"));
-    let Some(path) = trust else { return vkeys.iter().map(read).collect() };
-    let file = || format!("the trust file `{}`", path.display());
-    let policy: Policy =
-        std::fs::read_to_string(path).with_context(file)?.parse().with_context(file)?;
-    Ok(policy.logs.into_iter().map(|log| log.key).collect())
-}
-
 async fn prove(pool: &PgPool, record: &Named, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let text = record.prove(pool).await?.self_contained().context(UNCOVERED)?;
     match out {
@@ -123,68 +102,6 @@ async fn prove(pool: &PgPool, record: &Named, out: Option<&Path>) -> anyhow::Res
         None => print!("{text}"),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn verify(pool: &PgPool, trusted: &[VerifierKey]) -> anyhow::Result<ExitCode> {
-    let began = Instant::now();
-    let report = audit::verify_watched(pool, trusted, watch(began)).await?;
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\u{1b}[K");
-    }
-    print(&report);
-    let seconds = began.elapsed().as_secs_f64().max(f64::EPSILON);
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
-    let rate = report.records as f64 / seconds;
-    println!("{seconds:.1} s, {rate:.0} records a second");
-    if trusted.is_empty() {
-        eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
-    }
-    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A line that says how far it is, several times a second, where somebody sees it.
-fn watch(began: Instant) -> Watch {
-    if !std::io::stderr().is_terminal() {
-        return Arc::new(|_| {});
-    }
-    let told = AtomicU64::new(0);
-    Arc::new(move |progress: Progress| {
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if ms.saturating_sub(told.load(Ordering::Relaxed)) < TELL_EVERY_MS {
-            return;
-        }
-        told.store(ms, Ordering::Relaxed);
-        eprint!("\r{}\u{1b}[K", bar(progress, ms));
-    })
-}
-
-/// `[########------------]  41 %  412,000 of 1,000,000 records, 97,000 a second`.
-fn bar(Progress { records, of }: Progress, ms: u64) -> String {
-    let part = |whole: u64| records.min(of) * whole / of.max(1);
-    let done = usize::try_from(part(BAR)).unwrap_or(0);
-    let left = usize::try_from(BAR).unwrap_or(0).saturating_sub(done);
-    let rate = records * 1_000 / ms.max(1);
-    format!(
-        "[{}{}] {:3} %  {records} of {of} records, {rate} a second",
-        "#".repeat(done),
-        "-".repeat(left),
-        part(100)
-    )
-}
-
-fn print(report: &Report) {
-    for finding in &report.findings {
-        println!("{finding}");
-    }
-    let verdict = match report.findings.len() {
-        0 => "whole".to_owned(),
-        1 => "1 difference".to_owned(),
-        many => format!("{many} differences"),
-    };
-    println!(
-        "{verdict}: {} records in {} lanes, {} checkpoints, {} texts, {} rows",
-        report.records, report.lanes, report.checkpoints, report.texts, report.rows
-    );
 }
 
 async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<ExitCode> {
@@ -215,10 +132,6 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Often enough to be seen moving.
-const TELL_EVERY_MS: u64 = 200;
-/// Characters of the bar.
-const BAR: u64 = 24;
 pub(super) const UNCOVERED: &str =
     "no published checkpoint covers the record yet: one follows within a second, try again";
 
@@ -232,17 +145,3 @@ For example:
 
 With keys of your own (`haetae keygen` printed them) nothing is believed that the database says of them:
   haetae log verify --vkey LINE --vkey LINE";
-
-#[cfg(test)]
-mod tests {
-    //! The bar is full at the end, and says how fast.
-    use super::*;
-
-    #[test]
-    fn the_bar_says_how_far_and_how_fast() {
-        let half = bar(Progress { records: 500, of: 1_000 }, 250);
-        assert_eq!(half, "[############------------]  50 %  500 of 1000 records, 2000 a second");
-        assert!(bar(Progress { records: 3, of: 2 }, 0).contains("100 %"));
-        assert!(bar(Progress { records: 0, of: 0 }, 1).contains("  0 %"));
-    }
-}

@@ -10,6 +10,7 @@ mod outage;
 mod pace;
 mod private;
 mod reserved;
+mod resumed;
 mod reviewer;
 mod rights;
 mod rolled_back;

@@ -1,21 +1,20 @@
 //! Over all lanes: every `started` and `ended` belongs to an ALLOW, and an ALLOW has at most one of each.
 
-use std::collections::{HashMap, HashSet};
-
 use uuid::Uuid;
 
 use super::{At, Finding, What};
 
+/// In the order in which they were read: lists, which cost a walk less than maps.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    allows: HashMap<Uuid, bool>,
+    decisions: Vec<(Uuid, bool)>,
     started: Vec<(Uuid, At)>,
     ended: Vec<(Uuid, At)>,
 }
 
 impl Ends {
     pub fn decision(&mut self, id: Uuid, allows: bool) {
-        self.allows.insert(id, allows);
+        self.decisions.push((id, allows));
     }
 
     pub fn started(&mut self, decision: Uuid, at: At) {
@@ -26,30 +25,54 @@ impl Ends {
         self.ended.push((decision, at));
     }
 
-    /// Takes over those of another lane.
+    pub fn decisions(&self) -> &[(Uuid, bool)] {
+        &self.decisions
+    }
+
+    pub fn all_started(&self) -> &[(Uuid, At)] {
+        &self.started
+    }
+
+    pub fn all_ended(&self) -> &[(Uuid, At)] {
+        &self.ended
+    }
+
+    /// Takes over those of another lane, or of a later part.
     pub fn join(&mut self, other: Self) {
-        self.allows.extend(other.allows);
+        self.decisions.extend(other.decisions);
         self.started.extend(other.started);
         self.ended.extend(other.ended);
     }
 
-    pub fn check(&self, findings: &mut Vec<Finding>) {
-        for (list, name) in [(&self.started, "started"), (&self.ended, "ended")] {
-            let mut seen = HashSet::new();
-            for (decision, at) in list {
-                let first = seen.insert(decision);
-                let fault = self.fault(*decision, name, first);
+    pub fn check(&mut self, findings: &mut Vec<Finding>) {
+        self.decisions.sort_unstable();
+        for (list, name) in [(&mut self.started, "started"), (&mut self.ended, "ended")] {
+            // By decision, and of each the first comes first.
+            list.sort_unstable_by_key(|(decision, at)| (*decision, at.lane, at.index));
+            let mut decisions = self.decisions.as_slice();
+            let mut before = None;
+            for (decision, at) in &*list {
+                let of = seek(&mut decisions, *decision);
+                let second = before.replace(*decision) == Some(*decision);
+                let fault = fault(*decision, of, name, second);
                 findings.extend(fault.map(|about| at.finding(What::Rule, about)));
             }
         }
     }
+}
 
-    fn fault(&self, decision: Uuid, name: &str, first: bool) -> Option<String> {
-        match self.allows.get(&decision) {
-            None => Some(format!("`{name}` of a decision {decision} that is not in the log")),
-            Some(false) => Some(format!("`{name}` of a decision {decision} that did not allow")),
-            Some(true) if !first => Some(format!("a second `{name}` of decision {decision}")),
-            Some(true) => None,
-        }
+/// Whether the decision allowed, if it is there; what is before it is left behind.
+fn seek(decisions: &mut &[(Uuid, bool)], wanted: Uuid) -> Option<bool> {
+    let before = decisions.iter().take_while(|(id, _)| *id < wanted).count();
+    *decisions = decisions.get(before..).unwrap_or_default();
+    decisions.first().filter(|(id, _)| *id == wanted).map(|(_, allows)| *allows)
+}
+
+fn fault(decision: Uuid, allows: Option<bool>, name: &str, second: bool) -> Option<String> {
+    match allows {
+        None => Some(format!("`{name}` of a decision {decision} that is not in the log")),
+        Some(false) => Some(format!("`{name}` of a decision {decision} that did not allow")),
+        Some(true) if second => Some(format!("a second `{name}` of decision {decision}")),
+        Some(true) => None,
     }
 }

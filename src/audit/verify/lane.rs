@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use tlog::{Hash, VerifierKey};
+use tlog::Hash;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    At, Id, Pace, Walk, What,
+    At, Id, Terms, Walk, What,
     rows::{self, Rows},
     rules::{self, Position, Stands},
     seen::{Hot, Seen},
@@ -21,6 +22,8 @@ use crate::audit::{
     row::{Leaf, Row},
 };
 
+mod resume;
+
 /// What is read at once, and what it is held against.
 struct Page {
     batches: Vec<StoredBatch>,
@@ -29,13 +32,25 @@ struct Page {
     tiles: Vec<((u8, u64), Vec<u8>)>,
 }
 
+impl Page {
+    /// As many batches for the next page as make some records, going by this one's.
+    fn next_batches(&self) -> i64 {
+        let records: u64 = self.batches.iter().map(|batch| batch.count).sum();
+        let each = (records / (self.batches.len() as u64).max(1)).max(1);
+        i64::try_from(RECORDS / each).unwrap_or(BATCHES_MAX).clamp(1, BATCHES_MAX)
+    }
+}
+
 /// Everything that is known of a lane while it is walked. Moves to a thread of its own for each page.
 struct Walker {
     head: Arc<HeadState>,
-    trusted: Arc<[VerifierKey]>,
+    terms: Arc<Terms>,
     at: Position,
     tree: Tree,
+    /// What was gathered since the state was written last, and everything before it.
     walk: Walk,
+    whole: Walk,
+    saved: Instant,
     /// A row as it should be.
     due: Vec<u8>,
 }
@@ -43,29 +58,20 @@ struct Walker {
 pub(super) async fn walk(
     connection: &mut PgConnection,
     head: HeadState,
-    trusted: Arc<[VerifierKey]>,
-    pace: &Pace,
+    terms: Arc<Terms>,
 ) -> Result<Walk, AuditError> {
     let lane = head.lane;
-    let tiles = store::tiles_above(connection, lane).await?;
-    let checkpoints = store::checkpoints(connection, lane).await?;
-    let mut walker = Walker {
-        head: Arc::new(head),
-        trusted,
-        at: Position::new(lane),
-        tree: Tree::new(lane, tiles, checkpoints),
-        walk: Walk::default(),
-        due: Vec::new(),
-    };
-    let mut next = page(connection, lane, 0).await?;
-    let mut from = 0;
+    let mut walker = Walker::begin(connection, head, Arc::clone(&terms)).await?;
+    let mut from = walker.at.next;
+    let mut next = page(connection, lane, from, BATCHES_MIN).await?;
     while let Some(page_now) = next {
         let until = page_now.batches.last().map_or(from, |batch| batch.first + batch.count);
+        let batches = page_now.next_batches();
         // The next page is read while this one is checked.
         let checked = TaskTracker::new().spawn_blocking(move || walker.page(page_now));
-        next = page(connection, lane, until).await?;
-        walker = checked.await.map_err(|cause| AuditError::Content(cause.to_string()))?;
-        pace.page(until - from);
+        next = page(connection, lane, until, batches).await?;
+        walker = checked.await.map_err(|cause| AuditError::Content(cause.to_string()))??;
+        terms.page(until - from);
         from = until;
     }
     walker.close(connection).await
@@ -75,8 +81,9 @@ async fn page(
     connection: &mut PgConnection,
     lane: u16,
     from: u64,
+    batches: i64,
 ) -> Result<Option<Page>, AuditError> {
-    let batches = store::batches(connection, lane, from, BATCHES).await?;
+    let batches = store::batches(connection, lane, from, batches).await?;
     let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(None) };
     let range = (first.first.min(from), last.first + last.count);
     let rows = rows::store::kept(connection, lane, range).await?;
@@ -88,13 +95,14 @@ async fn page(
 }
 
 impl Walker {
-    fn page(mut self, mut page: Page) -> Self {
+    fn page(mut self, mut page: Page) -> Result<Self, AuditError> {
         self.tree.keep(page.tiles);
         for batch in &page.batches {
             self.batch(batch, &mut page.rows);
         }
         page.rows.close(self.at.lane, &mut self.walk);
-        self
+        self.save()?;
+        Ok(self)
     }
 
     fn batch(&mut self, batch: &StoredBatch, rows: &mut Rows) {
@@ -105,17 +113,16 @@ impl Walker {
             self.tree.break_off();
             self.at.jump(batch.first, batch.epoch);
         }
-        let leaves: Vec<_> = tlog::bundle::leaves(&batch.leaves).collect();
-        let whole = leaves.iter().filter(|leaf| leaf.is_ok()).count() as u64;
+        let whole = tlog::bundle::leaves(&batch.leaves).flatten().count() as u64;
         if whole != batch.count {
             let about = format!("a batch of {} records holds {whole}", batch.count);
             self.walk.find(&self.at.at(None), What::Edited, about);
             self.tree.break_off();
         }
         let marks = batch.marks.chunks(MARK_BYTES);
-        for (leaf, mark) in leaves.into_iter().flatten().zip(marks) {
+        for (leaf, mark) in tlog::bundle::leaves(&batch.leaves).flatten().zip(marks) {
             self.leaf(leaf, mark, batch.epoch, rows);
-            self.tree.checkpoint(&self.trusted, &self.head.origin, &mut self.walk);
+            self.tree.checkpoint(&self.terms.trusted, &self.head.origin, &mut self.walk);
             self.at.next += 1;
         }
         self.at.next = batch.first + batch.count;
@@ -132,6 +139,9 @@ impl Walker {
         } else {
             None
         };
+        if changed.is_some() {
+            self.tree.differ();
+        }
         self.tree.append(hash, &mut self.walk);
         match Seen::read(bytes) {
             Some(seen) => self.seen(&seen, changed, epoch, rows),
@@ -185,7 +195,7 @@ impl Walker {
     fn read(&mut self, bytes: &[u8], changed: Option<&str>, epoch: u64, rows: &mut Rows) {
         let read = Leaf::read(bytes);
         let id = read.as_ref().ok().map(|leaf| leaf.id.clone());
-        let at = At { lane: self.at.lane, index: self.at.next, id: id.map(Id::Text) };
+        let at = At { lane: self.at.lane, index: self.at.next, id: id.map(Id::of) };
         if let Some(about) = changed {
             self.walk.find(&at, What::Edited, about);
         }
@@ -250,7 +260,8 @@ impl Walker {
         let tiles = store::numbered_tiles(connection, lane, 0, beyond, u64::MAX).await?;
         self.tree.keep(tiles.into_iter().map(|(n, hashes)| ((0, n), hashes)).collect());
         self.tree.close(&head, walk);
-        Ok(self.walk)
+        self.whole.join(self.walk);
+        Ok(self.whole)
     }
 }
 
@@ -259,7 +270,10 @@ fn is_canonical(bytes: &[u8]) -> bool {
     value.and_then(|value| verdict::canonical(&value).ok()).is_some_and(|form| form == bytes)
 }
 
-/// Batches in memory at once, twice: at most 128 MiB for each lane that is read.
-const BATCHES: i64 = 64;
+/// Records of a page: some 8 MB, so that what was read is still near when it is looked at, and its memory is used again.
+const RECORDS: u64 = 8_192;
+/// Batches in memory at once, twice: at most 256 MiB for each lane that is read.
+const BATCHES_MAX: i64 = 128;
+const BATCHES_MIN: i64 = 8;
 /// Checkpoints follow commits within about a second: a minute is far past it.
 const COVERED_S: i64 = 60;

@@ -1,5 +1,6 @@
 //! The rules over a lane (docs/record.md), and what is gathered of each leaf for the checks over all lanes.
 
+use serde::{Deserialize, Serialize};
 use tlog::Hash;
 use uuid::Uuid;
 
@@ -7,6 +8,7 @@ use super::{At, Finding, Id, Walk, What};
 use crate::audit::{instant, row::Leaf};
 
 /// Where the walk is, and what the rules need to know of the leaf before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Position {
     pub lane: u16,
     pub next: u64,
@@ -94,9 +96,9 @@ impl Position {
             walk.find(at, What::Rule, "its fact version is not the one in force in the lane");
         }
         let place = (self.lane, self.next);
-        let fresh = leaf.id.is_some_and(|id| walk.ids.insert(id, place).is_none());
-        if !fresh {
-            walk.find(at, What::Rule, "its id is not a UUID or another record has it");
+        match leaf.id {
+            Some(id) => walk.ids.push((id, place)),
+            None => walk.find(at, What::Rule, "its id is not a UUID"),
         }
     }
 }
@@ -140,7 +142,8 @@ pub(super) fn named(texts: [&[u8]; 3], at: &At, projected: bool, walk: &mut Walk
         *last = u8::from(projected);
     }
     let usual = texts.iter().all(|text| text.len() == DIGEST_CHARS);
-    if usual && !walk.named.insert(all) {
+    if usual && (walk.named_last == Some(all) || !walk.named.insert(all)) {
+        walk.named_last = Some(all);
         return;
     }
     let digest = |text: &[u8]| {

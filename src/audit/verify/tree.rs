@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
 use tlog::{Checkpoint, Frontier, Hash, Note, VerifierKey, tile};
 
 use super::{
@@ -19,8 +21,32 @@ pub(super) struct Tree {
     checkpoints: VecDeque<StoredCheckpoint>,
     /// A leaf is missing: roots can no longer be told.
     broken: bool,
+    /// Leaves and tiles are of different trees: a later run could not tell this log from another.
+    differs: bool,
     /// Largest size at which a signed root agreed, for saying where a difference lies.
     agreed: u64,
+    /// Size of the last checkpoint that was looked at.
+    passed: u64,
+}
+
+/// A tree at the end of a part of its lane, as far as it cannot be read from the database again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stood {
+    /// Base64 of size and peaks.
+    frontier: String,
+    agreed: u64,
+    passed: u64,
+}
+
+impl Stood {
+    pub fn frontier(&self) -> Option<Frontier> {
+        Frontier::from_bytes(&STANDARD.decode(&self.frontier).ok()?).ok()
+    }
+
+    pub const fn agreed(&self) -> u64 {
+        self.agreed
+    }
 }
 
 impl Tree {
@@ -36,12 +62,54 @@ impl Tree {
             tiles: tiles.into_iter().collect(),
             checkpoints: checkpoints.into(),
             broken: false,
+            differs: false,
             agreed: 0,
+            passed: 0,
         }
+    }
+
+    /// Goes on from where it stood; `edge` is the database's, and has the same root.
+    pub fn resume(mut self, stood: &Stood, frontier: Frontier, edge: tile::Edge) -> Self {
+        (self.agreed, self.passed) = (stood.agreed, stood.passed);
+        (self.frontier, self.edge) = (frontier, edge);
+        let size = self.frontier.size();
+        self.tiles.retain(|(level, n), _| *n >= full_tiles(size, *level));
+        self
+    }
+
+    /// What a later run needs to go on from here; nothing once a leaf or a tile was found to differ.
+    pub fn stood(&self) -> Option<Stood> {
+        let frontier = STANDARD.encode(self.frontier.to_bytes());
+        (!self.broken && !self.differs).then_some(Stood {
+            frontier,
+            agreed: self.agreed,
+            passed: self.passed,
+        })
+    }
+
+    /// Checkpoints of sizes that an earlier run went past before they were published.
+    pub fn late(&mut self, trusted: &[VerifierKey], origin: &str, walk: &mut Walk) {
+        let (passed, size) = (self.passed, self.frontier.size());
+        while let Some(stored) = self.checkpoints.pop_front_if(|stored| stored.size <= size) {
+            let root = walk.roots.get(&(self.lane, stored.size)).copied();
+            if stored.size > passed {
+                self.look(&stored, (trusted, origin), root, walk);
+            }
+        }
+    }
+
+    /// The checkpoint that the database has of this size.
+    pub fn checkpoint_of(&self, size: u64) -> Option<&StoredCheckpoint> {
+        self.checkpoints.iter().find(|stored| stored.size == size)
     }
 
     pub fn break_off(&mut self) {
         self.broken = true;
+    }
+
+    /// A leaf is not the one that was committed.
+    pub fn differ(&mut self) {
+        self.differs = true;
     }
 
     /// The largest size at which a signed root agreed.
@@ -79,6 +147,7 @@ impl Tree {
                 }
                 Some(_) => continue,
             };
+            self.differs = true;
             walk.find_lane(self.lane, What::Tree, about);
         }
     }
@@ -97,16 +166,27 @@ impl Tree {
             self.checkpoints.pop_front();
         }
         while let Some(stored) = self.checkpoints.pop_front_if(|stored| stored.size == size) {
-            walk.report.checkpoints += 1;
             let root = (!self.broken).then(|| self.frontier.root());
-            match holds(&stored, trusted, origin, root) {
-                Ok(()) => self.agreed = size,
-                Err(about) => {
-                    let from = self.agreed;
-                    let place =
-                        format!("checkpoint of size {size}: {about} (records {from} to {size})");
-                    walk.find_lane(self.lane, What::Checkpoint, place);
-                }
+            self.look(&stored, (trusted, origin), root, walk);
+        }
+    }
+
+    fn look(
+        &mut self,
+        stored: &StoredCheckpoint,
+        (trusted, origin): (&[VerifierKey], &str),
+        root: Option<Hash>,
+        walk: &mut Walk,
+    ) {
+        walk.report.checkpoints += 1;
+        let (size, from) = (stored.size, self.agreed);
+        self.passed = size;
+        match holds(stored, trusted, origin, root) {
+            Ok(()) => self.agreed = size,
+            Err(about) => {
+                let about =
+                    format!("checkpoint of size {size}: {about} (records {from} to {size})");
+                walk.find_lane(self.lane, What::Checkpoint, about);
             }
         }
     }
@@ -157,8 +237,12 @@ impl Tree {
     }
 }
 
+fn full_tiles(size: u64, level: u8) -> u64 {
+    size.checked_shr(tile::HEIGHT * (u32::from(level) + 1)).unwrap_or(0)
+}
+
 /// Whether a stored checkpoint is signed and says this root. `None`: the root cannot be told.
-fn holds(
+pub(super) fn holds(
     stored: &StoredCheckpoint,
     trusted: &[VerifierKey],
     origin: &str,

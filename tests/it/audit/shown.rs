@@ -206,7 +206,7 @@ async fn a_case_is_a_directory_that_anybody_can_check() {
 }
 
 /// How a command line reaches the same database.
-fn database_url(pool: &sqlx::PgPool) -> String {
+pub fn database_url(pool: &sqlx::PgPool) -> String {
     let options = pool.connect_options();
     let (host, database) =
         (options.get_socket().unwrap().display().to_string(), options.get_database().unwrap());

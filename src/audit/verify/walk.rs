@@ -1,0 +1,145 @@
+//! What a walk gathers: of a part of a lane, of a lane, of all of them; and what can only be said when all is gathered.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use tlog::Hash;
+use uuid::Uuid;
+
+use super::{Finding, Report, What, ends::Ends, rules::DIGEST_CHARS};
+
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub report: Report,
+    /// Root at the end of each batch, by lane and size.
+    pub roots: BTreeMap<(u16, u64), Hash>,
+    pub sizes: BTreeMap<u16, u64>,
+    /// Heads that heartbeats state: where the heartbeat is, and (lane, size, root).
+    pub beats: Vec<(At, (u16, u64, String))>,
+    pub ends: Ends,
+    /// Which texts have been named together, with or without rows: base64 of the three digests.
+    pub named: HashSet<[u8; 3 * DIGEST_CHARS + 1]>,
+    /// Texts that decisions name: digest -> kind and where it is named first.
+    pub texts: BTreeMap<Vec<u8>, (&'static str, At)>,
+    /// `detail` texts with the `facts` that they were made of.
+    pub details: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The last of them: most decisions name what the one before named.
+    pub named_last: Option<[u8; 3 * DIGEST_CHARS + 1]>,
+    /// Record ids, and where they stand; sorted when all are there.
+    pub ids: Vec<(Uuid, (u16, u64))>,
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct At {
+    pub lane: u16,
+    pub index: u64,
+    pub id: Option<Id>,
+}
+
+/// A record's id as far as it can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Id {
+    Uuid(Uuid),
+    Text(String),
+}
+
+impl Id {
+    pub fn of(text: String) -> Self {
+        let id = text.parse::<Uuid>().ok();
+        id.filter(|id| id.to_string() == text).map_or(Self::Text(text), Self::Uuid)
+    }
+}
+
+impl At {
+    pub fn finding(&self, what: What, about: impl Into<String>) -> Finding {
+        let id = self.id.as_ref().map(|id| match id {
+            Id::Uuid(id) => id.to_string(),
+            Id::Text(text) => text.clone(),
+        });
+        Finding { lane: self.lane, index: Some(self.index), id, what, about: about.into() }
+    }
+}
+
+impl Walk {
+    pub fn find(&mut self, at: &At, what: What, about: impl Into<String>) {
+        self.report.findings.push(at.finding(what, about));
+    }
+
+    pub fn find_lane(&mut self, lane: u16, what: What, about: impl Into<String>) {
+        let about = about.into();
+        self.report.findings.push(Finding { lane, index: None, id: None, what, about });
+    }
+
+    /// What was gathered since this was asked last. Which texts were named stays: they are in an earlier part.
+    pub fn part(&mut self) -> Self {
+        let (named, last) = (std::mem::take(&mut self.named), self.named_last.take());
+        let part = std::mem::take(self);
+        (self.named, self.named_last) = (named, last);
+        part
+    }
+
+    /// Takes over what another lane, or a later part of this one, gave.
+    pub fn join(&mut self, other: Self) {
+        let (report, more) = (&mut self.report, other.report);
+        report.records += more.records;
+        report.before += more.before;
+        report.checkpoints += more.checkpoints;
+        report.rows += more.rows;
+        report.findings.extend(more.findings);
+        self.roots.extend(other.roots);
+        self.sizes.extend(other.sizes);
+        self.beats.extend(other.beats);
+        self.ends.join(other.ends);
+        for (digest, named) in other.texts {
+            self.texts.entry(digest).or_insert(named);
+        }
+        for (detail, facts) in other.details {
+            self.details.entry(detail).or_insert(facts);
+        }
+        if self.ids.is_empty() {
+            self.ids = other.ids;
+        } else {
+            self.ids.extend(other.ids);
+        }
+    }
+
+    /// Each record has an id of its own. They are of version 7 and came nearly in order, so that sorting costs little.
+    pub fn same_ids(&mut self) {
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.sort_unstable();
+        for pair in ids.windows(2) {
+            let [(one, _), (same, (lane, index))] = pair else { continue };
+            if one == same {
+                let at = At { lane: *lane, index: *index, id: Some(Id::Uuid(*same)) };
+                self.find(&at, What::Rule, "another record has its id");
+            }
+        }
+    }
+
+    /// Every head that a heartbeat states must be what its lane had.
+    pub fn heartbeats(&mut self) {
+        for (at, (lane, size, root)) in std::mem::take(&mut self.beats) {
+            let Some(now) = self.sizes.get(&lane) else {
+                let about = format!("the heartbeat names lane {lane}, which is gone");
+                self.find(&at, What::Tree, about);
+                continue;
+            };
+            if size > *now {
+                let about = format!(
+                    "lane {lane} had {size} records when this heartbeat was written, now {now}"
+                );
+                let (index, id) = (Some(*now), None);
+                self.report.findings.push(Finding { lane, index, id, what: What::Missing, about });
+                continue;
+            }
+            let known =
+                if size == 0 { Some(Hash::EMPTY) } else { self.roots.get(&(lane, size)).copied() };
+            if known.is_some_and(|known| known.to_string() != root) {
+                let about = format!("the heartbeat has another root of lane {lane} at size {size}");
+                self.find(&at, What::Tree, about);
+            }
+        }
+    }
+}

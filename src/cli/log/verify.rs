@@ -1,0 +1,153 @@
+//! `haetae log verify`: the log held against itself, with a line that says how far it is, and a state to go on with.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use sqlx::PgPool;
+use tlog::{Policy, VerifierKey};
+use tokio::time::Instant;
+
+use crate::audit::{self, Progress, Report, State, Watch};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// Trust this public key (a line of `haetae keygen`; give it once for each lane) instead of those in the database.
+    #[arg(long = "vkey", conflicts_with = "trust")]
+    vkeys: Vec<String>,
+    /// Trust the logs of this trust file (C2SP tlog-policy).
+    #[arg(long)]
+    trust: Option<PathBuf>,
+    /// Keep in this file how far it is, so that the same command goes on from there when it was interrupted.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// Look at everything again, whatever the state says.
+    #[arg(long, requires = "state")]
+    from_start: bool,
+}
+
+pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let trusted = keys(&args.vkeys, args.trust.as_deref())?;
+    let open = |path: &PathBuf| State::open(path, &trusted, args.from_start);
+    let state = args.state.as_ref().map(open).transpose()?;
+    let verified = audit::verify_watched(pool, &trusted, watch(began), state);
+    let report = match &args.state {
+        None => verified.await?,
+        Some(path) => tokio::select! {
+            report = verified => report?,
+            _ = tokio::signal::ctrl_c() => {
+                eprintln!("\ninterrupted: the same command goes on from `{}`", path.display());
+                return Ok(ExitCode::FAILURE);
+            }
+        },
+    };
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\u{1b}[K");
+    }
+    print(&report);
+    let seconds = began.elapsed().as_secs_f64().max(f64::EPSILON);
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+    let rate = (report.records - report.before) as f64 / seconds;
+    println!("{seconds:.1} s, {rate:.0} records a second");
+    if report.before > 0 {
+        println!(
+            "{} of the records were looked at before an interruption, and not again: `--from-start` does",
+            report.before
+        );
+    }
+    if trusted.is_empty() {
+        eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
+    }
+    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whom the reader trusts; nobody in particular when nothing was given.
+fn keys(vkeys: &[String], trust: Option<&Path>) -> anyhow::Result<Vec<VerifierKey>> {
+    let read =
+        |vkey: &String| vkey.parse().with_context(|| format!("`{vkey}` is not a public key"));
+    let Some(path) = trust else { return vkeys.iter().map(read).collect() };
+    let file = || format!("the trust file `{}`", path.display());
+    let policy: Policy =
+        std::fs::read_to_string(path).with_context(file)?.parse().with_context(file)?;
+    Ok(policy.logs.into_iter().map(|log| log.key).collect())
+}
+
+/// A line that says how far it is, several times a second, where somebody sees it.
+fn watch(began: Instant) -> Watch {
+    if !std::io::stderr().is_terminal() {
+        return Arc::new(|_| {});
+    }
+    let told = AtomicU64::new(0);
+    Arc::new(move |progress: Progress| {
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if ms.saturating_sub(told.load(Ordering::Relaxed)) < TELL_EVERY_MS {
+            return;
+        }
+        told.store(ms, Ordering::Relaxed);
+        eprint!("\r{}\u{1b}[K", bar(progress, ms));
+    })
+}
+
+/// `[########------------]  41 %  412,000 of 1,000,000 records, 97,000 a second`.
+fn bar(Progress { records, of, before }: Progress, ms: u64) -> String {
+    let part = |whole: u64| records.min(of) * whole / of.max(1);
+    let done = usize::try_from(part(BAR)).unwrap_or(0);
+    let left = usize::try_from(BAR).unwrap_or(0).saturating_sub(done);
+    let rate = records.saturating_sub(before) * 1_000 / ms.max(1);
+    format!(
+        "[{}{}] {:3} %  {records} of {of} records, {rate} a second",
+        "#".repeat(done),
+        "-".repeat(left),
+        part(100)
+    )
+}
+
+fn print(report: &Report) {
+    for finding in &report.findings {
+        println!("{finding}");
+    }
+    let verdict = match report.findings.len() {
+        0 => "whole".to_owned(),
+        1 => "1 difference".to_owned(),
+        many => format!("{many} differences"),
+    };
+    println!(
+        "{verdict}: {} records in {} lanes, {} checkpoints, {} texts, {} rows",
+        report.records, report.lanes, report.checkpoints, report.texts, report.rows
+    );
+}
+
+/// Often enough to be seen moving.
+const TELL_EVERY_MS: u64 = 200;
+/// Characters of the bar.
+const BAR: u64 = 24;
+
+const AFTER_HELP: &str = "\
+With `--state FILE` an interrupted run (Ctrl-C, kill, power) loses about a second of work: the same command goes on where it was.
+  Looked at again: all texts, everything between lanes, and whatever came after the point where it stopped. And that the log
+  is the one that was looked at: the same names and keys, the same tree at that point, the same signed checkpoint.
+  Not looked at again: records, rows and tiles before that point. A record edited there since is not found (but for the last
+  few, of which the tree is made again); `--from-start` looks at everything.
+A state of another log, under other keys, or one that was changed, is refused. It is about 70 bytes a record, and is removed
+when the run has ended; past a record that was edited nothing is kept. Whoever can write it can forge it: keep it where only you can.";
+
+#[cfg(test)]
+mod tests {
+    //! The bar is full at the end, and says how fast.
+    use super::*;
+
+    #[test]
+    fn the_bar_says_how_far_and_how_fast() {
+        let half = bar(Progress { records: 500, of: 1_000, before: 0 }, 250);
+        assert_eq!(half, "[############------------]  50 %  500 of 1000 records, 2000 a second");
+        assert!(bar(Progress { records: 3, of: 2, before: 0 }, 0).contains("100 %"));
+        let resumed = bar(Progress { records: 900, of: 1_000, before: 800 }, 1_000);
+        assert!(resumed.ends_with("900 of 1000 records, 100 a second"), "{resumed}");
+        assert!(bar(Progress { records: 0, of: 0, before: 0 }, 1).contains("  0 %"));
+    }
+}
