@@ -64,7 +64,6 @@ pub fn draft(allows: bool) -> Draft {
         content_type: Some("application/json"),
     };
     Draft {
-        access: None,
         org: "kr-retailer".into(),
         actor: "min-jun.kim@kr-retailer.example".into(),
         actor_kind: "human",
