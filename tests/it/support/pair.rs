@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use haetae::demo::gateway::{Gateway, Program};
 
-use super::stage::{Caller, Stage, plain_http, port};
+use super::stage::{Caller, Stage, eventually, plain_http, port};
 
 /// A stage whose gateway holds one lane, and a second process that holds the other.
 pub struct Pair {
@@ -43,6 +43,14 @@ impl Pair {
         assert!(text.contains("lanes_held_max"));
         std::fs::write(&config, &text).unwrap();
         world.restart_gateway().await.unwrap();
+        // It is ready with one lane: were the second there by then, it could take what this one is meant to hold.
+        let held_max = audit.split("lanes_held_max = ").nth(1).and_then(|rest| rest.lines().next());
+        let held = format!("haetae_audit_lanes_held {}", held_max.unwrap());
+        let console = world.console;
+        eventually("the first process holds its lanes", async || {
+            metrics(console).await.lines().any(|line| line == held)
+        })
+        .await;
 
         let free = || SocketAddr::from(([127, 0, 0, 1], port()));
         let (data, console) = (free(), free());
@@ -80,11 +88,7 @@ impl Pair {
     /// What each process counts.
     pub async fn metrics(&self) -> [String; 2] {
         let [first, second] = self.consoles();
-        let text = async |console: SocketAddr| {
-            let answer = plain_http().get(format!("http://{console}/metrics")).send().await;
-            answer.unwrap().text().await.unwrap()
-        };
-        [text(first).await, text(second).await]
+        [metrics(first).await, metrics(second).await]
     }
 
     /// SIGKILL for the second process.
@@ -112,4 +116,10 @@ impl Pair {
             assert!(gateway.ended().await.unwrap().success());
         }
     }
+}
+
+/// What the process behind this console counts.
+async fn metrics(console: SocketAddr) -> String {
+    let answer = plain_http().get(format!("http://{console}/metrics")).send().await;
+    answer.unwrap().text().await.unwrap()
 }
