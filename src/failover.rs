@@ -57,7 +57,8 @@ enum Answer {
 }
 
 impl Servers {
-    /// A pool at the server that writes. Without `hosts`, at the one that `options` name.
+    /// A pool at the server that writes. Without `hosts`, at the one that `options` name. A process that is stopped within a
+    /// transaction loses it, and its locks, after some seconds.
     ///
     /// # Errors
     /// When it cannot be reached, or it cannot be told which server that is.
@@ -67,6 +68,7 @@ impl Servers {
         options: PgConnectOptions,
         hosts: &[Host],
     ) -> Result<PgPool, FailoverError> {
+        let pool = pool.after_connect(|connection, _| Box::pin(store::bound(connection)));
         if hosts.is_empty() {
             return Ok(pool.connect_with(options).await?);
         }

@@ -48,7 +48,8 @@ pub(super) async fn connect(
     };
     let settings = format!(
         "set synchronous_commit = on; set statement_timeout = 0; set lock_timeout = '{LOCK_MS_MAX}ms'; \
-         set idle_session_timeout = '{IDLE_S_MAX}s'; {role} \
+         set idle_session_timeout = '{IDLE_S_MAX}s'; set idle_in_transaction_session_timeout = '{IDLE_S_MAX}s'; \
+         set tcp_user_timeout = '{IDLE_S_MAX}s'; {role} \
          select pg_advisory_lock_shared({INSTANCE_LOCKS}, {});",
         identity.instance
     );
@@ -262,7 +263,8 @@ pub(super) const TASK_LOCKS: i32 = 0x4854_0003;
 /// A change of facts or a predecessor's transaction may hold us this long; below the deadline of a commit.
 const LOCK_MS_MAX: u32 = 1_500;
 /// A session that says nothing for so long belongs to a process that is stopped or cut off: Postgres ends it, and the lane goes to
-/// another replica. A living one asks every second.
+/// another replica. A living one asks every second. The same within a transaction, and when nobody reads what was answered (over
+/// TCP): one session of a stopped process that stays would keep its ALLOWs open, and the projection from everybody.
 const IDLE_S_MAX: u32 = 5;
 /// More records than any batch has.
 const COUNT_MAX: i64 = 8_192;

@@ -1,11 +1,13 @@
 //! The example configuration is the whole truth: it loads, it explains every key that any room reads, the defaults it
-//! shows are the defaults, and a key that nobody reads refuses to start.
+//! shows are the defaults, and a key that nobody reads refuses to start. And what its pools promise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use haetae::config::Config;
 use toml::{Table, Value};
+
+use crate::support::fresh_database;
 
 const EXAMPLE: &str = include_str!("../../haetae.toml");
 
@@ -182,3 +184,19 @@ fn known_keys(example: &Value, path: &[Step]) -> Option<BTreeSet<String>> {
 const STRANGER: &str = "zzz_stranger";
 /// How the toml crate says it of a variant's keys.
 const AVAILABLE: &str = ", available keys: ";
+
+/// A process that is stopped within a transaction holds its locks for some seconds, and not until somebody continues it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_transaction_gives_back_what_it_locked() {
+    let fresh = fresh_database().await;
+    let options = fresh.pool.connect_options();
+    let (name, socket) = (options.get_database().unwrap(), options.get_socket().unwrap().display());
+    let url = format!("postgres://postgres@localhost/{name}?host={socket}");
+    let pool = haetae::config::Database::at(url).pool().await.unwrap();
+    let mut silent = pool.begin().await.unwrap();
+    let lock = "select version from fact_head for update";
+    sqlx::query(lock).execute(&mut *silent).await.unwrap();
+    // Waits for the lock, without a limit of its own.
+    sqlx::query("update fact_head set version = version + 1").execute(&fresh.pool).await.unwrap();
+    assert!(sqlx::query("select 1").execute(&mut *silent).await.is_err(), "its session is over");
+}
