@@ -151,7 +151,7 @@ impl Guard {
     {
         let ticket = Ticket::read(&head.headers).map_err(|refused| (refused, None))?;
         let proven = self.notes.prove(&ticket).map_err(|refused| (refused, None))?;
-        let named = |refused| (refused, Some(proven.decision.clone()));
+        let named = |refused| (refused, Some(proven.decision.clone().into_owned()));
         let now_ns = self.clock.unix_ns();
         proven.is_for(&self.here, &head, now_ns).map_err(named)?;
         if let Some(follow) = &self.follow {
@@ -164,9 +164,9 @@ impl Guard {
         if Sha256::digest(&body).as_slice() != proven.body {
             return Err(named(Refused::OtherBody));
         }
-        self.used.take(&proven.origin, proven.index, now_ns).map_err(named)?;
+        self.used.take(&proven.tree.origin, proven.index, now_ns).map_err(named)?;
         let consumed = Entry::consumed(&proven, now_ns);
-        self.journal.write(&consumed).map_err(|cause| {
+        self.journal.write(consumed).map_err(|cause| {
             tracing::error!(%cause, "the journal cannot be written: nothing is let in");
             named(Refused::NoJournal)
         })?;
@@ -176,7 +176,7 @@ impl Guard {
     fn refuse(&self, refused: Refused, decision: Option<&str>, network: &str) -> Response<Body> {
         self.counters.refused(refused);
         let entry = Entry::refused(refused, decision, network, self.clock.unix_ns());
-        if let Err(cause) = self.journal.refusal(&entry) {
+        if let Err(cause) = self.journal.refusal(entry) {
             tracing::error!(%cause, "a refusal could not be written into the journal");
         }
         answer(refused)

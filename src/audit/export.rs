@@ -167,8 +167,9 @@ impl Lane {
 
     /// Index, bytes and mark of the leaves of a batch that belong to this part.
     fn leaves<'b>(&self, batch: &'b StoredBatch) -> Vec<(u64, &'b [u8], &'b [u8])> {
-        let leaves = tlog::bundle::leaves(&batch.leaves).flatten();
-        let marked = (batch.first..).zip(leaves).zip(batch.marks.chunks(super::batch::MARK_BYTES));
+        let leaves = tlog::bundle::leaves(batch.leaves()).flatten();
+        let marked =
+            (batch.first..).zip(leaves).zip(batch.marks().chunks(super::batch::MARK_BYTES));
         let all = marked.map(|((index, leaf), mark)| (index, leaf, mark));
         all.filter(|(index, ..)| (self.from..self.to).contains(index)).collect()
     }
@@ -304,7 +305,7 @@ async fn left(
         let before = frontier.size();
         for batch in &batches {
             let missing = size.saturating_sub(batch.first);
-            let leaves = tlog::bundle::leaves(&batch.leaves).flatten();
+            let leaves = tlog::bundle::leaves(batch.leaves()).flatten();
             let leaves = leaves.take(usize::try_from(missing).unwrap_or(usize::MAX));
             leaves.for_each(|leaf| frontier.append(Hash::leaf(leaf)));
         }

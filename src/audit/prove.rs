@@ -133,7 +133,7 @@ pub(super) async fn leaves(
     // A batch has at least one leaf, so there are no more batches than leaves.
     let limit = i64::try_from(to - first).unwrap_or(i64::MAX);
     for batch in store::batches(connection, lane, first, limit).await? {
-        for (index, leaf) in (batch.first..).zip(bundle::leaves(&batch.leaves)) {
+        for (index, leaf) in (batch.first..).zip(bundle::leaves(batch.leaves())) {
             let leaf = leaf.map_err(|cause| AuditError::Content(cause.to_string()))?;
             if (from..to).contains(&index) {
                 found.push(leaf.to_vec());

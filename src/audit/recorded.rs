@@ -55,7 +55,9 @@ impl Records {
                 continue;
             };
             *next = last.first + last.count.max(1);
-            return Ok(Some(batches.into_iter().flat_map(|batch| batch.leaves).collect()));
+            return Ok(Some(
+                batches.iter().map(verify::store::StoredBatch::leaves).collect::<Vec<_>>().concat(),
+            ));
         }
         Ok(None)
     }

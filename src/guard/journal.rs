@@ -79,11 +79,11 @@ impl Entry {
         }
     }
 
-    pub(super) fn consumed(proven: &Proven, at_ns: i64) -> Self {
+    pub(super) fn consumed(proven: &Proven<'_>, at_ns: i64) -> Self {
         Self {
-            decision: Some(proven.decision.clone()),
+            decision: Some(proven.decision.clone().into_owned()),
             index: Some(proven.index),
-            lane: Some(proven.origin.to_string()),
+            lane: Some(proven.tree.origin.clone()),
             ..Self::new(What::Consumed, at_ns)
         }
     }
@@ -138,17 +138,17 @@ impl Journal {
         let pen = Pen { file, length, previous, minute: 0, written: 0, more: 0, dirty: true };
         let journal = Self(Mutex::new(pen));
         let start = Entry { site: Some(site.to_owned()), ..Entry::new(What::Started, now_ns) };
-        journal.write(&start).map_err(wrong)?;
+        journal.write(start).map_err(wrong)?;
         Ok(journal)
     }
 
     /// Returns when the line has left this process: a kill does not lose it, a power cut may lose the last second.
-    pub fn write(&self, entry: &Entry) -> std::io::Result<()> {
+    pub fn write(&self, entry: Entry) -> std::io::Result<()> {
         self.pen().write(entry)
     }
 
     /// The same for a refusal, of which a stranger can send any number.
-    pub fn refusal(&self, entry: &Entry) -> std::io::Result<()> {
+    pub fn refusal(&self, entry: Entry) -> std::io::Result<()> {
         let mut pen = self.pen();
         pen.turn(entry.at_ns)?;
         if pen.written >= REFUSALS_A_MINUTE {
@@ -192,10 +192,11 @@ impl Journal {
 }
 
 impl Pen {
-    fn write(&mut self, entry: &Entry) -> std::io::Result<()> {
-        let entry = Entry { previous: self.previous.clone(), ..entry.clone() };
-        let mut line = serde_json::to_vec(&entry)?;
-        let digest = hex::encode(Sha256::digest(&line));
+    fn write(&mut self, mut entry: Entry) -> std::io::Result<()> {
+        entry.previous.clone_from(&self.previous);
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        serde_json::to_writer(&mut line, &entry)?;
+        let digest = digest(&line);
         line.push(b'\n');
         if let Err(cause) = self.file.write_all(&line) {
             // A full disk may have taken half of it.
@@ -219,7 +220,7 @@ impl Pen {
         if more == 0 {
             return Ok(());
         }
-        self.write(&Entry { count: Some(more), ..Entry::new(What::RefusedMore, now_ns) })
+        self.write(Entry { count: Some(more), ..Entry::new(What::RefusedMore, now_ns) })
     }
 }
 
@@ -250,12 +251,25 @@ fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<(String, u64), Guard
         if entry.previous != previous {
             return Err(broken("the line before it is not the one that it was written after"));
         }
-        previous = hex::encode(Sha256::digest(text));
+        previous = digest(text);
         bytes += read as u64;
         each(entry);
     }
 }
 
+/// SHA-256 of a line, in hex.
+fn digest(line: &[u8]) -> String {
+    let mut hex = String::with_capacity(FIRST.len());
+    for byte in Sha256::digest(line) {
+        hex.extend(
+            [byte >> 4, byte & 0xf].map(|half| char::from_digit(half.into(), 16).unwrap_or('0')),
+        );
+    }
+    hex
+}
+
+/// Of a receipt that was used, about.
+const LINE_BYTES: usize = 320;
 const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const MINUTE_NS: i64 = 60_000_000_000;
 /// 250 bytes each: a stranger who floods the site writes 216 MB a day at the very most.

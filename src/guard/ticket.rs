@@ -1,11 +1,12 @@
 //! What a request must show: a receipt that proves a leaf under the site's trust file, and a leaf that allows this very
 //! request here and now.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::HeaderMap;
-use hyper::http::header::{CONTENT_TYPE, HOST};
+use hyper::http::header::{CONTENT_TYPE, HOST, HeaderName};
 use hyper::http::request::Parts;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
@@ -32,46 +33,56 @@ pub(super) struct Ticket {
     receipt: Receipt,
 }
 
-/// What a trusted log says.
+/// What a trusted log says, in the ticket's own bytes.
 #[derive(Debug)]
-pub(super) struct Proven {
-    /// The lane's name.
-    pub origin: Arc<str>,
-    /// The tree that the receipt proves it in.
+pub(super) struct Proven<'t> {
+    /// The tree that the receipt proves it in; its origin is the lane's name.
     pub tree: Arc<Checkpoint>,
     pub index: u64,
-    pub decision: String,
+    pub decision: Cow<'t, str>,
     /// SHA-256 and length of the request body.
-    pub body: Vec<u8>,
+    pub body: [u8; 32],
     pub body_bytes: u64,
     at_ns: i64,
-    site: String,
-    identity: String,
-    request: Upstream,
+    site: Cow<'t, str>,
+    identity: Cow<'t, str>,
+    request: Upstream<'t>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Upstream {
-    authority: String,
-    content_type: Option<String>,
-    method: String,
-    path: String,
+struct Upstream<'t> {
+    #[serde(borrow)]
+    authority: Cow<'t, str>,
+    #[serde(borrow)]
+    content_type: Option<Cow<'t, str>>,
+    #[serde(borrow)]
+    method: Cow<'t, str>,
+    #[serde(borrow)]
+    path: Cow<'t, str>,
 }
 
 /// The keys of an allowing decision (docs/record.md) that the guard needs.
 #[derive(Debug, Deserialize)]
-struct Leaf {
+struct Leaf<'t> {
     v: u64,
-    kind: String,
-    id: String,
+    #[serde(borrow)]
+    kind: Cow<'t, str>,
+    #[serde(borrow)]
+    id: Cow<'t, str>,
     index: u64,
-    at: String,
-    outcome: String,
-    site: String,
-    identity: String,
-    body: String,
+    #[serde(borrow)]
+    at: Cow<'t, str>,
+    #[serde(borrow)]
+    outcome: Cow<'t, str>,
+    #[serde(borrow)]
+    site: Cow<'t, str>,
+    #[serde(borrow)]
+    identity: Cow<'t, str>,
+    #[serde(borrow)]
+    body: Cow<'t, str>,
     body_bytes: u64,
-    request: Upstream,
+    #[serde(borrow)]
+    request: Upstream<'t>,
 }
 
 impl Here {
@@ -89,8 +100,8 @@ impl Here {
 impl Ticket {
     /// Each header exactly once, as a structured-field byte sequence (RFC 9651, section 3.3.5).
     pub fn read(head: &HeaderMap) -> Result<Self, Refused> {
-        let receipt = header(head, RECEIPT)?.ok_or(Refused::NoReceipt)?;
-        let leaf = header(head, LEAF)?.ok_or(Refused::NoReceipt)?;
+        let receipt = header(head, &RECEIPT)?.ok_or(Refused::NoReceipt)?;
+        let leaf = header(head, &LEAF)?.ok_or(Refused::NoReceipt)?;
         let receipt = String::from_utf8(receipt).map_err(|_| Refused::Malformed)?;
         let receipt = receipt.parse().map_err(|_| Refused::Malformed)?;
         Ok(Self { leaf, receipt })
@@ -110,14 +121,16 @@ impl Notes {
     }
 
     /// The leaf is in the tree of a trusted log, and it is an allowing decision.
-    pub fn prove(&self, ticket: &Ticket) -> Result<Proven, Refused> {
+    pub fn prove<'t>(&self, ticket: &'t Ticket) -> Result<Proven<'t>, Refused> {
         let Ticket { leaf, receipt } = ticket;
         let checkpoint = self.checkpoint(&receipt.checkpoint)?;
         let (size, root) = (checkpoint.size, &checkpoint.root);
         tlog::proof::verify_inclusion(&Hash::leaf(leaf), receipt.index, size, root, &receipt.proof)
             .map_err(|_| Refused::Untrusted)?;
-        let leaf: Leaf = serde_json::from_slice(leaf).map_err(|_| Refused::NotAllowed)?;
-        Proven::of(leaf, &checkpoint, receipt.index)
+        // One look at the encoding for all of its texts.
+        let leaf = std::str::from_utf8(leaf).map_err(|_| Refused::NotAllowed)?;
+        let leaf: Leaf<'_> = serde_json::from_str(leaf).map_err(|_| Refused::NotAllowed)?;
+        Proven::of(leaf, checkpoint, receipt.index)
     }
 
     fn checkpoint(&self, note: &str) -> Result<Arc<Checkpoint>, Refused> {
@@ -131,19 +144,19 @@ impl Notes {
     }
 }
 
-impl Proven {
-    fn of(leaf: Leaf, tree: &Arc<Checkpoint>, index: u64) -> Result<Self, Refused> {
+impl<'t> Proven<'t> {
+    fn of(leaf: Leaf<'t>, tree: Arc<Checkpoint>, index: u64) -> Result<Self, Refused> {
         let allows = ALLOWING.contains(&&*leaf.outcome);
         if leaf.v != VERSION || leaf.kind != "decision" || !allows || leaf.index != index {
             return Err(Refused::NotAllowed);
         }
         let at = OffsetDateTime::parse(&leaf.at, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
+        let body: Hash = leaf.body.parse().map_err(|_| Refused::NotAllowed)?;
         Ok(Self {
-            origin: tree.origin.as_str().into(),
-            tree: Arc::clone(tree),
+            tree,
             index,
             decision: leaf.id,
-            body: STANDARD.decode(&leaf.body).map_err(|_| Refused::NotAllowed)?,
+            body: body.0,
             body_bytes: leaf.body_bytes,
             at_ns: i64::try_from(at.unix_timestamp_nanos()).map_err(|_| Refused::NotAllowed)?,
             site: leaf.site,
@@ -173,7 +186,7 @@ impl Proven {
     }
 }
 
-impl Upstream {
+impl Upstream<'_> {
     fn is(&self, head: &Parts) -> bool {
         let mut hosts = head.headers.get_all(HOST).iter();
         let host = match (head.uri.authority(), hosts.next(), hosts.next()) {
@@ -187,14 +200,14 @@ impl Upstream {
         let path = head.uri.path_and_query().map(hyper::http::uri::PathAndQuery::as_str);
         host == self.authority.as_bytes()
             && head.method.as_str() == self.method
-            && path == Some(&*self.path)
+            && path == Some(&self.path)
             && first.map(hyper::header::HeaderValue::as_bytes)
                 == self.content_type.as_deref().map(str::as_bytes)
             && second.is_none()
     }
 }
 
-fn header(head: &HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+fn header(head: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<u8>>, Refused> {
     let mut values = head.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -206,8 +219,8 @@ fn header(head: &HeaderMap, name: &str) -> Result<Option<Vec<u8>>, Refused> {
     bytes.map(Some).map_err(|_| Refused::Malformed)
 }
 
-const RECEIPT: &str = "haetae-receipt";
-const LEAF: &str = "haetae-leaf";
+const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
+const LEAF: HeaderName = HeaderName::from_static("haetae-leaf");
 /// Of docs/record.md.
 const VERSION: u64 = 1;
 const ALLOWING: [&str; 2] = ["ALLOW", "ALLOW_WITH_OBLIGATIONS"];

@@ -4,7 +4,7 @@
 //! record's time says.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::Refused;
 
@@ -13,7 +13,7 @@ use super::Refused;
 pub(super) struct Used {
     /// Nothing older than this is let in, so it need not be remembered longer.
     window_ns: i64,
-    lanes: Mutex<HashMap<Arc<str>, Lane>>,
+    lanes: Mutex<HashMap<Box<str>, Lane>>,
 }
 
 #[derive(Debug)]
@@ -33,12 +33,14 @@ impl Used {
     }
 
     /// Marks the index as used, or says that it was.
-    pub fn take(&self, origin: &Arc<str>, index: u64, now_ns: i64) -> Result<(), Refused> {
+    pub fn take(&self, origin: &str, index: u64, now_ns: i64) -> Result<(), Refused> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane =
-            lanes.entry(Arc::clone(origin)).or_insert_with(|| Lane::beginning_at(index, now_ns));
-        lane.turn(now_ns, self.window_ns);
-        lane.take(index)
+        if let Some(lane) = lanes.get_mut(origin) {
+            lane.turn(now_ns, self.window_ns);
+            return lane.take(index);
+        }
+        let lane = lanes.entry(origin.into());
+        lane.or_insert_with(|| Lane::beginning_at(index, now_ns)).take(index)
     }
 }
 
@@ -115,12 +117,12 @@ mod tests {
             steps in proptest::collection::vec((0..4_000_u64, -3..40_i64), 1..300),
             start in prop_oneof![Just(0), Just(1 << 21), Just(u64::MAX / 2)],
         ) {
-            let (used, origin) = (Used::new(WINDOW), Arc::from("a/0"));
+            let (used, origin) = (Used::new(WINDOW), "a/0");
             let (mut now, mut taken) = (1_000_i64, HashSet::new());
             for (offset, later) in steps {
                 now += later;
                 let index = start + offset;
-                if used.take(&origin, index, now).is_ok() {
+                if used.take(origin, index, now).is_ok() {
                     prop_assert!(taken.insert(index), "{index} twice");
                 }
             }
@@ -129,25 +131,25 @@ mod tests {
         /// Indexes as a lane gives them, each seen within the window of its writing, in any order.
         #[test]
         fn what_is_fresh_is_taken(delays in proptest::collection::vec(0..WINDOW, 1..400)) {
-            let (used, origin) = (Used::new(WINDOW), Arc::from("a/0"));
+            let (used, origin) = (Used::new(WINDOW), "a/0");
             let each = (0_i64..).zip(0_u64..).zip(&delays);
             let mut arrivals: Vec<_> = each.map(|((at, index), delay)| (at + delay, index)).collect();
             arrivals.sort_unstable();
             for (now, index) in arrivals {
-                prop_assert_eq!(used.take(&origin, index, now), Ok(()));
-                prop_assert_eq!(used.take(&origin, index, now), Err(Refused::Used));
+                prop_assert_eq!(used.take(origin, index, now), Ok(()));
+                prop_assert_eq!(used.take(origin, index, now), Err(Refused::Used));
             }
         }
     }
 
     #[test]
     fn lanes_are_told_apart_and_a_leap_forgets_only_what_it_then_refuses() {
-        let (used, a, b) = (Used::new(WINDOW), Arc::from("a/0"), Arc::from("b/0"));
-        assert_eq!(used.take(&a, 5, 0), Ok(()));
-        assert_eq!(used.take(&b, 5, 0), Ok(()));
-        assert_eq!(used.take(&a, WORDS_MAX * BITS * 3, 0), Ok(()));
-        assert_eq!(used.take(&a, 5, 0), Err(Refused::TooOld));
-        assert_eq!(used.take(&a, WORDS_MAX * BITS * 3, 0), Err(Refused::Used));
-        assert_eq!(used.take(&a, WORDS_MAX * BITS * 3 - 1, 0), Ok(()));
+        let (used, a, b) = (Used::new(WINDOW), "a/0", "b/0");
+        assert_eq!(used.take(a, 5, 0), Ok(()));
+        assert_eq!(used.take(b, 5, 0), Ok(()));
+        assert_eq!(used.take(a, WORDS_MAX * BITS * 3, 0), Ok(()));
+        assert_eq!(used.take(a, 5, 0), Err(Refused::TooOld));
+        assert_eq!(used.take(a, WORDS_MAX * BITS * 3, 0), Err(Refused::Used));
+        assert_eq!(used.take(a, WORDS_MAX * BITS * 3 - 1, 0), Ok(()));
     }
 }

@@ -85,16 +85,17 @@ impl Cluster {
         self.stop(Stop::Fast).await?;
         let deadline = Instant::now() + READY_WAIT_MAX;
         loop {
+            let logged = std::fs::metadata(self.log()).map_or(0, |log| log.len());
             self.spawn()?;
-            match self.until_ready(deadline).await {
-                // After kill -9 the old children hold the shared memory for a moment: a second start succeeds.
-                Err(PostgresError::Died { tail, .. })
-                    if tail.contains("shared memory block") && Instant::now() < deadline =>
-                {
-                    sleep(RETRY).await;
-                }
-                result => return result,
+            let started = self.until_ready(deadline).await;
+            // After kill -9 the old children hold the shared memory for a moment, and say their last words among those of the new
+            // server: a second start succeeds.
+            let held = matches!(started, Err(PostgresError::Died { .. }))
+                && self.logged_since(logged).contains("shared memory block");
+            if !held || Instant::now() > deadline {
+                return started;
             }
+            sleep(RETRY).await;
         }
     }
 
@@ -289,9 +290,16 @@ impl Cluster {
 
     /// The last lines of the log, on one line.
     fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let text = self.logged_since(0);
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ")
+    }
+
+    /// What is in the log after so many bytes.
+    fn logged_since(&self, bytes: u64) -> String {
+        let log = std::fs::read(self.log()).unwrap_or_default();
+        let new = usize::try_from(bytes).ok().and_then(|start| log.get(start..));
+        String::from_utf8_lossy(new.unwrap_or_default()).into_owned()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The private cluster starts (as root too), keeps its data over stops and kill -9, freezes and thaws, refuses two
 //! owners and strange directories, and does not outlive its owner.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -62,6 +62,28 @@ async fn what_was_committed_survives_kill_9() {
     cluster.stop(Stop::Immediate).await.unwrap();
     cluster.restart().await.unwrap();
     assert_eq!(number(&cluster).await, 9);
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_children_of_a_server_that_was_killed_whatever_else_is_logged() {
+    let (mut cluster, _) = durable_cluster().await;
+    let mut session = cluster.connect_options().connect().await.unwrap();
+    let child: i32 =
+        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut session).await.unwrap();
+    let child = Pid::from_raw(child).unwrap();
+    // It holds the shared memory until it is gone.
+    kill_process(child, Signal::STOP).unwrap();
+    cluster.kill9().unwrap();
+    let mut log = std::fs::OpenOptions::new().append(true).open(cluster.log()).unwrap();
+    let others = async {
+        for _ in 0..200 {
+            writeln!(log, "one of the others: my server is gone").unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kill_process(child, Signal::KILL).unwrap();
+    };
+    let (restarted, ()) = tokio::join!(cluster.restart(), others);
+    restarted.unwrap();
 }
 
 #[tokio::test]

@@ -74,7 +74,10 @@ impl FromStr for Hash {
     type Err = NotAHash;
 
     fn from_str(text: &str) -> Result<Self, NotAHash> {
-        STANDARD.decode(text).ok().and_then(|bytes| Self::from_slice(&bytes)).ok_or(NotAHash)
+        // Room for what 44 characters may decode to before it is known that they end with padding.
+        let mut bytes = [0; Self::BYTES + 1];
+        let length = STANDARD.decode_slice(text, &mut bytes).map_err(|_| NotAHash)?;
+        bytes.get(..length).and_then(Self::from_slice).ok_or(NotAHash)
     }
 }
 

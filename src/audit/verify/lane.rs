@@ -113,14 +113,14 @@ impl Walker {
             self.tree.break_off();
             self.at.jump(batch.first, batch.epoch);
         }
-        let whole = tlog::bundle::leaves(&batch.leaves).flatten().count() as u64;
+        let whole = tlog::bundle::leaves(batch.leaves()).flatten().count() as u64;
         if whole != batch.count {
             let about = format!("a batch of {} records holds {whole}", batch.count);
             self.walk.find(&self.at.at(None), What::Edited, about);
             self.tree.break_off();
         }
-        let marks = batch.marks.chunks(MARK_BYTES);
-        for (leaf, mark) in tlog::bundle::leaves(&batch.leaves).flatten().zip(marks) {
+        let marks = batch.marks().chunks(MARK_BYTES);
+        for (leaf, mark) in tlog::bundle::leaves(batch.leaves()).flatten().zip(marks) {
             self.leaf(leaf, mark, batch.epoch, rows);
             self.tree.checkpoint(&self.terms.trusted, &self.head.origin, &mut self.walk);
             self.at.next += 1;

@@ -23,8 +23,30 @@ pub(in crate::audit) struct StoredBatch {
     pub first: u64,
     pub count: u64,
     pub epoch: u64,
-    pub leaves: Vec<u8>,
-    pub marks: Vec<u8>,
+    /// Leaves and marks stay where they were received: a page is some 8 MB.
+    row: PgRow,
+}
+
+impl StoredBatch {
+    fn read(row: PgRow) -> Result<Self, sqlx::Error> {
+        // Asked here, so that an answer of another shape is an error of the query.
+        let (_, _): (&[u8], &[u8]) = (row.try_get(3)?, row.try_get(4)?);
+        Ok(Self {
+            first: small(row.try_get(0)?),
+            count: small(i64::from(row.try_get::<i32, _>(1)?)),
+            epoch: small(row.try_get(2)?),
+            row,
+        })
+    }
+
+    /// C2SP entry bundle.
+    pub fn leaves(&self) -> &[u8] {
+        self.row.try_get(3).unwrap_or_default()
+    }
+
+    pub fn marks(&self) -> &[u8] {
+        self.row.try_get(4).unwrap_or_default()
+    }
 }
 
 pub(in crate::audit) struct StoredCheckpoint {
@@ -89,16 +111,7 @@ pub(in crate::audit) async fn batches(
     let select = "select first_index, count, epoch, leaves, marks from log_batch
                   where lane = $1 and first_index >= $2 order by first_index limit $3";
     let query = sqlx::query(select).bind(i32::from(lane)).bind(big(from)).bind(limit);
-    let batch = |row: PgRow| {
-        Ok(StoredBatch {
-            first: small(row.try_get(0)?),
-            count: small(i64::from(row.try_get::<i32, _>(1)?)),
-            epoch: small(row.try_get(2)?),
-            leaves: row.try_get(3)?,
-            marks: row.try_get(4)?,
-        })
-    };
-    query.fetch_all(connection).await?.into_iter().map(batch).collect()
+    query.fetch_all(connection).await?.into_iter().map(StoredBatch::read).collect()
 }
 
 /// First index of the batch that holds a leaf.
