@@ -62,7 +62,7 @@ pub use key::Key;
 pub use outbox::{Act, ActKind};
 pub use private::disclose::{DiscloseError, Disclosure, disclose};
 pub use private::erase::{
-    By, Confirmed, EraseError, Erased, Step, Subject, ask_erasure, confirm_erasure, vacuum,
+    Confirmed, EraseError, Erased, Step, Subject, ask_erasure, confirm_erasure, vacuum,
 };
 pub use private::rewrap::{Rewrapped, rewrap};
 pub use prove::{Proven, prove, prove_place};

@@ -124,6 +124,12 @@ impl Privacy {
         self.all().any(|one| one.id == master)
     }
 
+    /// Ids of the master keys, the first one first.
+    #[must_use]
+    pub fn ids(&self) -> Vec<&str> {
+        self.all().map(|master| &*master.id).collect()
+    }
+
     /// The index under the first master key.
     #[must_use]
     pub fn subject_now(&self, org: &str, subject: &str) -> [u8; 32] {

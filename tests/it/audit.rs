@@ -5,10 +5,12 @@ pub mod lab;
 
 mod acts;
 mod erased;
+mod erasers;
 mod keys;
 mod outage;
 mod pace;
 mod private;
+mod psql;
 mod reserved;
 mod resumed;
 mod reviewer;

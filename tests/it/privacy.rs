@@ -59,7 +59,7 @@ async fn a_name_is_shown_to_one_reader_then_erased_by_two_persons() {
     let record = a_reader_opens(stage, &dir, &id, name);
     the_log_says_so(stage, &record).await;
 
-    two_erase(stage, name);
+    two_erase(stage, name).await;
     let again = [&disclose[..11], &["case-18"]].concat();
     let (shown, said) = haetae(stage, &again);
     assert!(!shown && said.contains("nothing is kept behind the digest"), "{said}");
@@ -115,8 +115,15 @@ async fn the_log_says_so(stage: &Stage, record: &Value) {
     assert_eq!(read["people"].as_array().unwrap().len(), 2);
 }
 
-/// One asks, another confirms; everything else is refused, or is nothing.
-fn two_erase(stage: &Stage, name: &str) {
+/// One asks, another confirms with a login of her own; everything else is refused, or is nothing.
+async fn two_erase(stage: &Stage, name: &str) {
+    let pool = stage.pool().await;
+    let login = "create role lee login in role haetae_privacy";
+    sqlx::query(login).execute(&pool).await.unwrap();
+    let options = pool.connect_options();
+    let (database, socket) =
+        (options.get_database().unwrap(), options.get_socket().unwrap().display());
+    let hers = format!("postgres://lee@localhost/{database}?host={socket}");
     let subject = ["--subject", name, "--org", "kr-retailer"];
     let ask = [&["--by", "kim", "erase"][..], &subject, &["--reason", "request 31"]].concat();
     let (asked, said) = haetae(stage, &ask);
@@ -127,16 +134,19 @@ fn two_erase(stage: &Stage, name: &str) {
         .unwrap_or_default()
         .to_owned();
     assert!(asked && erasure.len() == 36, "{said}");
-    let confirm = |by: &str| {
-        let words =
-            [&["--by", by, "erase"][..], &subject, &["--confirm", &erasure, "--later"]].concat();
+    let confirm = |login: &[&str], by: &str| {
+        let act = ["--by", by, "erase"];
+        let words = [login, &act, &subject, &["--confirm", &erasure, "--later"]].concat();
         haetae(stage, &words)
     };
-    let (done, said) = confirm("kim");
+    let (done, said) = confirm(&[], "lee");
+    assert!(!done && said.contains("with another login"), "{said}");
+    let hers = ["--database", &hers];
+    let (done, said) = confirm(&hers, "kim");
     assert!(!done && said.contains("somebody else must"), "{said}");
-    let (done, said) = confirm("lee");
+    let (done, said) = confirm(&hers, "lee");
     assert!(done && said.contains("erased: 1 values and 1 data keys"), "{said}");
-    let (done, said) = confirm("lee");
+    let (done, said) = confirm(&hers, "lee");
     assert!(done && said.contains("erased already"), "{said}");
     let (done, said) = haetae(stage, &ask);
     assert!(done && said.contains("nothing was done"), "{said}");

@@ -1,16 +1,14 @@
-//! A person is erased: salts, values and data keys are destroyed, and what the log proves stays as it was. Two persons decide.
+//! A person is erased: salts, values and data keys are destroyed, and what the log proves stays as it was. Two persons decide, with
+//! a login each: the database holds them to it (migration 0049), and destroys and tells in one transaction.
 //!
 //! *Invariant:* no record is committed after an erasure that uses what was erased; what this room keeps of the person is
 //! destroyed whole, or nothing is. (The registry names staff in role grants: that is not of this room.)
 
 pub(super) mod store;
 
-use serde_json::json;
-use sha2::{Digest as _, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::audit::{Act, ActKind, AuditError, chance};
 use crate::privacy::Privacy;
 
 /// Whom it is about.
@@ -20,13 +18,6 @@ pub struct Subject<'a> {
     pub name: &'a str,
     /// Only as of this organisation.
     pub org: Option<&'a str>,
-}
-
-/// Who says so, and when (Unix seconds).
-#[derive(Clone, Copy)]
-pub struct By<'a> {
-    pub person: &'a str,
-    pub now: i64,
 }
 
 /// What was destroyed.
@@ -54,12 +45,23 @@ pub enum EraseError {
     NotFound(Uuid),
     #[error("who asked for it cannot confirm it: somebody else must")]
     Asker,
+    #[error(
+        "it was asked for with this same login of the database: somebody else must confirm it, with another login that is a member \
+         of `haetae_privacy` (`--database`)"
+    )]
+    Login,
     #[error("it was asked for more than a week ago: ask again")]
     Stale,
     #[error(
-        "this is not whom it was asked for (write the name and the organisation as they were), or the master key changed since: ask again"
+        "this is not whom it was asked for: write the name and the organisation as they were, or ask again"
     )]
     Another,
+    #[error(
+        "keys of this person were made since, in another organisation or under another master key, for which nobody asked: ask again"
+    )]
+    More,
+    #[error("organisations come and go meanwhile: confirm again")]
+    Moving,
     #[error(
         "some keys are wrapped under the master key `{0}`, which is not in `[privacy] keys`: whether they are of this person cannot \
          be told. Add it, or run `haetae audit rewrap` where it is, and try again"
@@ -70,8 +72,6 @@ pub enum EraseError {
          then confirm again"
     )]
     Waiting,
-    #[error("{0}")]
-    Audit(#[from] AuditError),
     #[error("the database did not answer: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -81,85 +81,88 @@ pub async fn ask_erasure(
     pool: &PgPool,
     privacy: &Privacy,
     subject: Subject<'_>,
-    by: By<'_>,
+    by: &str,
     reason: &str,
 ) -> Result<Option<Uuid>, EraseError> {
-    let mut transaction = pool.begin().await?;
-    all_known(&mut transaction, privacy).await?;
-    let indexes = indexes(&mut transaction, privacy, subject).await?;
-    if !store::is_kept(&mut transaction, &indexes, subject).await? {
+    let mut connection = pool.acquire().await?;
+    all_known(&mut connection, privacy).await?;
+    let orgs = orgs(&mut connection, subject).await?;
+    let indexes = indexes(privacy, subject, &orgs);
+    if !store::is_kept(&mut connection, &indexes, subject).await? {
         return Ok(None);
     }
-    let (id, salt) =
-        (uuid::Builder::from_random_bytes(chance::bytes()?).into_uuid(), chance::bytes::<16>()?);
     let wanted = store::Wanted {
-        id,
-        org: subject.org,
+        of: subject,
         subject: privacy.subject_now(subject.org.unwrap_or(EVERY), subject.name),
+        indexes: &indexes,
         master: privacy.id(),
         reason,
-        salt,
-        asked: digest(&salt, by.person),
-        at_s: by.now,
+        by,
     };
-    store::ask(&mut transaction, &wanted).await?;
-    let body =
-        json!({ "act": "asked", "erasure": id.to_string(), "org": subject.org, "reason": reason });
-    act(id, "asked", by, &body).tell(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok(Some(id))
+    Ok(Some(store::ask(&mut connection, &wanted).await?))
 }
 
-/// Erases, if another person asked for the same. The second time it does nothing.
+/// Erases, if another person with another login asked for the same. The second time it does nothing.
 pub async fn confirm_erasure(
     pool: &PgPool,
     privacy: &Privacy,
     id: Uuid,
     subject: Subject<'_>,
-    by: By<'_>,
+    by: &str,
 ) -> Result<Confirmed, EraseError> {
-    let mut transaction = pool.begin().await?;
-    let open = store::open(&mut transaction, id).await?.ok_or(EraseError::NotFound(id))?;
-    let index = match (open.done_at_s, open.subject) {
-        (None, Some(index)) => index,
-        (done, _) => return Ok(Confirmed::Already(done.unwrap_or(open.asked_at_s))),
-    };
-    if open.asked == digest(&open.asked_salt, by.person) {
-        return Err(EraseError::Asker);
+    let mut connection = pool.acquire().await?;
+    let masters = privacy.ids();
+    for _ in 0..TRIES {
+        let orgs = orgs(&mut connection, subject).await?;
+        let indexes = indexes(privacy, subject, &orgs);
+        let agreed = store::Agreed {
+            id,
+            of: subject,
+            orgs: &orgs,
+            indexes: &indexes,
+            masters: &masters,
+            by,
+        };
+        // If we stop before it answers, either all of it was done or nothing.
+        let done = store::confirm(&mut connection, &agreed).await;
+        match done.map_err(|cause| refusal(cause, id)) {
+            Err(EraseError::Moving) => {}
+            done => return done.map(|done| confirmed(&done)),
+        }
     }
-    if by.now.saturating_sub(open.asked_at_s) > STANDS_S {
-        return Err(EraseError::Stale);
+    Err(EraseError::Moving)
+}
+
+fn confirmed(done: &store::Done) -> Confirmed {
+    if let Some(at) = done.already_at_s {
+        return Confirmed::Already(at);
     }
-    let same = privacy.subject(subject.org.unwrap_or(EVERY), subject.name);
-    if open.org.as_deref() != subject.org || !same.iter().any(|one| one.as_slice() == index) {
-        return Err(EraseError::Another);
+    Confirmed::Erased(Erased {
+        keys: done.keys.unwrap_or(0),
+        values: done.vals.unwrap_or(0),
+        holds: done.holds.unwrap_or(0),
+        holds_left: done.holds_left.unwrap_or(0),
+    })
+}
+
+/// Codes of migration 0049.
+fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
+    match store::code(&cause) {
+        Some(("HE001", _)) => EraseError::NotFound(id),
+        Some(("HE002", _)) => EraseError::Login,
+        Some(("HE003", _)) => EraseError::Asker,
+        Some(("HE004", _)) => EraseError::Stale,
+        Some(("HE005", _)) => EraseError::Another,
+        Some(("HE006", _)) => EraseError::Waiting,
+        Some(("HE007", master)) => EraseError::Master(master.to_owned()),
+        Some(("HE008", _)) => EraseError::More,
+        Some(("HE009", _)) => EraseError::Moving,
+        _ => EraseError::Database(cause),
     }
-    // From here on no commit is under way, and those that wait see this one.
-    store::raise(&mut transaction).await?;
-    if store::waits(&mut transaction, subject.name).await? {
-        return Err(EraseError::Waiting);
-    }
-    let indexes = indexes(&mut transaction, privacy, subject).await?;
-    let erased =
-        store::destroy(&mut transaction, &indexes, subject, by.now, &chance::bytes()?).await?;
-    // Asked last: a key that was wrapped anew meanwhile was not found by its former index.
-    all_known(&mut transaction, privacy).await?;
-    store::close(&mut transaction, id, by.now).await?;
-    let body = json!({
-        "act": "done", "erasure": id.to_string(), "org": subject.org, "keys": erased.keys,
-        "values": erased.values,
-    });
-    act(id, "done", by, &body).tell(&mut transaction).await?;
-    // If we stop before this, nothing was erased.
-    transaction.commit().await?;
-    Ok(Confirmed::Erased(erased))
 }
 
 /// Keys under a master key that is not here could be anybody's.
-async fn all_known(
-    connection: &mut sqlx::PgConnection,
-    privacy: &Privacy,
-) -> Result<(), EraseError> {
+async fn all_known(connection: &mut PgConnection, privacy: &Privacy) -> Result<(), EraseError> {
     let masters = store::masters(connection).await?;
     match masters.into_iter().find(|master| !privacy.knows(master)) {
         Some(unknown) => Err(EraseError::Master(unknown)),
@@ -167,30 +170,20 @@ async fn all_known(
     }
 }
 
-/// By what the keys of a person are found.
-async fn indexes(
-    connection: &mut sqlx::PgConnection,
-    privacy: &Privacy,
+async fn orgs(
+    connection: &mut PgConnection,
     subject: Subject<'_>,
-) -> Result<Vec<Vec<u8>>, sqlx::Error> {
-    let orgs = match subject.org {
-        Some(org) => vec![org.to_owned()],
-        None => store::organisations(connection).await?,
-    };
+) -> Result<Vec<String>, sqlx::Error> {
+    match subject.org {
+        Some(org) => Ok(vec![org.to_owned()]),
+        None => store::organisations(connection).await,
+    }
+}
+
+/// By what the keys of a person are found.
+fn indexes(privacy: &Privacy, subject: Subject<'_>, orgs: &[String]) -> Vec<Vec<u8>> {
     let of = |org: &String| privacy.subject(org, subject.name);
-    Ok(orgs.iter().flat_map(of).map(Vec::from).collect())
-}
-
-/// One name for each of the two acts of an erasure.
-fn act(id: Uuid, what: &str, by: By<'_>, body: &serde_json::Value) -> Act {
-    let name = Sha256::new().chain_update(id.as_bytes()).chain_update(what).finalize();
-    let name = name.first_chunk::<16>().copied().unwrap_or_default();
-    let event = uuid::Builder::from_custom_bytes(name).into_uuid();
-    Act::new(event, ActKind::Erase, &[by.person], body)
-}
-
-fn digest(salt: &[u8], person: &str) -> Vec<u8> {
-    Sha256::new().chain_update(salt).chain_update(person).finalize().to_vec()
+    orgs.iter().flat_map(of).map(Vec::from).collect()
 }
 
 /// What of an erasure lies in files.
@@ -225,8 +218,8 @@ pub async fn vacuum(pool: &PgPool) -> Result<(Vec<Step>, i64), sqlx::Error> {
 
 /// In place of an organisation: all of them.
 const EVERY: &str = "*";
-/// An erasure that nobody confirmed within a week is asked for again.
-const STANDS_S: i64 = 7 * 86_400;
+/// Somebody's first record of a new organisation, between two statements, is rare.
+const TRIES: u32 = 3;
 /// Rows that are dead, with the files that had them, are gone when this was done; so is the write-ahead log, where the server does
 /// not recycle its files (`wal_recycle = off`).
 const STEPS: [&str; 9] = [

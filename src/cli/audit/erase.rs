@@ -8,8 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Desk, privacy, reason};
-use crate::audit::{self, By, Confirmed, EraseError, Erased, Subject};
-use crate::clock::Clock;
+use crate::audit::{self, Confirmed, EraseError, Erased, Subject};
 use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
@@ -36,14 +35,14 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let config = desk.config()?;
     let (privacy, pool) = (privacy(&config)?, desk.pool(&config).await?);
     let subject = Subject { name: &args.subject, org: args.org.as_deref() };
-    let by = By { person: desk.person()?, now: Clock::system().unix_s() };
+    let by = desk.person()?;
     let Some(id) = args.confirm else {
         let why = reason(args.reason.as_deref().unwrap_or_default())?;
         match audit::ask_erasure(&pool, &privacy, subject, by, why).await? {
             None => println!("nothing is kept of this person: nothing was done"),
             Some(id) => println!(
-                "asked for: erasure {id}. Somebody else, within a week, with the same --subject and --org:\n  \
-                 haetae audit --by NAME erase --subject SUBJECT --confirm {id}"
+                "asked for: erasure {id}. Somebody else, within a week, with a login of their own and the same --subject and --org:\n  \
+                 haetae audit --by NAME --database URL erase --subject SUBJECT --confirm {id}"
             ),
         }
         return Ok(ExitCode::SUCCESS);
@@ -146,9 +145,14 @@ made before now still have the sealed values with their wrapped keys. They open 
 new one first (`haetae audit rewrap`) and destroy the former, or let them expire.";
 
 const AFTER_HELP: &str = "\
-Two persons, each with the login and the master key:
+Two persons, each with a login of their own (members of `haetae_privacy`) and the master key:
+  export HAETAE_PRIVACY_URL=postgres://kim@db.internal/haetae
   haetae audit --by kim erase --subject min-jun.kim@org.example --org org --reason 'request 2026-31, Art. 17 GDPR'
+  export HAETAE_PRIVACY_URL=postgres://lee@db.internal/haetae
   haetae audit --by lee erase --subject min-jun.kim@org.example --org org --confirm ID
+
+The database itself wants two different logins, and destroys only what both named; names (--by) are taken on trust beside
+them, and both are in the log, as salted digests.
 
 The records stay, with their digests, as long as the law wants them; what named the person is gone. Rewriting the tables
 locks them: new people's requests are answered 503 meanwhile (a second for each few hundred thousand people), so choose a quiet

@@ -1,9 +1,10 @@
 //! A person is erased: the bytes are gone from every file of the database, and every proof stays. And master keys change.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use haetae::audit::{
-    Act, ActKind, By, Confirmed, DiscloseError, EraseError, Erased, Subject, ask_erasure,
+    Act, ActKind, Confirmed, DiscloseError, EraseError, Erased, Subject, ask_erasure,
     confirm_erasure, rewrap, vacuum, verify_with,
 };
 use haetae::postgres::{Cluster, Options, migrate};
@@ -17,6 +18,7 @@ use verdict::decision::Outcome;
 use zeroize::Zeroizing;
 
 use super::lab::{Lab, ORIGIN, disclose, draft, eventually, leaves, privacy, shown};
+use super::psql::Psql;
 use crate::support::{fresh_database, scratch};
 
 const KIM: &str = "min-jun.kim@kr-retailer.example";
@@ -27,8 +29,13 @@ fn of(name: &str) -> Subject<'_> {
     Subject { name, org: Some("kr-retailer") }
 }
 
-fn by(person: &str) -> By<'_> {
-    By { person, now: 1_795_000_000 }
+/// The logins of two persons with the rights that erasing takes, and no other.
+async fn two(pool: &PgPool) -> [PgPool; 2] {
+    let (kim, lee) = ("haetae_privacy", "haetae_privacy");
+    [
+        Psql::member(pool, "kim", kim).await.pool().await,
+        Psql::member(pool, "lee", lee).await.pool().await,
+    ]
 }
 
 async fn deny(lab: &Lab, actor: &str) -> Value {
@@ -85,23 +92,30 @@ async fn told(pool: &PgPool, kind: &str) -> Vec<Value> {
 }
 
 /// Asked for by one and confirmed by another; everything else is refused.
-async fn erase(pool: &PgPool) {
-    let id =
-        ask_erasure(pool, &privacy(), of(KIM), by("kim"), "request 31").await.unwrap().unwrap();
-    let confirm = async |subject, by| confirm_erasure(pool, &privacy(), id, subject, by).await;
-    assert!(matches!(confirm(of(KIM), by("kim")).await, Err(EraseError::Asker)));
-    assert!(matches!(confirm(of(PARK), by("lee")).await, Err(EraseError::Another)));
-    assert!(matches!(
-        confirm(Subject { name: KIM, org: None }, by("lee")).await,
-        Err(EraseError::Another)
-    ));
-    let late = By { person: "lee", now: by("lee").now + WEEK + 1 };
-    assert!(matches!(confirm(of(KIM), late).await, Err(EraseError::Stale)));
-    let done = confirm(of(KIM), by("lee")).await.unwrap();
+async fn erase(pool: &PgPool, [kim, lee]: &[PgPool; 2]) {
+    let id = ask_erasure(kim, &privacy(), of(KIM), "kim", "request 31").await.unwrap().unwrap();
+    let confirm = async |subject, by| confirm_erasure(lee, &privacy(), id, subject, by).await;
+    let same = confirm_erasure(kim, &privacy(), id, of(KIM), "lee").await;
+    assert!(matches!(same, Err(EraseError::Login)), "{same:?}");
+    assert!(matches!(confirm(of(KIM), "kim").await, Err(EraseError::Asker)));
+    assert!(matches!(confirm(of(PARK), "lee").await, Err(EraseError::Another)));
+    let every = Subject { name: KIM, org: None };
+    assert!(matches!(confirm(every, "lee").await, Err(EraseError::Another)));
+    let other = confirm_erasure(lee, &privacy(), Uuid::from_u128(5), of(KIM), "lee").await;
+    assert!(matches!(other, Err(EraseError::NotFound(_))));
+    for (by, stale) in [(WEEK + 1, true), (-WEEK - 1, false)] {
+        let aged = sqlx::query("update erasure set asked_at_s = asked_at_s - $1").bind(by);
+        aged.execute(pool).await.unwrap();
+        if stale {
+            assert!(matches!(confirm(of(KIM), "lee").await, Err(EraseError::Stale)));
+        }
+    }
+    let done = confirm(of(KIM), "lee").await.unwrap();
     // In the same month and lane the act used the digest of the decision.
     assert_eq!(done, Confirmed::Erased(Erased { keys: 1, values: 1, holds: 0, holds_left: 0 }));
-    assert_eq!(confirm(of(KIM), by("lee")).await.unwrap(), Confirmed::Already(by("lee").now));
-    let again = ask_erasure(pool, &privacy(), of(KIM), by("kim"), "request 31").await.unwrap();
+    let again = confirm(of(KIM), "lee").await.unwrap();
+    assert!(matches!(again, Confirmed::Already(_)), "{again:?}");
+    let again = ask_erasure(kim, &privacy(), of(KIM), "kim", "request 31").await.unwrap();
     assert_eq!(again, None, "a second erasure is nothing");
 }
 
@@ -117,7 +131,9 @@ async fn stays(lab: &Lab, leaf: &Value) {
     assert_eq!((&acts[0]["act"], &acts[1]["act"]), (&"asked".into(), &"done".into()));
     assert_eq!((&acts[1]["keys"], &acts[1]["values"]), (&1.into(), &1.into()));
     assert_eq!(acts[0]["erasure"], acts[1]["erasure"]);
-    assert_ne!(acts[0]["people"], acts[1]["people"]);
+    // Name and login of each: four different digests.
+    let people = acts.iter().flat_map(|act| act["people"].as_array().unwrap());
+    assert_eq!(people.map(|one| one.as_str().unwrap()).collect::<BTreeSet<_>>().len(), 4);
     assert!(!format!("{acts:?}").contains("min-jun"));
     lab.projected().await;
     let proven = haetae::audit::prove_place(&lab.pool, place.0, place.1).await.unwrap().unwrap();
@@ -171,7 +187,8 @@ async fn no_byte_of_an_erased_person_is_left_on_the_disk_and_every_proof_stays()
         assert!(!files_with(&dir, kept).is_empty(), "what is kept is found before");
     }
 
-    erase(&pool).await;
+    let logins = two(&pool).await;
+    erase(&pool, &logins).await;
     let (steps, seers) = vacuum(&pool).await.unwrap();
     let left: Vec<_> = steps.iter().filter(|step| step.fault.is_some()).collect();
     assert!(left.is_empty() && seers == 0, "{left:?} {seers}");
@@ -200,9 +217,10 @@ async fn what_could_not_be_erased_at_first_is_found_again() {
                        sha256($3 || convert_to($4, 'UTF8'))";
     let (id, salt) = (Uuid::from_u128(9), [5_u8; 16]);
     sqlx::query(hold).bind(id).bind([1_u8; 32]).bind(salt).bind(KIM).execute(&pool).await.unwrap();
+    let [kim, lee] = two(&pool).await;
     let erase = async || {
-        let id = ask_erasure(&pool, &privacy(), of(KIM), by("kim"), "r").await.unwrap()?;
-        Some(confirm_erasure(&pool, &privacy(), id, of(KIM), by("lee")).await)
+        let id = ask_erasure(&kim, &privacy(), of(KIM), "kim", "r").await.unwrap()?;
+        Some(confirm_erasure(&lee, &privacy(), id, of(KIM), "lee").await)
     };
     let left =
         |holds, holds_left| Confirmed::Erased(Erased { keys: 0, values: 0, holds, holds_left });
@@ -216,12 +234,12 @@ async fn what_could_not_be_erased_at_first_is_found_again() {
     // Nobody writes acts now.
     deny(&lab, KIM).await;
     let pool = lab.stop().await;
-    let id = ask_erasure(&pool, &privacy(), of(KIM), by("kim"), "r").await.unwrap().unwrap();
+    let id = ask_erasure(&kim, &privacy(), of(KIM), "kim", "r").await.unwrap().unwrap();
     let people = vec![KIM.into()];
     let (event, body) = (Uuid::from_u128(1), serde_json::Map::new());
     let act = Act { event, kind: ActKind::Review, people, body };
     act.tell(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let refused = confirm_erasure(&pool, &privacy(), id, of(KIM), by("lee")).await;
+    let refused = confirm_erasure(&lee, &privacy(), id, of(KIM), "lee").await;
     assert!(matches!(refused, Err(EraseError::Waiting)), "{refused:?}");
     let kept: i64 =
         sqlx::query_scalar("select count(*) from audit_key").fetch_one(&pool).await.unwrap();
@@ -246,7 +264,8 @@ async fn a_changed_master_key_opens_everything_and_the_former_one_nothing() {
             .fetch_all(&pool)
             .await
             .unwrap();
-    let done = rewrap(&pool, &both, "kim").await.unwrap();
+    let [kim, lee] = two(&pool).await;
+    let done = rewrap(&kim, &both, "kim").await.unwrap();
     assert_eq!((done.keys, done.sealed, &done.left[..]), (1, 1, &[][..]));
     let place = (0, leaf["index"].as_u64().unwrap());
     let shown = disclose(&pool, &only, place, "actor").await.unwrap();
@@ -271,20 +290,18 @@ async fn a_changed_master_key_opens_everything_and_the_former_one_nothing() {
     // The lane still wraps under the former key: whoever changes it is told. Who is erased is found under both.
     deny(&lab, PARK).await;
     assert_eq!(
-        rewrap(&pool, &only, "kim").await.err().map(|error| error.to_string().contains("`lab`")),
+        rewrap(&kim, &only, "kim").await.err().map(|error| error.to_string().contains("`lab`")),
         Some(true)
     );
     // With one of two master keys nobody can tell whose the keys under the other are.
-    let asked = ask_erasure(&pool, &only, of(PARK), by("kim"), "r").await;
+    let asked = ask_erasure(&kim, &only, of(PARK), "kim", "r").await;
     assert!(matches!(asked, Err(EraseError::Master(name)) if name == "lab"));
     for name in [KIM, PARK, name] {
-        let id = ask_erasure(&pool, &both, Subject { name, org: None }, by("kim"), "r")
-            .await
-            .unwrap()
-            .unwrap();
-        let done = confirm_erasure(&pool, &both, id, Subject { name, org: None }, by("lee"))
-            .await
-            .unwrap();
+        let whom = Subject { name, org: None };
+        let id = ask_erasure(&kim, &both, whom, "kim", "r").await.unwrap().unwrap();
+        let blind = confirm_erasure(&lee, &only, id, whom, "lee").await;
+        assert!(matches!(blind, Err(EraseError::Master(name)) if name == "lab"));
+        let done = confirm_erasure(&lee, &both, id, whom, "lee").await.unwrap();
         assert_eq!(
             done,
             Confirmed::Erased(Erased { keys: 1, values: 1, holds: 0, holds_left: 0 }),

@@ -1,56 +1,14 @@
 //! A reviewer with psql: sees what its authority's regimes touch, in rows and in single records, and nothing else by any way.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
 use haetae::audit::{Reviewer, ReviewerError, add_reviewer, remove_reviewer, reviewers};
 use serde_json::Value;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use tlog::Hash;
 use uuid::Uuid;
 
 use super::lab::{Lab, eventually, leaves};
+use super::psql::Psql;
 use crate::support::fresh_database;
-
-/// A login at a psql prompt.
-struct Psql {
-    role: String,
-    database: String,
-    socket: PathBuf,
-}
-
-impl Psql {
-    /// Roles belong to the whole cluster: each test's are named after its database.
-    async fn login(pool: &PgPool, what: &str) -> Self {
-        let options: &PgConnectOptions = &pool.connect_options();
-        let database = options.get_database().unwrap().to_owned();
-        let role = format!("{what}_{database}");
-        let create = AssertSqlSafe(format!("create role {role} login"));
-        sqlx::query(create).execute(pool).await.unwrap();
-        Self { role, database, socket: options.get_socket().unwrap().clone() }
-    }
-
-    /// What it prints, or what the server refuses.
-    fn ask(&self, statement: &str) -> Result<String, String> {
-        let output = self.run(statement);
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-    }
-
-    fn run(&self, statement: &str) -> Output {
-        Command::new("psql")
-            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-p", "5432", "-h"])
-            .arg(&self.socket)
-            .args(["-U", &self.role, "-d", &self.database, "-c", statement])
-            .output()
-            .unwrap()
-    }
-
-    fn count(&self, from: &str) -> i64 {
-        self.ask(&format!("select count(*) from {from}")).unwrap().parse().unwrap()
-    }
-}
 
 fn reviewer(psql: &Psql, regime: &str) -> Reviewer {
     Reviewer {

@@ -1,77 +1,80 @@
 //! An erasure in Postgres: asked for, done once, and what of it lies in files.
 
+use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Erased, Subject};
+use super::Subject;
 
 /// An erasure that is asked for.
 pub(super) struct Wanted<'a> {
-    pub id: Uuid,
-    pub org: Option<&'a str>,
+    pub of: Subject<'a>,
     pub subject: [u8; 32],
+    /// By what the keys of the person are found.
+    pub indexes: &'a [Vec<u8>],
     pub master: &'a str,
     pub reason: &'a str,
-    pub salt: [u8; 16],
-    pub asked: Vec<u8>,
-    pub at_s: i64,
+    pub by: &'a str,
 }
 
+/// An erasure that is confirmed.
+pub(super) struct Agreed<'a> {
+    pub id: Uuid,
+    pub of: Subject<'a>,
+    /// For which organisations the keys were looked for.
+    pub orgs: &'a [String],
+    pub indexes: &'a [Vec<u8>],
+    pub masters: &'a [&'a str],
+    pub by: &'a str,
+}
+
+/// What was destroyed, or when that was done before.
 #[derive(FromRow)]
-pub(super) struct Open {
-    pub org: Option<String>,
-    pub subject: Option<Vec<u8>>,
-    pub asked_salt: Vec<u8>,
-    pub asked: Vec<u8>,
-    pub asked_at_s: i64,
-    pub done_at_s: Option<i64>,
+pub(super) struct Done {
+    pub already_at_s: Option<i64>,
+    pub keys: Option<i64>,
+    pub vals: Option<i64>,
+    pub holds: Option<i64>,
+    pub holds_left: Option<i64>,
 }
 
 pub(super) async fn ask(
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,
-) -> Result<(), sqlx::Error> {
-    let insert =
-        "insert into erasure (id, org, subject, master, reason, asked_salt, asked, asked_at_s)
-                  values ($1, $2, $3, $4, $5, $6, $7, $8)";
-    sqlx::query(insert)
-        .bind(wanted.id)
-        .bind(wanted.org)
+) -> Result<Uuid, sqlx::Error> {
+    sqlx::query_scalar("select erasure_ask($1, $2, $3, $4, $5, $6, $7)")
+        .bind(wanted.of.org)
+        .bind(wanted.of.name)
         .bind(wanted.subject.as_slice())
+        .bind(wanted.indexes)
         .bind(wanted.master)
         .bind(wanted.reason)
-        .bind(wanted.salt.as_slice())
-        .bind(wanted.asked.as_slice())
-        .bind(wanted.at_s)
-        .execute(connection)
-        .await?;
-    Ok(())
+        .bind(wanted.by)
+        .fetch_one(connection)
+        .await
 }
 
-/// Nobody else confirms it until the transaction ends.
-pub(super) async fn open(
+/// Erases, if the database allows it: else nothing was done, and [`code`] says why.
+pub(super) async fn confirm(
     connection: &mut PgConnection,
-    id: Uuid,
-) -> Result<Option<Open>, sqlx::Error> {
-    let select = "select org, subject, asked_salt, asked, asked_at_s, done_at_s from erasure where id = $1 for update";
-    sqlx::query_as(select).bind(id).fetch_optional(connection).await
+    agreed: &Agreed<'_>,
+) -> Result<Done, sqlx::Error> {
+    sqlx::query_as("select * from erasure_confirm($1, $2, $3, $4, $5, $6, $7)")
+        .bind(agreed.id)
+        .bind(agreed.of.org)
+        .bind(agreed.of.name)
+        .bind(agreed.orgs)
+        .bind(agreed.indexes)
+        .bind(agreed.masters)
+        .bind(agreed.by)
+        .fetch_one(connection)
+        .await
 }
 
-pub(super) async fn close(
-    connection: &mut PgConnection,
-    id: Uuid,
-    now: i64,
-) -> Result<(), sqlx::Error> {
-    let update = "update erasure set subject = null, done_at_s = $2 where id = $1";
-    sqlx::query(update).bind(id).bind(now).execute(connection).await?;
-    Ok(())
-}
-
-/// Waits for commits under way; later ones see that what they remember of people is from before.
-pub(super) async fn raise(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let update = "update fact_head set erasures = erasures + 1 where id = 1";
-    sqlx::query(update).execute(connection).await?;
-    Ok(())
+/// Why the database refused: the code (migration 0049), and its detail.
+pub(super) fn code(cause: &sqlx::Error) -> Option<(&str, &str)> {
+    let refused: &PgDatabaseError = cause.as_database_error()?.try_downcast_ref()?;
+    Some((refused.code(), refused.detail().unwrap_or_default()))
 }
 
 pub(super) async fn organisations(
@@ -83,12 +86,6 @@ pub(super) async fn organisations(
 /// Names of the master keys that keys are wrapped under.
 pub(super) async fn masters(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("select distinct master from audit_key").fetch_all(connection).await
-}
-
-/// Whether an act that is not recorded yet names this person.
-pub(super) async fn waits(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
-    let select = "select exists (select from log_outbox where not written and $1 = any (people))";
-    sqlx::query_scalar(select).bind(name).fetch_one(connection).await
 }
 
 pub(super) async fn is_kept(
@@ -111,29 +108,6 @@ pub(super) async fn is_kept(
     .await
 }
 
-/// Deletes keys and values, and makes the digests beside holds that are over those of nobody.
-pub(super) async fn destroy(
-    connection: &mut PgConnection,
-    indexes: &[Vec<u8>],
-    subject: Subject<'_>,
-    now: i64,
-    chance: &[u8; 32],
-) -> Result<Erased, sqlx::Error> {
-    let (keys, sealed): (i64, i64) =
-        sqlx::query_as(DESTROY).bind(indexes).fetch_one(&mut *connection).await?;
-    let clear = "delete from audit_private where value = $1 and ($2::text is null or org = $2)";
-    let clear = sqlx::query(clear).bind(subject.name).bind(subject.org).execute(&mut *connection);
-    let clear = i64::try_from(clear.await?.rows_affected()).unwrap_or(i64::MAX);
-    let (holds, holds_left): (i64, i64) = sqlx::query_as(FORGET_HOLDS)
-        .bind(subject.name)
-        .bind(subject.org)
-        .bind(now)
-        .bind(chance.as_slice())
-        .fetch_one(&mut *connection)
-        .await?;
-    Ok(Erased { keys, values: sealed.saturating_add(clear), holds, holds_left })
-}
-
 /// A transaction that begins now, by its number.
 pub(super) async fn now(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     sqlx::query_scalar("select pg_current_xact_id()::xid::text").fetch_one(connection).await
@@ -152,32 +126,6 @@ pub(super) async fn run(
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
     Ok(())
 }
-
-const DESTROY: &str = "
-    with keys as (
-        delete from audit_key where subject = any ($1) returning id
-    ), gone as (
-        delete from audit_private where key in (select id from keys) returning 1
-    )
-    select (select count(*) from keys), (select count(*) from gone)";
-
-/// A hold is over when it was refused, or its release can no longer be used.
-const FORGET_HOLDS: &str = "
-    with own as (
-        select id, asked_salt, sha256(asked_salt || convert_to($1, 'UTF8')) as person,
-               exists (select from hold_resolution r
-                       where r.hold = id and (r.result = 'refused' or r.until_s <= $3)) as is_over
-        from hold where $2::text is null or org = $2
-    ), asked as (
-        update hold h set asked = sha256($4 || convert_to(h.id::text || 'asked', 'UTF8'))
-        from own where own.id = h.id and own.is_over and h.asked = own.person returning 1
-    ), voted as (
-        update hold_vote v set person = sha256($4 || convert_to(v.hold::text || v.n, 'UTF8'))
-        from own where own.id = v.hold and own.is_over and v.person = own.person returning 1
-    )
-    select (select count(*) from asked) + (select count(*) from voted),
-           (select count(*) from hold h join own using (id) where not is_over and h.asked = own.person)
-           + (select count(*) from hold_vote v join own on own.id = v.hold where not is_over and v.person = own.person)";
 
 const SEERS: &str = "
     select (select count(*) from pg_stat_activity

@@ -15,6 +15,13 @@ pub(super) struct Clear {
     pub value: String,
 }
 
+/// The same sealed, with its new key.
+pub(super) struct Sealed {
+    pub key: Wrapped,
+    pub digest: [u8; 32],
+    pub bytes: Vec<u8>,
+}
+
 type Row = (Uuid, String, Vec<u8>, String, Vec<u8>);
 
 /// Data keys under another master key than this one.
@@ -24,7 +31,7 @@ pub(super) async fn former(
     limit: i64,
 ) -> Result<Vec<Wrapped>, sqlx::Error> {
     let select = "select id, org, subject, master, wrapped from audit_key
-                  where master <> $1 order by id limit $2 for update";
+                  where master <> $1 order by id limit $2";
     let rows: Vec<Row> =
         sqlx::query_as(select).bind(master).bind(limit).fetch_all(connection).await?;
     let wrapped = |(id, org, subject, master, bytes): Row| {
@@ -34,22 +41,21 @@ pub(super) async fn former(
     Ok(rows.into_iter().map(wrapped).collect())
 }
 
+/// Gives how many were replaced: not those that another process wrapped or destroyed meanwhile.
 pub(super) async fn replace(
     connection: &mut PgConnection,
+    master: &str,
     anew: &[Wrapped],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "update audit_key k set subject = n.subject, master = n.master, wrapped = n.wrapped
-         from unnest($1::uuid[], $2::bytea[], $3::text[], $4::bytea[]) as n (id, subject, master, wrapped)
-         where k.id = n.id",
-    )
-    .bind(anew.iter().map(|key| key.id).collect::<Vec<_>>())
-    .bind(anew.iter().map(|key| key.subject.to_vec()).collect::<Vec<_>>())
-    .bind(anew.iter().map(|key| key.master.clone()).collect::<Vec<_>>())
-    .bind(anew.iter().map(|key| key.bytes.clone()).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+    by: &str,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select privacy_rewrap($1, $2, $3, $4, $5)")
+        .bind(master)
+        .bind(anew.iter().map(|key| key.id).collect::<Vec<_>>())
+        .bind(anew.iter().map(|key| key.subject.to_vec()).collect::<Vec<_>>())
+        .bind(anew.iter().map(|key| key.bytes.clone()).collect::<Vec<_>>())
+        .bind(by)
+        .fetch_one(connection)
+        .await
 }
 
 pub(super) async fn left(pool: &PgPool, master: &str) -> Result<Vec<(String, i64)>, sqlx::Error> {
@@ -63,30 +69,25 @@ pub(super) async fn clear(
     limit: i64,
 ) -> Result<Vec<Clear>, sqlx::Error> {
     let select = "select digest, kind, org, salt, value from audit_private
-                  where value is not null order by digest limit $1 for update";
+                  where value is not null order by digest limit $1";
     sqlx::query_as(select).bind(limit).fetch_all(connection).await
 }
 
 pub(super) async fn seal(
     connection: &mut PgConnection,
-    key: &Wrapped,
-    digest: &[u8; 32],
-    sealed: &[u8],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "with made as (
-             insert into audit_key (id, org, subject, master, wrapped) values ($1, $2, $3, $4, $5)
-         )
-         update audit_private set salt = null, value = null, lane = 0, index = 0, key = $1, sealed = $7 where digest = $6",
-    )
-    .bind(key.id)
-    .bind(&key.org)
-    .bind(key.subject.as_slice())
-    .bind(&key.master)
-    .bind(key.bytes.as_slice())
-    .bind(digest.as_slice())
-    .bind(sealed)
-    .execute(connection)
-    .await?;
-    Ok(())
+    master: &str,
+    rows: &[Sealed],
+    by: &str,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select privacy_seal($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(master)
+        .bind(rows.iter().map(|row| row.digest.to_vec()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.org.clone()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.subject.to_vec()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.bytes.clone()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.bytes.clone()).collect::<Vec<_>>())
+        .bind(by)
+        .fetch_one(connection)
+        .await
 }

@@ -1,0 +1,183 @@
+//! Who may destroy what is kept of people: two logins together, by functions that tell it; nobody alone, with psql or anything.
+
+use haetae::audit::{Confirmed, EraseError, Subject, ask_erasure, confirm_erasure, verify};
+use haetae::privacy::Privacy;
+use sqlx::PgPool;
+use uuid::Uuid;
+use verdict::decision::Outcome;
+use zeroize::Zeroizing;
+
+use super::lab::{Lab, disclose, draft, eventually, leaves, privacy, shown};
+use super::psql::Psql;
+use crate::support::fresh_database;
+
+const KIM: Subject<'_> =
+    Subject { name: "min-jun.kim@kr-retailer.example", org: Some("kr-retailer") };
+const PARK: &str = "so-yeon.park@kr-retailer.example";
+
+/// Everything that destroys or changes, forges who asked, or tells an erasure that was none.
+const FORBIDDEN: [&str; 20] = [
+    "delete from audit_key",
+    "delete from audit_private",
+    "truncate audit_key",
+    "truncate audit_private",
+    "update audit_key set wrapped = decode(repeat('00', 92), 'hex')",
+    "update audit_key set subject = decode(repeat('00', 32), 'hex')",
+    "update audit_key set master = 'none'",
+    "update audit_private set sealed = decode(repeat('00', 60), 'hex')",
+    "update audit_private set key = gen_random_uuid()",
+    "update fact_head set erasures = erasures + 1",
+    "insert into erasure (id, subject, subjects, named, master, reason, asked_salt, asked, asked_login, asked_at_s)
+     select gen_random_uuid(), sha256(''), '{}', sha256(''), 'lab', 'r', decode(repeat('00', 16), 'hex'), sha256(''), 'other', 1",
+    "update erasure set asked_login = 'other'",
+    "update erasure set subject = sha256('')",
+    "delete from erasure",
+    "update hold set asked = sha256('')",
+    "update hold_vote set person = sha256('')",
+    "insert into log_outbox (event, kind, body) values (gen_random_uuid(), 'erase', '{\"act\": \"done\"}')",
+    "insert into log_outbox (event, kind, body) values (gen_random_uuid(), 'key_event', '{\"act\": \"rewrapped\"}')",
+    "insert into log_outbox (event, kind, people) values (gen_random_uuid(), 'read', array[null])",
+    "select privacy_tell('erase', 'kim', '{}')",
+];
+
+/// Keys of before (those of who asks and confirms come while a test goes on), and values, that are still there.
+async fn left(pool: &PgPool, keys: &[Uuid]) -> (i64, i64) {
+    let count = "select (select count(*) from audit_key where id = any ($1)),
+                        (select count(*) from audit_private where key = any ($1))";
+    sqlx::query_as(count).bind(keys).fetch_one(pool).await.unwrap()
+}
+
+async fn keys(pool: &PgPool) -> Vec<Uuid> {
+    sqlx::query_scalar("select id from audit_key").fetch_all(pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_of_any_group_destroys_what_is_kept_alone() {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    lab.proven(&lab.deny().await.unwrap());
+    let select = "select md5(array_agg(k order by id)::text || (select array_agg(p order by digest) from audit_private p)::text)
+                  from audit_key k";
+    let before: String = sqlx::query_scalar(select).fetch_one(&lab.pool).await.unwrap();
+    for group in ["privacy", "gateway", "registrar", "reader", "reviewer"] {
+        let login = Psql::member(&lab.pool, group, &format!("haetae_{group}")).await;
+        for statement in FORBIDDEN {
+            let refused = login.ask(statement).expect_err(statement);
+            assert!(
+                refused.contains("permission denied")
+                    || refused.contains("this act is told by what does it")
+                    || refused.contains("log_outbox_people_are_named"),
+                "{group}: {statement}: {refused}"
+            );
+        }
+        if group != "privacy" {
+            let ask = "select erasure_ask(null, 'x', sha256(''), '{}', 'lab', 'r', 'kim')";
+            assert!(login.ask(ask).unwrap_err().contains("permission denied for function"));
+        }
+    }
+    let after: String = sqlx::query_scalar(select).fetch_one(&lab.pool).await.unwrap();
+    assert_eq!(before, after);
+    lab.stop().await;
+}
+
+/// What the function is told by somebody with psql, in place of what the command would say.
+fn confirm(erasure: &str, subjects: &str, person: &str) -> String {
+    let Subject { name, org } = KIM;
+    format!(
+        "select keys, vals from erasure_confirm('{erasure}', '{}', {name}, '{{}}', {subjects}, array['lab'], {person})",
+        org.unwrap(),
+        name = if person == "null" { "null".to_owned() } else { format!("'{name}'") }
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_wants_a_second_login_and_destroys_what_both_named() {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let kim = lab.proven(&lab.deny().await.unwrap());
+    let mut other = draft(Outcome::Deny, 0);
+    other.actor = PARK.into();
+    lab.audit.record(other).await.unwrap();
+    let kept = keys(&lab.pool).await;
+    let (one, two) = (
+        Psql::member(&lab.pool, "one", "haetae_privacy").await,
+        Psql::member(&lab.pool, "two", "haetae_privacy").await,
+    );
+    let (first, second) = (one.pool().await, two.pool().await);
+    let id = ask_erasure(&first, &privacy(), KIM, "kim", "r").await.unwrap().unwrap();
+    let id_text = id.to_string();
+    let every = "(select array_agg(subject) from audit_key)";
+
+    // The same login under another name, in another role, with no name at all.
+    for how in ["", "set role haetae_privacy; ", "reset session authorization; "] {
+        let refused = one.ask(&format!("{how}{}", confirm(&id_text, every, "'lee'"))).unwrap_err();
+        assert!(refused.contains("another login must confirm it"), "{refused}");
+    }
+    assert!(one.ask("set session authorization postgres").is_err());
+    assert!(two.ask(&confirm(&id_text, every, "'kim'")).unwrap_err().contains("cannot confirm it"));
+    assert!(two.ask(&confirm(&id_text, every, "null")).is_err());
+    assert_eq!(left(&lab.pool, &kept).await, (2, 2), "nothing was destroyed");
+
+    // The second cannot bring in keys that the first did not name: there are keys left of who he names.
+    let refused = two.ask(&confirm(&id_text, every, "'lee'")).unwrap_err();
+    assert!(refused.contains("were made under another name"), "{refused}");
+    // Nor the first those that the second does not name.
+    let Subject { name, org } = KIM;
+    let ask = format!(
+        "select erasure_ask('{}', '{name}', sha256(''), {every}, 'lab', 'r', 'kim')",
+        org.unwrap()
+    );
+    let wide = one.ask(&ask).unwrap().parse().unwrap();
+    let done = confirm_erasure(&second, &privacy(), wide, KIM, "lee").await.unwrap();
+    assert!(matches!(done, Confirmed::Erased(erased) if (erased.keys, erased.values) == (1, 1)));
+    assert_eq!(left(&lab.pool, &kept).await, (1, 1), "the other person's are there");
+
+    // Once done it is done; the first request finds nothing more.
+    let again = confirm_erasure(&second, &privacy(), wide, KIM, "lee").await.unwrap();
+    assert!(matches!(again, Confirmed::Already(_)));
+    let nothing = confirm_erasure(&second, &privacy(), id, KIM, "lee").await.unwrap();
+    assert!(matches!(nothing, Confirmed::Erased(erased) if erased.keys == 0));
+    let named: i64 = sqlx::query_scalar(
+        "select count(*) from erasure where num_nonnulls(subject, subjects, named) > 0",
+    )
+    .fetch_one(&lab.pool)
+    .await
+    .unwrap();
+    assert_eq!(named, 0, "what is done names nobody");
+    eventually("each act is recorded", async || {
+        leaves(&lab.pool).await.iter().filter(|leaf| leaf["kind"] == "erase").count() == 4
+    })
+    .await;
+    let place = (0, kim["index"].as_u64().unwrap());
+    assert!(disclose(&lab.pool, &privacy(), place, "actor").await.is_err());
+    lab.projected().await;
+    assert_eq!(verify(&lab.pool).await.unwrap().findings, []);
+    lab.stop().await;
+}
+
+/// A person who comes to an organisation, or under a master key, after the request is not erased half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_made_since_the_request_want_a_new_one() {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let leaf = lab.proven(&lab.deny().await.unwrap());
+    let (one, two) = (
+        Psql::member(&lab.pool, "one", "haetae_privacy").await.pool().await,
+        Psql::member(&lab.pool, "two", "haetae_privacy").await.pool().await,
+    );
+    let whom = Subject { name: KIM.name, org: None };
+    let id = ask_erasure(&one, &privacy(), whom, "kim", "r").await.unwrap().unwrap();
+    let mut elsewhere = draft(Outcome::Deny, 0);
+    elsewhere.org = "kr-hospital".into();
+    lab.audit.record(elsewhere).await.unwrap();
+    let kept = keys(&lab.pool).await;
+    let before = left(&lab.pool, &kept).await;
+    let more = confirm_erasure(&two, &privacy(), id, whom, "lee").await;
+    assert!(matches!(more, Err(EraseError::More)), "{more:?}");
+    let stranger = Privacy::of(&[("other".to_owned(), Zeroizing::new([9; 32]))]).unwrap().unwrap();
+    let blind = confirm_erasure(&two, &stranger, id, whom, "lee").await;
+    assert!(matches!(blind, Err(EraseError::Master(name)) if name == "lab"));
+    assert_eq!(left(&lab.pool, &kept).await, before, "all or nothing");
+    assert_eq!(shown(&lab.pool, &leaf, "actor").await.values[0].1.value, KIM.name);
+    let id = ask_erasure(&one, &privacy(), whom, "kim", "r").await.unwrap().unwrap();
+    let done = confirm_erasure(&two, &privacy(), id, whom, "lee").await.unwrap();
+    assert!(matches!(done, Confirmed::Erased(erased) if erased.keys == 2), "{done:?}");
+    lab.stop().await;
+}
