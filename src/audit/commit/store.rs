@@ -26,8 +26,8 @@ pub(in crate::audit) async fn commit(
         (false, true) => bind(COMMIT, batch),
     };
     let row = query.fetch_one(connection).await?;
-    let (version, written): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    if written == 1 {
+    let (version, written): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if written {
         return Ok(Commit::Done { version });
     }
     let erasures: i64 = row.try_get(2)?;
@@ -124,8 +124,9 @@ macro_rules! commit_sql {
                 select $1, $3, $9, $2, $10, $11 from head
             )",
             $more,
-            " select (select version from fact), (select count(*) from head), (select erasures from fact)",
-            $left
+            " select fact.version, head.lane is not null, fact.erasures",
+            $left,
+            " from fact left join head on true"
         )
     };
 }
