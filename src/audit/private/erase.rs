@@ -222,9 +222,10 @@ const EVERY: &str = "*";
 const TRIES: u32 = 3;
 /// Rows that are dead, with the files that had them, are gone when this was done; so is the write-ahead log, where the server does
 /// not recycle its files (`wal_recycle = off`).
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "vacuum (full, analyze) audit_private",
     "vacuum (full, analyze) audit_key",
+    "vacuum (full, analyze) audit_key_former",
     "vacuum (full, analyze) log_outbox",
     "vacuum (full, analyze) hold",
     "vacuum (full, analyze) hold_vote",

@@ -1,5 +1,5 @@
-//! Another master key: every data key is wrapped anew, no value and no record is touched. Rows of versions that kept values in
-//! clear are sealed on the way.
+//! Another master key: every data key is wrapped anew, no value and no record is touched; how it was wrapped before is kept beside
+//! it (migration 0051). Rows of versions that kept values in clear are sealed on the way.
 
 pub(super) mod store;
 

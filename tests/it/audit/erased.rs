@@ -287,6 +287,12 @@ async fn a_changed_master_key_opens_everything_and_the_former_one_nothing() {
     let acts = told(&pool, "key_event").await;
     assert_eq!((&acts[0]["keys"], &acts[1]["sealed"]), (&1.into(), &1.into()));
 
+    // How it was wrapped before is there as well, until the person is erased.
+    let former = async || -> i64 {
+        sqlx::query_scalar("select count(*) from audit_key_former").fetch_one(&pool).await.unwrap()
+    };
+    assert_eq!(former().await, 1);
+
     // The lane still wraps under the former key: whoever changes it is told. Who is erased is found under both.
     deny(&lab, PARK).await;
     assert_eq!(
@@ -308,5 +314,6 @@ async fn a_changed_master_key_opens_everything_and_the_former_one_nothing() {
             "{name}"
         );
     }
+    assert_eq!(former().await, 0, "a key goes with all that it was");
     lab.stop().await;
 }
