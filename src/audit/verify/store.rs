@@ -55,11 +55,12 @@ pub(in crate::audit) struct StoredCheckpoint {
     pub vkey: String,
 }
 
-/// One consistent view, whatever is written meanwhile.
+/// One consistent view, whatever is written meanwhile. It locks nothing, and may be held for as long as a reader of the whole log
+/// needs: Postgres does not end it for its silence, as it ends a transaction that writes.
 pub(in crate::audit) async fn snapshot(
     pool: &PgPool,
 ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("begin transaction isolation level repeatable read, read only").await
+    pool.begin_with(SNAPSHOT).await
 }
 
 /// A name by which other connections get the same view, as long as this one has it.
@@ -360,5 +361,7 @@ const DECISIONS: &str = "select * from row_decision where lane = $1 and index >=
 const STARTED: &str = "select * from row_started where lane = $1 and index >= $2 and index < $3";
 const ENDED: &str = "select * from row_ended where lane = $1 and index >= $2 and index < $3";
 
+const SNAPSHOT: &str = "begin transaction isolation level repeatable read, read only; \
+                        set local idle_in_transaction_session_timeout = 0";
 /// Checkpoints, one a second at most.
 const COSIGNED_WITHIN: i64 = 10;

@@ -12,6 +12,7 @@ use haetae::audit::{
     Audit, Ended, How, Progress, Report, State, Watch, verify, verify_watched, verify_with,
 };
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tlog::VerifierKey;
 
 use super::lab::{Lab, ORIGIN, eventually};
@@ -83,6 +84,18 @@ impl Written {
         let done = sqlx::query(edit).bind(index).execute(self.pool()).await.unwrap();
         assert_eq!(done.rows_affected(), 1);
     }
+}
+
+/// The first snapshot is silent for as long as the lanes are read; a writer's session may not be (5 s in the product).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn takes_longer_than_a_session_may_be_silent() {
+    let log = Written::new().await;
+    let silence = [("idle_in_transaction_session_timeout", "100ms")];
+    let options = (*log.pool().connect_options()).clone().options(silence);
+    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let slow: Watch = Arc::new(|_| std::thread::sleep(Duration::from_millis(150)));
+    let report = verify_watched(&pool, &[], slow, None).await.unwrap();
+    assert!(report.is_whole(), "{:?}", report.findings);
 }
 
 fn ended(audit: &Audit, id: Arc<str>) {
