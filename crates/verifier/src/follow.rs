@@ -153,7 +153,8 @@ impl Follower {
 
     /// Texts that judging these records wants; without them their decisions count as not re-judgeable.
     #[must_use]
-    pub fn wants(&self, leaves: &[Vec<u8>]) -> Vec<Digest> {
+    pub fn wants(&mut self, leaves: &[Vec<u8>]) -> Vec<Digest> {
+        self.said.judge.make_room();
         let mut wants: Vec<Digest> = Vec::new();
         for record in leaves.iter().filter_map(|leaf| Record::parse(leaf).ok()) {
             if matches!(record.kind.as_str(), "decision" | "preflight") {

@@ -53,13 +53,13 @@ impl Judge {
             return Ok(Judgeable::SecondEngine);
         }
         let (bundle, facts, judged) = leaf.question;
-        let known = self.books.contains_key(&bundle) && self.made.contains_key(&leaf.question);
-        if !(known || texts.has(&bundle) && texts.has(&facts)) {
+        // Each by itself: of a bundle that is known only the facts were asked for.
+        let has_book = self.books.contains_key(&bundle) || texts.has(&bundle);
+        if !(has_book && (self.made.contains_key(&leaf.question) || texts.has(&facts))) {
             return Ok(Judgeable::Purged);
         }
-        if self.made.len() > MADE_MAX || self.books.len() > BOOKS_MAX {
-            self.made.clear();
-            self.books.clear();
+        if texts.has(&bundle) && texts.has(&facts) {
+            self.forget_beyond(MADE_MAX + PIECE, BOOKS_MAX + PIECE);
         }
         let read = |digest: &Digest| texts.text(digest).unwrap_or_default();
         let book = self.books.entry(bundle).or_insert_with(|| book(&read(&bundle)));
@@ -70,6 +70,19 @@ impl Judge {
         let made = made.as_ref().map_err(|cause| Judged::Unusable(cause.clone()))?;
         leaf.compare(made)?;
         Ok(Judgeable::Same)
+    }
+
+    /// Before it is asked what some records want: what was known is forgotten when it is too much. What is known then stays until
+    /// they are judged, because nobody brings its texts.
+    pub(crate) fn make_room(&mut self) {
+        self.forget_beyond(MADE_MAX, BOOKS_MAX);
+    }
+
+    fn forget_beyond(&mut self, made: usize, books: usize) {
+        if self.made.len() > made || self.books.len() > books {
+            self.made.clear();
+            self.books.clear();
+        }
     }
 
     /// The texts that judging this decision wants and that are not at hand from an earlier one.
@@ -191,6 +204,8 @@ const OWN_CAUSES: [Reason; 5] = [
 ];
 const SECOND_ENGINE: [Reason; 2] = [Reason::EngineDisagreement, Reason::EngineError];
 /// A judgement is some 3 to 170 kB: about 100 MB at most, seldom more than a few.
-const MADE_MAX: usize = 1024;
+const MADE_MAX: usize = 768;
 /// Some hundred kB each, and one is in force at a time.
 const BOOKS_MAX: usize = 32;
+/// Records between two looks at what they want: an entry bundle.
+const PIECE: usize = 256;

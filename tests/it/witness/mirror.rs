@@ -138,6 +138,22 @@ fn lanes(status: &Value) -> &Vec<Value> {
     status["mirrors"][0]["lanes"].as_array().unwrap()
 }
 
+/// Of a bundle that is known only the facts are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_under_rules_that_are_known_is_judged() {
+    let scene = Scene::open().await;
+    let _ = scene.lab.allow().await;
+    scene.caught_up().await;
+    // Other facts than those of the allow, in whichever lane they come to stand.
+    for _ in 0..8 {
+        scene.lab.deny().await.unwrap();
+    }
+    let status = scene.caught_up().await;
+    let mirror = &status["mirrors"][0];
+    assert_eq!((&mirror["judged"], &mirror["not_judgeable"]), (&json!(9), &json!(0)), "{mirror}");
+    scene.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_mirrored_and_judged_and_a_restart_goes_on() {
     let scene = Scene::open().await;
