@@ -92,12 +92,22 @@ begin
     elsif asked.org is distinct from p_org
         or asked.named is distinct from sha256(asked.asked_salt || convert_to('subject ' || p_name, 'UTF8')) then
         raise exception 'this is not whom it was asked for' using errcode = 'HE005';
+    elsif p_subjects is null or p_masters is null or p_orgs is null then
+        raise exception 'what is looked for, and where, is not said' using errcode = 'null_value_not_allowed';
     end if;
 
     -- From here on no commit is under way, and those that wait see this one.
     update public.fact_head set erasures = erasures + 1 where id = 1;
     if exists (select from public.log_outbox o where not o.written and p_name = any (o.people)) then
         raise exception 'acts of this person wait to be recorded' using errcode = 'HE006';
+    end if;
+
+    -- Whoever wraps keys anew says whose they are, and nobody can check it: one who made a key another person's shows beside what the
+    -- key was before (migration 0051).
+    if exists (select from public.audit_key k join public.audit_key_former f on f.key = k.id
+               where f.master = any (p_masters) and (f.subject = any (p_subjects)) <> (k.subject = any (p_subjects))) then
+        raise exception 'a key of this person, or of another, was wrapped anew as somebody else''s: see audit_key_former'
+            using errcode = 'HE010';
     end if;
 
     with gone as (

@@ -22,6 +22,6 @@ begin
     return null;
 end $$;
 create trigger audit_key_is_kept after update on audit_key for each row
-    when (old.wrapped <> new.wrapped or old.subject <> new.subject)
+    when ((old.master, old.wrapped, old.subject) is distinct from (new.master, new.wrapped, new.subject))
     execute function audit_key_is_kept();
 revoke all on function audit_key_is_kept() from public;

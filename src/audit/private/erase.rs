@@ -63,6 +63,11 @@ pub enum EraseError {
     #[error("organisations come and go meanwhile: confirm again")]
     Moving,
     #[error(
+        "a key of this person, or of another, was wrapped anew as somebody else's, and nothing is destroyed: the tables' owner finds it \
+         in `audit_key_former`, with the login that did it, and puts it back"
+    )]
+    Swapped,
+    #[error(
         "some keys are wrapped under the master key `{0}`, which is not in `[privacy] keys`: whether they are of this person cannot \
          be told. Add it, or run `haetae audit rewrap` where it is, and try again"
     )]
@@ -157,6 +162,7 @@ fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
         Some(("HE007", master)) => EraseError::Master(master.to_owned()),
         Some(("HE008", _)) => EraseError::More,
         Some(("HE009", _)) => EraseError::Moving,
+        Some(("HE010", _)) => EraseError::Swapped,
         _ => EraseError::Database(cause),
     }
 }

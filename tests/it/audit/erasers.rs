@@ -184,6 +184,40 @@ async fn keys_made_since_the_request_want_a_new_one() {
     lab.stop().await;
 }
 
+/// One login makes a key another person's, so that the erasure of that person destroys it, or that of its own person misses it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_made_somebody_elses_stops_the_erasure_of_both() {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    lab.deny().await.unwrap();
+    let mut other = draft(Outcome::Deny, 0);
+    other.actor = PARK.into();
+    lab.audit.record(other).await.unwrap();
+    let kept = keys(&lab.pool).await;
+    let before = left(&lab.pool, &kept).await;
+    let (one, two) = (
+        Psql::member(&lab.pool, "one", "haetae_privacy").await,
+        Psql::member(&lab.pool, "two", "haetae_privacy").await,
+    );
+    // The index of the first person is put to all keys, by way of a master key that does not exist.
+    for (master, subject) in
+        [("away", "subject"), ("lab", "(select subject from audit_key order by subject limit 1)")]
+    {
+        let swap = format!(
+            "select privacy_rewrap('{master}', array_agg(id), array_agg({subject}), array_agg(wrapped), 'kim') from audit_key"
+        );
+        one.ask(&swap).unwrap();
+    }
+    let (one, two) = (one.pool().await, two.pool().await);
+    for name in [KIM.name, PARK] {
+        let whom = Subject { name, org: KIM.org };
+        let id = ask_erasure(&one, &privacy(), whom, "kim", "r").await.unwrap().unwrap();
+        let done = confirm_erasure(&two, &privacy(), id, whom, "lee").await;
+        assert!(matches!(done, Err(EraseError::Swapped)), "{name}: {done:?}");
+    }
+    assert_eq!(left(&lab.pool, &kept).await, before, "nobody's key is destroyed");
+    lab.stop().await;
+}
+
 /// What one login may do alone is undone from what is kept beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rubbish_in_place_of_a_key_destroys_nothing() {

@@ -95,6 +95,7 @@ pub(super) async fn is_kept(
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select exists (select from audit_key where subject = any ($1))
+             or exists (select from audit_key_former where subject = any ($1))
              or exists (select from audit_private where value = $2 and ($3::text is null or org = $3))
              or exists (select from hold where ($3::text is null or org = $3)
                         and asked = sha256(asked_salt || convert_to($2, 'UTF8')))
