@@ -28,6 +28,11 @@ begin
 end
 $$;
 
+-- A commit writes the size, which only rises; whoever lowers it below the minimum index is asked.
+create trigger log_head_is_not_cut
+    after update of size on log_head
+    for each row when (new.size < new.minimum_index) execute function log_head_is_sound();
+
 -- After the row, and of these columns alone: a commit writes none of them.
 create trigger log_head_is_sound
     after insert or update of lane, minimum_index, dead_at, dead_size, dead_root on log_head
