@@ -1,10 +1,9 @@
 -- Postgres reads and plans the check constraints of a table again for every statement that writes a row of it: six of them
 -- were a fifth of what a commit of one record costs (docs/bench.md). What a commit never writes is checked when it is
--- written; what it writes keeps its constraint.
+-- written; what it writes (the root, the size) keeps its constraint.
 
 alter table log_head
     drop constraint log_head_lane_check,
-    drop constraint log_head_check,
     drop constraint log_head_dead,
     drop constraint log_head_dead_size_check,
     drop constraint log_head_dead_root_check;
@@ -13,10 +12,6 @@ create function log_head_is_sound() returns trigger language plpgsql as $$
 begin
     if new.lane not between 0 and 4095 then
         raise exception 'lane % is not between 0 and 4095', new.lane using errcode = 'check_violation';
-    end if;
-    if new.minimum_index not between 0 and new.size then
-        raise exception 'minimum index % of lane % is not between 0 and its size %', new.minimum_index, new.lane, new.size
-            using errcode = 'check_violation';
     end if;
     if num_nulls(new.dead_at, new.dead_size, new.dead_root) not in (0, 3) then
         raise exception 'lane % is dead in part: when, size and root go together', new.lane using errcode = 'check_violation';
@@ -28,12 +23,7 @@ begin
 end
 $$;
 
--- A commit writes the size, which only rises; whoever lowers it below the minimum index is asked.
-create trigger log_head_is_not_cut
-    after update of size on log_head
-    for each row when (new.size < new.minimum_index) execute function log_head_is_sound();
-
 -- After the row, and of these columns alone: a commit writes none of them.
 create trigger log_head_is_sound
-    after insert or update of lane, minimum_index, dead_at, dead_size, dead_root on log_head
+    after insert or update of lane, dead_at, dead_size, dead_root on log_head
     for each row execute function log_head_is_sound();
