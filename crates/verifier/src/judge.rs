@@ -58,9 +58,6 @@ impl Judge {
         if !(has_book && (self.made.contains_key(&leaf.question) || texts.has(&facts))) {
             return Ok(Judgeable::Purged);
         }
-        if texts.has(&bundle) && texts.has(&facts) {
-            self.forget_beyond(MADE_MAX + PIECE, BOOKS_MAX + PIECE);
-        }
         let read = |digest: &Digest| texts.text(digest).unwrap_or_default();
         let book = self.books.entry(bundle).or_insert_with(|| book(&read(&bundle)));
         let made = self.made.entry(leaf.question).or_insert_with(|| {
@@ -72,14 +69,10 @@ impl Judge {
         Ok(Judgeable::Same)
     }
 
-    /// Before it is asked what some records want: what was known is forgotten when it is too much. What is known then stays until
-    /// they are judged, because nobody brings its texts.
+    /// What is known is forgotten when it is too much. Not between [`Judge::wants`] and the judging of what was asked: of what is
+    /// known then nobody brings the texts.
     pub(crate) fn make_room(&mut self) {
-        self.forget_beyond(MADE_MAX, BOOKS_MAX);
-    }
-
-    fn forget_beyond(&mut self, made: usize, books: usize) {
-        if self.made.len() > made || self.books.len() > books {
+        if self.made.len() > MADE_MAX || self.books.len() > BOOKS_MAX {
             self.made.clear();
             self.books.clear();
         }
@@ -204,8 +197,6 @@ const OWN_CAUSES: [Reason; 5] = [
 ];
 const SECOND_ENGINE: [Reason; 2] = [Reason::EngineDisagreement, Reason::EngineError];
 /// A judgement is some 3 to 170 kB: about 100 MB at most, seldom more than a few.
-const MADE_MAX: usize = 768;
+const MADE_MAX: usize = 1024;
 /// Some hundred kB each, and one is in force at a time.
 const BOOKS_MAX: usize = 32;
-/// Records between two looks at what they want: an entry bundle.
-const PIECE: usize = 256;

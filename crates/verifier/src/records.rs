@@ -102,6 +102,8 @@ impl<'p> Pass<'p> {
         let sound = leaf.is_marked(&hash) && kept.is_none_or(|kept| kept == hash);
         let Some((record, place)) = lane.take(&bytes, kept, sound, self.report) else { return };
         let projected = record.index < lane.header.projected;
+        // Every text that is kept is at hand again.
+        self.said.judge.make_room();
         self.said.record(&record, &place, &self.shelf, self.report);
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),
