@@ -194,9 +194,8 @@ impl Journal {
 impl Pen {
     fn write(&mut self, mut entry: Entry) -> std::io::Result<()> {
         entry.previous.clone_from(&self.previous);
-        let mut line = Vec::with_capacity(LINE_BYTES);
-        serde_json::to_writer(&mut line, &entry)?;
-        let digest = digest(&line);
+        let mut line = serde_json::to_vec(&entry)?;
+        let digest = hex::encode(Sha256::digest(&line));
         line.push(b'\n');
         if let Err(cause) = self.file.write_all(&line) {
             // A full disk may have taken half of it.
@@ -251,25 +250,12 @@ fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<(String, u64), Guard
         if entry.previous != previous {
             return Err(broken("the line before it is not the one that it was written after"));
         }
-        previous = digest(text);
+        previous = hex::encode(Sha256::digest(text));
         bytes += read as u64;
         each(entry);
     }
 }
 
-/// SHA-256 of a line, in hex.
-fn digest(line: &[u8]) -> String {
-    let mut hex = String::with_capacity(FIRST.len());
-    for byte in Sha256::digest(line) {
-        hex.extend(
-            [byte >> 4, byte & 0xf].map(|half| char::from_digit(half.into(), 16).unwrap_or('0')),
-        );
-    }
-    hex
-}
-
-/// Of a receipt that was used, about.
-const LINE_BYTES: usize = 320;
 const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const MINUTE_NS: i64 = 60_000_000_000;
 /// 250 bytes each: a stranger who floods the site writes 216 MB a day at the very most.

@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         let mut last: Option<&[u8]> = None;
         loop {
             let Value::Text(key) = self.text()? else { return None };
-            if !last.is_none_or(|last| rises(last, key)) || !(self.ascii || key.is_ascii()) {
+            if last.is_some_and(|last| !rises(last, key)) || !(self.ascii || key.is_ascii()) {
                 return None;
             }
             last = Some(key);

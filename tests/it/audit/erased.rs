@@ -31,11 +31,8 @@ fn of(name: &str) -> Subject<'_> {
 
 /// The logins of two persons with the rights that erasing takes, and no other.
 async fn two(pool: &PgPool) -> [PgPool; 2] {
-    let (kim, lee) = ("haetae_privacy", "haetae_privacy");
-    [
-        Psql::member(pool, "kim", kim).await.pool().await,
-        Psql::member(pool, "lee", lee).await.pool().await,
-    ]
+    let login = async |who| Psql::member(pool, who, "haetae_privacy").await.pool().await;
+    [login("kim").await, login("lee").await]
 }
 
 async fn deny(lab: &Lab, actor: &str) -> Value {

@@ -30,23 +30,9 @@ async fn stop_a_writer_and_let_it_go_on() {
     // A refusal: it needs a record and no site, whose guard trusts the demo's two lanes and not this third one.
     assert_eq!(second.post(CHAT, &[ORDERS, VIRGINIA], plain.as_bytes()).await.status, 403);
 
-    drop(stopped);
-    // Its own end of that answer comes now, and is not written a second time.
-    let _whole_or_cut = answer.bytes().await;
-    says_that_it_was_given_up(&pool, &first).await;
+    goes_on(stopped, answer, &pool, &first).await;
     pair.stop().await;
-    let all = leaves(&pool).await;
-    let ended = the_end(&all, &id);
-    let alarm = all.iter().find(|leaf| leaf["what"] == "given_up").unwrap();
-    assert_eq!(haetae::audit::verify(&pool).await.unwrap().findings, []);
-    row(
-        "stop_a_writer_and_let_it_go_on",
-        &[
-            ("the log, by the second gateway", ended),
-            ("the log, by the first when it goes on", alarm["about"].as_str().unwrap().to_owned()),
-            ("log verify", "whole".to_owned()),
-        ],
-    );
+    row_of_a_stop("stop_a_writer_and_let_it_go_on", &pool, &id).await;
 }
 
 /// One lane each, and room for no other: the second ends what the first left open from its own lane. The first is stopped where it
@@ -79,24 +65,10 @@ async fn stop_a_writer_whose_lane_nobody_has_room_for() {
     let plain = chat().to_string();
     assert_eq!(second.post(CHAT, &[ORDERS, VIRGINIA], plain.as_bytes()).await.status, 403);
 
-    drop(stopped);
-    // Its own end of that answer comes now, and is not written a second time.
-    let _whole_or_cut = answer.bytes().await;
-    says_that_it_was_given_up(&pool, &first).await;
+    goes_on(stopped, answer, &pool, &first).await;
     assert!(epoch_of(&pool, &id).await.2 > under, "it took its lane anew");
     pair.stop().await;
-    let all = leaves(&pool).await;
-    let ended = the_end(&all, &id);
-    let alarm = all.iter().find(|leaf| leaf["what"] == "given_up").unwrap();
-    assert_eq!(haetae::audit::verify(&pool).await.unwrap().findings, []);
-    row(
-        "stop_a_writer_whose_lane_nobody_has_room_for",
-        &[
-            ("the log, by the second gateway", ended),
-            ("the log, by the first when it goes on", alarm["about"].as_str().unwrap().to_owned()),
-            ("log verify", "whole".to_owned()),
-        ],
-    );
+    row_of_a_stop("stop_a_writer_whose_lane_nobody_has_room_for", &pool, &id).await;
 }
 
 /// The same with SIGKILL, and the first is started again.
@@ -149,7 +121,10 @@ async fn closed_as_crash(pool: &PgPool, id: &str) {
     .await;
 }
 
-async fn says_that_it_was_given_up(pool: &PgPool, first: &Caller) {
+async fn goes_on(stopped: Stopped, answer: reqwest::Response, pool: &PgPool, first: &Caller) {
+    drop(stopped);
+    // Its own end of that answer comes now, and is not written a second time.
+    let _whole_or_cut = answer.bytes().await;
     patiently("the first says what became of it, and serves again", async || {
         let said = leaves(pool).await.iter().any(|leaf| leaf["what"] == "given_up");
         let plain = chat().to_string();
@@ -165,6 +140,22 @@ async fn epoch_of(pool: &PgPool, id: &str) -> (i64, bool, i64) {
                                                       and d.index < b.first_index + b.count
                   join log_epoch e on e.lane = b.lane and e.epoch = b.epoch where d.id = $1::uuid";
     sqlx::query_as(select).bind(id).fetch_one(pool).await.unwrap()
+}
+
+/// One end, the word of who was stopped, and a whole log.
+async fn row_of_a_stop(name: &str, pool: &PgPool, id: &str) {
+    let all = leaves(pool).await;
+    let ended = the_end(&all, id);
+    let alarm = all.iter().find(|leaf| leaf["what"] == "given_up").unwrap();
+    assert_eq!(haetae::audit::verify(pool).await.unwrap().findings, []);
+    row(
+        name,
+        &[
+            ("the log, by the second gateway", ended),
+            ("the log, by the first when it goes on", alarm["about"].as_str().unwrap().to_owned()),
+            ("log verify", "whole".to_owned()),
+        ],
+    );
 }
 
 /// The one end of a decision, in words.
