@@ -63,6 +63,7 @@ pub(super) struct Judged {
     pub same: u64,
     pub not_judgeable: u64,
     pub second_engine: u64,
+    pub without_access: u64,
     pub findings: u64,
 }
 
@@ -290,6 +291,7 @@ impl Judged {
         self.same += counts.judged;
         self.not_judgeable += counts.not_judgeable;
         self.second_engine += counts.second_engine;
+        self.without_access += counts.without_access;
     }
 }
 

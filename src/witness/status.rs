@@ -96,12 +96,14 @@ fn mirrored(page: &mut String, mirror: &Mirror) {
         let _ = writeln!(
             page,
             "<p>Since this process began: {} records read, {} decisions: {} judged again with the same result, \
-             {} not re-judgeable, {} of the second engine; {} findings.</p>",
+             {} not re-judgeable, {} of the second engine; {} allows without access evidence, none before them in their \
+             lane; {} findings.</p>",
             counts.records,
             counts.decisions,
             counts.same,
             counts.not_judgeable,
             counts.second_engine,
+            counts.without_access,
             counts.findings
         );
     } else {
@@ -156,7 +158,7 @@ fn mirror_of(mirror: &Mirror) -> Value {
         "reads_records": mirror.reads_records(),
         "records": counts.records, "decisions": counts.decisions, "judged": counts.same,
         "not_judgeable": counts.not_judgeable, "second_engine": counts.second_engine,
-        "findings": counts.findings,
+        "without_access": counts.without_access, "findings": counts.findings,
         "lanes": mirror.lanes().map(lane).collect::<Vec<_>>(),
     })
 }

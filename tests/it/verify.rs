@@ -10,6 +10,7 @@
     reason = "of a test: every number here is small"
 )]
 
+mod evidence;
 mod export;
 mod replay;
 

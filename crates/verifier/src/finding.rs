@@ -155,6 +155,8 @@ pub enum RecordFault {
     RowDiffers(String),
     RowMissing,
     SpareRow,
+    /// It allows and keeps no access evidence, after a record of its lane that does.
+    NoAccess,
     /// Judged again it comes out otherwise.
     Judged(Judged),
     /// The log never said that the bundle it was decided under came into force.
@@ -209,6 +211,8 @@ pub enum Judged {
     Grade,
     /// The access rows that are kept with it are about another service.
     Access,
+    /// The access rows that are kept with it are about another operation.
+    AccessOperation,
     /// The bundle or the facts cannot be judged with: their own words.
     Unusable(String),
 }
@@ -325,6 +329,7 @@ impl RecordFault {
             Self::RowDiffers(_) => "row_differs",
             Self::RowMissing => "row_missing",
             Self::SpareRow => "row_spare",
+            Self::NoAccess => "record_no_access",
             Self::Judged(_) => "judged",
             Self::BundleUnknown { .. } => "bundle_unknown",
             Self::BundleNotApproved { .. } => "bundle_not_approved",

@@ -84,6 +84,9 @@ struct WrittenLane {
     at: Option<i64>,
     epoch: Option<u64>,
     version: Option<u64>,
+    /// Absent where it is not so, as in what was written before there was any.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    evidence: bool,
 }
 
 impl Follower {
@@ -118,7 +121,8 @@ impl Follower {
                 bytes.extend(hash.parse::<Hash>().ok()?.0);
             }
             let tree = Frontier::from_bytes(&bytes).ok()?;
-            let known = Known { at: lane.at, epoch: lane.epoch, version: lane.version };
+            let WrittenLane { at, epoch, version, evidence, .. } = lane;
+            let known = Known { at, epoch, version, evidence };
             follower.lanes.insert(lane.lane, Followed { tree, known });
         }
         Some(follower)
@@ -134,6 +138,7 @@ impl Follower {
             at: followed.known.at,
             epoch: followed.known.epoch,
             version: followed.known.version,
+            evidence: followed.known.evidence,
         };
         let written = Written {
             v: VERSION,
@@ -181,7 +186,7 @@ impl Follower {
             let Some((record, place)) = lane.take(leaf, Some(*hash), sound, &mut report) else {
                 continue;
             };
-            self.said.record(&record, &place, beside, &mut report);
+            self.said.record(&record, &place, &mut lane.evidence, beside, &mut report);
             if let Some(fault) = self.announced.record(&record, &place, piece.now_ns) {
                 report.find(Finding::Record(place.clone(), fault));
             }

@@ -11,7 +11,7 @@ use verdict::{
     reason::Reason,
 };
 
-use crate::{export::Digest, finding::Judged, record::Record, said::Texts};
+use crate::{evidence, export::Digest, finding::Judged, record::Record, said::Texts};
 
 /// Judges decisions. What repeats (rules, facts, whole judgements) is kept, up to a limit.
 #[derive(Default)]
@@ -27,18 +27,35 @@ type Question = (Digest, Digest, i64);
 struct Made {
     judgement: Judgement,
     detail: Digest,
-    /// The service that the kept access rows are about.
-    service: Option<String>,
+    /// What the kept access rows are about; `None` when the facts keep none.
+    access: Option<About>,
+}
+
+/// What a caller was let in to, or not.
+struct About {
+    service: String,
+    /// The right: `submit`, `metadata`, `admin`, ...
+    operation: String,
 }
 
 /// How a decision that is not a finding came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judgeable {
-    Same,
+    Same(Evidence),
     /// Its facts or rules are no longer kept.
     Purged,
     /// Refused because the two engines disagreed, or one failed: nothing to compare with.
     SecondEngine,
+}
+
+/// What the facts of a decision say of its access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    Kept,
+    /// None, and it allows.
+    Missing,
+    /// None, and it does not allow: an unreadable request, for one, was never held against the access rows.
+    NotNeeded,
 }
 
 impl Judge {
@@ -66,7 +83,7 @@ impl Judge {
         });
         let made = made.as_ref().map_err(|cause| Judged::Unusable(cause.clone()))?;
         leaf.compare(made)?;
-        Ok(Judgeable::Same)
+        Ok(Judgeable::Same(leaf.evidence(made)))
     }
 
     /// What is known is forgotten when it is too much. Not between [`Judge::wants`] and the judging of what was asked: of what is
@@ -100,6 +117,8 @@ struct Leaf<'r> {
     grade: Option<&'r str>,
     forwards: bool,
     service: Option<&'r str>,
+    /// The right that its operation needs, where that is known.
+    right: Option<&'static str>,
 }
 
 impl<'r> Leaf<'r> {
@@ -107,6 +126,7 @@ impl<'r> Leaf<'r> {
         let unusable = |key: &str| Judged::Unusable(format!("`{key}` is missing or wrong"));
         let digest = |key| record.digest(key).ok_or_else(|| unusable(key));
         let judged = record.number("judged").and_then(|seconds| i64::try_from(seconds).ok());
+        let asked = record.text("protocol").zip(record.text("operation"));
         let named = |key| record.values.get(key).ok_or_else(|| unusable(key));
         let leaf = Self {
             question: (
@@ -122,6 +142,7 @@ impl<'r> Leaf<'r> {
             grade: record.text("grade"),
             forwards: record.values.contains_key("site"),
             service: record.text("service"),
+            right: asked.and_then(|(protocol, operation)| evidence::right(protocol, operation)),
         };
         let there = |key: &&str| record.values.contains_key(*key);
         let shape = if allows(leaf.outcome) && record.kind != "preflight" {
@@ -136,8 +157,13 @@ impl<'r> Leaf<'r> {
         if self.detail != made.detail {
             return Err(Judged::Detail);
         }
-        if made.service.is_some() && made.service.as_deref() != self.service {
-            return Err(Judged::Access);
+        if let Some(about) = &made.access {
+            if self.service != Some(&about.service) {
+                return Err(Judged::Access);
+            }
+            if self.right.is_some_and(|right| right != about.operation) {
+                return Err(Judged::AccessOperation);
+            }
         }
         let judged = made.judgement.outcome;
         // The gateway may refuse for a cause of its own what the rules allow; never the other way round.
@@ -165,6 +191,14 @@ impl<'r> Leaf<'r> {
         let permitted = |site: &str| made.judgement.permitted.iter().any(|known| known == site);
         if self.site.is_none_or(permitted) { Ok(()) } else { Err(Judged::Site) }
     }
+
+    const fn evidence(&self, made: &Made) -> Evidence {
+        match (&made.access, allows(self.outcome)) {
+            (Some(_), _) => Evidence::Kept,
+            (None, true) => Evidence::Missing,
+            (None, false) => Evidence::NotNeeded,
+        }
+    }
 }
 
 const fn allows(outcome: Outcome) -> bool {
@@ -180,7 +214,9 @@ fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
     let judgement = verdict::judge(book, &facts, at);
     let text = verdict::canonical(&judgement).map_err(|cause| cause.to_string())?;
     let detail = Digest(Sha256::digest(text).into());
-    Ok(Arc::new(Made { judgement, detail, service: facts.access.map(|access| access.service) }))
+    let access =
+        facts.access.map(|access| About { service: access.service, operation: access.operation });
+    Ok(Arc::new(Made { judgement, detail, access }))
 }
 
 /// The grade that a rule can demand.

@@ -26,14 +26,17 @@ pub(crate) struct Lane<'f> {
     /// Epoch and fact version of the record before; unknown after one that cannot be trusted.
     epoch: Option<u64>,
     version: Option<u64>,
+    /// Whether a record kept by which access rows its caller was let in.
+    pub evidence: bool,
 }
 
-/// What the record before says for the next one.
+/// What the records before say for the next one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Known {
     pub at: Option<i64>,
     pub epoch: Option<u64>,
     pub version: Option<u64>,
+    pub evidence: bool,
 }
 
 enum Tree {
@@ -65,22 +68,25 @@ impl<'f> Lane<'f> {
         }
         let (next, agreed) = (header.from, 0);
         let (gaps, at, epoch, version) = (Vec::new(), None, None, None);
-        let mut lane = Self { header, frame, next, tree, agreed, gaps, at, epoch, version };
+        let evidence = false;
+        let mut lane =
+            Self { header, frame, next, tree, agreed, gaps, at, epoch, version, evidence };
         lane.hold(report);
         lane
     }
 
     /// Goes on where another piece of the lane ended.
     pub(crate) const fn resume(&mut self, known: Known) {
-        let Known { at, epoch, version } = known;
-        (self.at, self.epoch, self.version) = (at, epoch, version);
+        let Known { at, epoch, version, evidence } = known;
+        (self.at, self.epoch, self.version, self.evidence) = (at, epoch, version, evidence);
     }
 
     /// How the lane stands; `None` when its tree can be followed no further.
     pub(crate) fn known(self) -> Option<(Frontier, Known)> {
-        let Self { at, epoch, version, .. } = self;
+        let Self { at, epoch, version, evidence, .. } = self;
+        let known = Known { at, epoch, version, evidence };
         match self.tree {
-            Tree::Sure(tree) | Tree::Doubtful(tree) => Some((tree, Known { at, epoch, version })),
+            Tree::Sure(tree) | Tree::Doubtful(tree) => Some((tree, known)),
             Tree::Lost => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
 //! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `records` (second pass: every leaf), of that `lane` (one tree)
-//! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again), [`follow`] (a log that grows,
+//! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again) with [`evidence`] (access), [`follow`] (a log that grows,
 //! without a file, with `announced`: which bundles may have decided), [`finding`] (what is wrong, in two
 //! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export, [`disclosed`] what one of its fields hides. The format is fixed in `docs/record.md`.
 //!
@@ -11,6 +11,7 @@
 
 mod announced;
 pub mod disclosed;
+pub mod evidence;
 pub mod export;
 pub mod finding;
 pub mod follow;

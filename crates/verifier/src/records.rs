@@ -104,7 +104,7 @@ impl<'p> Pass<'p> {
         let projected = record.index < lane.header.projected;
         // Every text that is kept is at hand again.
         self.said.judge.make_room();
-        self.said.record(&record, &place, &self.shelf, self.report);
+        self.said.record(&record, &place, &mut lane.evidence, &self.shelf, self.report);
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),
             None => Expected::None(place),

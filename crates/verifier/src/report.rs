@@ -36,6 +36,8 @@ pub struct Counts {
     pub not_judgeable: u64,
     /// Refusals of the second engine, which is no part of this program.
     pub second_engine: u64,
+    /// Allows without access evidence, with none before them in their lane: accepted, as records of before have none.
+    pub without_access: u64,
     /// Allows without an end in this file.
     pub without_end: u64,
 }
@@ -120,6 +122,7 @@ impl Report {
                 "checkpoints": counts.checkpoints, "decisions": counts.decisions,
                 "judged": counts.judged, "not_judgeable": counts.not_judgeable,
                 "second_engine": counts.second_engine, "without_end": counts.without_end,
+                "without_access": counts.without_access,
             },
         })
     }
@@ -146,6 +149,20 @@ impl Report {
 }
 
 impl Counts {
+    /// Of allows that nothing says more about; `None` when there are none.
+    #[must_use]
+    pub fn unproved(&self) -> Option<Text> {
+        let count = self.without_access;
+        (count > 0).then(|| Text {
+            en: format!(
+                "{count} allowing records carry no access evidence, and no record shown before them in their lane does: accepted, as those written before it was recorded have none"
+            ),
+            ko: format!(
+                "허용 기록 {count}건에는 접근 권한 근거가 없으며 같은 레인에서 그 앞에 제시된 기록에도 없습니다: 근거를 기록하기 전에 작성된 기록에는 없으므로 받아들입니다"
+            ),
+        })
+    }
+
     /// What was checked, in one line.
     #[must_use]
     pub fn text(&self) -> Text {

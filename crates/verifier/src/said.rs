@@ -7,7 +7,7 @@ use crate::{
     export::Digest,
     finding::{FileFault, Finding, Place, RecordFault, TreeFault},
     joins::Joins,
-    judge::{Judge, Judgeable},
+    judge::{Evidence, Judge, Judgeable},
     record::Record,
     report::Report,
 };
@@ -35,11 +35,13 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// A record that is what was written: what it says.
+    /// A record that is what was written: what it says. `evidence`: whether a record of its lane kept by which access rows
+    /// its caller was let in, before it.
     pub(crate) fn record<T: Texts + ?Sized>(
         &mut self,
         record: &Record,
         place: &Place,
+        evidence: &mut bool,
         texts: &T,
         report: &mut Report,
     ) {
@@ -51,7 +53,9 @@ impl Said {
         }
         self.joins.add(record, place.lane);
         match record.kind.as_str() {
-            "decision" | "preflight" => self.decision(record, place, texts, report),
+            "decision" | "preflight" => {
+                self.decision(record, place, evidence, texts, report);
+            }
             "rollback" => rollback(record, place, report),
             _ => {}
         }
@@ -61,6 +65,7 @@ impl Said {
         &mut self,
         record: &Record,
         place: &Place,
+        evidence: &mut bool,
         texts: &T,
         report: &mut Report,
     ) {
@@ -77,7 +82,10 @@ impl Said {
             }
         }
         match self.judge.again(record, texts) {
-            Ok(Judgeable::Same) => report.counts.judged += 1,
+            Ok(Judgeable::Same(kept)) => {
+                report.counts.judged += 1;
+                let_in(kept, place, evidence, report);
+            }
             Ok(Judgeable::Purged) => report.counts.not_judgeable += 1,
             Ok(Judgeable::SecondEngine) => report.counts.second_engine += 1,
             Err(judged) => {
@@ -85,6 +93,19 @@ impl Said {
                 report.find(Finding::Record(place.clone(), fault));
             }
         }
+    }
+}
+
+/// A lane's allows keep their access evidence from the first record on that has it: what is written later was written by a
+/// gateway that records it, so an allow without it was not let in by the access rows.
+fn let_in(kept: Evidence, place: &Place, evidence: &mut bool, report: &mut Report) {
+    match kept {
+        Evidence::Kept => *evidence = true,
+        Evidence::Missing if *evidence => {
+            report.find(Finding::Record(place.clone(), RecordFault::NoAccess));
+        }
+        Evidence::Missing => report.counts.without_access += 1,
+        Evidence::NotNeeded => {}
     }
 }
 

@@ -60,9 +60,19 @@ impl Texts {
 
     /// Judges data of the organisation at a site in `place`, and keeps the three texts.
     pub fn decide(&mut self, place: &str, dataset: &str) -> Decided {
+        self.decide_let_in(place, dataset, None)
+    }
+
+    /// The same of a caller who was let in (or not) by access rows that are about this service and operation.
+    pub fn decide_let_in(
+        &mut self,
+        place: &str,
+        dataset: &str,
+        about: Option<(&str, &str)>,
+    ) -> Decided {
         let book: Rulebook = serde_json::from_str(BUNDLE).unwrap();
         let component = json!({ "dataset": dataset, "regimes": ["KR.X"], "origins": ["KR"] });
-        let facts: Facts = serde_json::from_value(json!({
+        let mut facts: Facts = serde_json::from_value(json!({
             "question": {
                 "profile": "statutory", "role": "entrustment", "components": [component],
                 "recipient": { "place": "KR", "same_entity": true },
@@ -70,6 +80,13 @@ impl Texts {
             "sites": [{ "id": "s-1", "location": place, "operator": { "entity": "A", "seat": "KR" } }],
         }))
         .unwrap();
+        facts.access = about.map(|(service, operation)| {
+            serde_json::from_value(json!({
+                "service": service, "operation": operation,
+                "rows": [{ "id": "a-1", "out": "allow", "service": service, "operation": operation }],
+            }))
+            .unwrap()
+        });
         let judgement = verdict::judge(&book, &facts, JUDGED);
         let first = judgement.decision.reasons.first();
         let mut fields = Map::new();

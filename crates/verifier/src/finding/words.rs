@@ -240,6 +240,10 @@ fn sequence(fault: &RecordFault) -> Text {
             "decided on fact version {stated}, in force was {in_force}",
             "사실 버전 {stated}(으)로 결정했으나 시행 중인 버전은 {in_force}입니다"
         ),
+        RecordFault::NoAccess => say!(
+            "it allows without saying by which access rows, and a record of this lane before it does say so: an older or another program wrote it",
+            "어떤 접근 권한 항목으로 허용했는지 적혀 있지 않으나 이 레인의 앞선 기록에는 적혀 있습니다: 이전 버전이나 다른 프로그램이 썼습니다"
+        ),
         RecordFault::Head { lane, size } => say!(
             "the heartbeat keeps another root of lane {lane} at size {size}: that lane was rewritten",
             "하트비트에 남은 레인 {lane}, 크기 {size}의 루트가 다릅니다: 그 레인이 다시 쓰였습니다"
@@ -289,6 +293,10 @@ fn decided(judged: &Judged) -> Text {
         Judged::Access => say!(
             "the access rows kept with the decision are about another service",
             "결정과 함께 보관된 접근 권한 항목이 다른 서비스에 관한 것입니다"
+        ),
+        Judged::AccessOperation => say!(
+            "the access rows kept with the decision are about another operation than the one that was asked for",
+            "결정과 함께 보관된 접근 권한 항목이 요청한 작업이 아닌 다른 작업에 관한 것입니다"
         ),
         Judged::Unusable(cause) => say!(
             "the decision cannot be judged from its texts: {cause}",
