@@ -37,21 +37,38 @@ impl Ends {
         &self.ended
     }
 
+    /// Room for those of so many records.
+    pub fn reserve(&mut self, records: usize) {
+        self.decisions.reserve(records);
+        self.started.reserve(records / 3);
+        self.ended.reserve(records / 3);
+    }
+
     /// Takes over those of another lane, or of a later part.
     pub fn join(&mut self, other: Self) {
+        if self.decisions.is_empty() && self.started.is_empty() && self.ended.is_empty() {
+            *self = other;
+            return;
+        }
         self.decisions.extend(other.decisions);
         self.started.extend(other.started);
         self.ended.extend(other.ended);
     }
 
+    /// By decision, and of each the first comes first. Of what is sorted in parts the parts are merged.
+    pub fn sort(&mut self) {
+        self.decisions.sort();
+        for list in [&mut self.started, &mut self.ended] {
+            list.sort_by_key(|(decision, at)| (*decision, at.lane, at.index));
+        }
+    }
+
     pub fn check(&mut self, findings: &mut Vec<Finding>) {
-        self.decisions.sort_unstable();
-        for (list, name) in [(&mut self.started, "started"), (&mut self.ended, "ended")] {
-            // By decision, and of each the first comes first.
-            list.sort_unstable_by_key(|(decision, at)| (*decision, at.lane, at.index));
+        self.sort();
+        for (list, name) in [(&self.started, "started"), (&self.ended, "ended")] {
             let mut decisions = self.decisions.as_slice();
             let mut before = None;
-            for (decision, at) in &*list {
+            for (decision, at) in list {
                 let of = seek(&mut decisions, *decision);
                 let second = before.replace(*decision) == Some(*decision);
                 let fault = fault(*decision, of, name, second);

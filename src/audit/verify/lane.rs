@@ -74,7 +74,9 @@ pub(super) async fn walk(
         terms.page(until - from);
         from = until;
     }
-    walker.close(connection).await
+    let walk = walker.close(connection).await?;
+    let sorted = TaskTracker::new().spawn_blocking(move || walk.sorted());
+    sorted.await.map_err(|cause| AuditError::Content(cause.to_string()))
 }
 
 async fn page(

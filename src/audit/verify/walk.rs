@@ -25,7 +25,7 @@ pub(super) struct Walk {
     pub details: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The last of them: most decisions name what the one before named.
     pub named_last: Option<[u8; 3 * DIGEST_CHARS + 1]>,
-    /// Record ids, and where they stand; sorted when all are there.
+    /// Record ids, and where they stand; sorted when a lane's are there.
     pub ids: Vec<(Uuid, (u16, u64))>,
 }
 
@@ -72,6 +72,13 @@ impl Walk {
         self.report.findings.push(Finding { lane, index: None, id: None, what, about });
     }
 
+    /// Room for what so many records give, so that it is not moved while it grows. What is not used was never touched.
+    pub fn reserve(&mut self, records: u64) {
+        let records = usize::try_from(records.min(ROOM_MAX)).unwrap_or(0);
+        self.ids.reserve(records);
+        self.ends.reserve(records);
+    }
+
     /// What was gathered since this was asked last. Which texts were named stays: they are in an earlier part.
     pub fn part(&mut self) -> Self {
         let (named, last) = (std::mem::take(&mut self.named), self.named_last.take());
@@ -105,10 +112,18 @@ impl Walk {
         }
     }
 
-    /// Each record has an id of its own. They are of version 7 and came nearly in order, so that sorting costs little.
+    /// With what is looked up over all lanes in order: each lane sorts its own, side by side, and then they are only merged.
+    pub fn sorted(mut self) -> Self {
+        self.ids.sort_unstable();
+        self.ends.sort();
+        self
+    }
+
+    /// Each record has an id of its own.
     pub fn same_ids(&mut self) {
         let mut ids = std::mem::take(&mut self.ids);
-        ids.sort_unstable();
+        // Stable, as that sort alone sees that these are a few lists which are sorted already.
+        ids.sort();
         for pair in ids.windows(2) {
             let [(one, _), (same, (lane, index))] = pair else { continue };
             if one == same {
@@ -143,3 +158,6 @@ impl Walk {
         }
     }
 }
+
+/// Lists of so many records take about 105 MB.
+const ROOM_MAX: u64 = 1 << 20;

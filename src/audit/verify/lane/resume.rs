@@ -38,6 +38,9 @@ impl Walker {
             head: Arc::new(head),
             terms,
         };
+        if walker.terms.state.is_none() {
+            walker.walk.reserve(walker.head.size);
+        }
         let stood = walker.terms.state.as_ref().and_then(|state| state.take(lane));
         if let Some(stood) = stood {
             walker.resume(connection, stood).await?;
