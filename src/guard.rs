@@ -166,7 +166,7 @@ impl Guard {
         }
         self.used.take(&proven.tree.origin, proven.index, now_ns).map_err(named)?;
         let consumed = Entry::consumed(&proven, now_ns);
-        self.journal.write(consumed).map_err(|cause| {
+        self.journal.write(consumed).await.map_err(|cause| {
             tracing::error!(%cause, "the journal cannot be written: nothing is let in");
             named(Refused::NoJournal)
         })?;

@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -110,8 +110,12 @@ pub(super) struct Journal(Mutex<Pen>);
 #[derive(Debug)]
 struct Pen {
     file: File,
-    /// Bytes of whole lines.
+    /// Of the lines in the file: their bytes, and the digest of the last.
     length: u64,
+    last: String,
+    /// Lines that are not in the file yet, who hears of them, and the digest of the line that the next one follows.
+    pending: Vec<u8>,
+    together: Together,
     previous: String,
     /// Minute of the refusals counted here, how many had a line, and how many had none.
     minute: i64,
@@ -119,6 +123,9 @@ struct Pen {
     more: u64,
     dirty: bool,
 }
+
+/// How the writing of some lines went, once it is known.
+type Together = Arc<OnceLock<Result<(), ErrorKind>>>;
 
 impl Journal {
     /// Checks what is there, takes the file for this process alone, and says that the guard starts.
@@ -135,19 +142,27 @@ impl Journal {
         let (previous, length) = read(path, |_| ())?;
         // Half a line that a full disk left.
         file.set_len(length).map_err(wrong)?;
-        let pen = Pen { file, length, previous, minute: 0, written: 0, more: 0, dirty: true };
-        let journal = Self(Mutex::new(pen));
+        let mut pen = Pen::new(file, previous, length);
         let start = Entry { site: Some(site.to_owned()), ..Entry::new(What::Started, now_ns) };
-        journal.write(start).map_err(wrong)?;
-        Ok(journal)
+        pen.write(start).map_err(wrong)?;
+        Ok(Self(Mutex::new(pen)))
     }
 
-    /// Returns when the line has left this process: a kill does not lose it, a power cut may lose the last second.
-    pub fn write(&self, entry: Entry) -> std::io::Result<()> {
-        self.pen().write(entry)
+    /// Returns when the line has left this process: a kill does not lose it, a power cut may lose the last second. If we stop
+    /// before, the line is written by whoever is next.
+    pub async fn write(&self, entry: Entry) -> std::io::Result<()> {
+        let together = self.pen().push(entry)?;
+        // Requests that are as far as this one add their lines, and the first of them that goes on writes all.
+        tokio::task::yield_now().await;
+        let outcome = together.get().copied().unwrap_or_else(|| {
+            let mut pen = self.pen();
+            // Somebody may have written it while we waited for the pen.
+            together.get().copied().unwrap_or_else(|| pen.flush())
+        });
+        outcome.map_err(std::io::Error::from)
     }
 
-    /// The same for a refusal, of which a stranger can send any number.
+    /// The same for a refusal, at once: a stranger can send any number, so only some have a line.
     pub fn refusal(&self, entry: Entry) -> std::io::Result<()> {
         let mut pen = self.pen();
         pen.turn(entry.at_ns)?;
@@ -178,6 +193,7 @@ impl Journal {
         let file = {
             let mut pen = self.pen();
             pen.turn(now_ns)?;
+            pen.flush()?;
             if !std::mem::take(&mut pen.dirty) {
                 return Ok(());
             }
@@ -192,18 +208,53 @@ impl Journal {
 }
 
 impl Pen {
-    fn write(&mut self, mut entry: Entry) -> std::io::Result<()> {
+    fn new(file: File, last: String, length: u64) -> Self {
+        let (pending, together, previous) = (Vec::new(), Together::default(), last.clone());
+        let (minute, written, more) = (0, 0, 0);
+        Self { file, length, last, pending, together, previous, minute, written, more, dirty: true }
+    }
+
+    fn write(&mut self, entry: Entry) -> std::io::Result<()> {
+        self.push(entry)?;
+        self.flush().map_err(std::io::Error::from)
+    }
+
+    /// Adds the line to those that are written next.
+    fn push(&mut self, mut entry: Entry) -> std::io::Result<Together> {
         entry.previous.clone_from(&self.previous);
-        let mut line = serde_json::to_vec(&entry)?;
-        let digest = hex::encode(Sha256::digest(&line));
-        line.push(b'\n');
-        if let Err(cause) = self.file.write_all(&line) {
+        let line = serde_json::to_vec(&entry)?;
+        self.previous = hex::encode(Sha256::digest(&line));
+        self.pending.extend_from_slice(&line);
+        self.pending.push(b'\n');
+        Ok(Arc::clone(&self.together))
+    }
+
+    /// Writes what is pending: all of it, or nothing stays in the file and everybody who waits hears of it.
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        let lines = std::mem::take(&mut self.pending);
+        let outcome = self.append(&lines).map_err(|cause| cause.kind());
+        match outcome {
+            Ok(()) => self.last.clone_from(&self.previous),
+            Err(_) => self.previous.clone_from(&self.last),
+        }
+        // Each is settled here and nowhere else, with the pen in hand.
+        let _first = std::mem::take(&mut self.together).set(outcome);
+        // Its room is used again.
+        self.pending = lines;
+        self.pending.clear();
+        outcome
+    }
+
+    fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if let Err(cause) = self.file.write_all(lines) {
             // A full disk may have taken half of it.
             self.file.set_len(self.length)?;
             return Err(cause);
         }
-        self.length += line.len() as u64;
-        self.previous = digest;
+        self.length += lines.len() as u64;
         self.dirty = true;
         Ok(())
     }
@@ -261,3 +312,64 @@ const MINUTE_NS: i64 = 60_000_000_000;
 /// 250 bytes each: a stranger who floods the site writes 216 MB a day at the very most.
 const REFUSALS_A_MINUTE: u64 = 600;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    //! Lines that are written together are one chain, and everybody who waits for one hears what became of it.
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    fn consumed(index: u64) -> Entry {
+        Entry { index: Some(index), ..Entry::new(What::Consumed, 1) }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn lines_of_one_moment_are_one_chain_in_the_file_before_anybody_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let journal = Journal::open(&path, "s-1", 1).unwrap();
+        let tell = async |index| {
+            journal.write(consumed(index)).await.unwrap();
+            // The chain is checked too: as it stands at this moment.
+            entries(&path).unwrap().iter().any(|entry| entry.index == Some(index))
+        };
+        let (some, others) =
+            tokio::join!(join_all((0..50).map(tell)), join_all((50..99).map(tell)));
+        assert!(some.iter().chain(&others).all(|is_there| *is_there));
+        assert_eq!(entries(&path).unwrap().len(), 1 + 99);
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_before_it_is_written_is_written_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let journal = Journal::open(&path, "s-1", 1).unwrap();
+        let dropped = tokio::time::timeout(Duration::ZERO, async {
+            journal.write(consumed(1)).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        dropped.await.unwrap_err();
+        journal.refusal(consumed(2)).unwrap();
+        let kept: Vec<_> = entries(&path).unwrap().iter().map(|entry| entry.index).collect();
+        assert_eq!(kept, [None, Some(1), Some(2)]);
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_on_when_the_lines_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        drop(Journal::open(&path, "s-1", 1).unwrap());
+        let (last, length) = read(&path, |_| ()).unwrap();
+        // Not opened for writing: as a disk that is gone.
+        let journal = Journal(Mutex::new(Pen::new(File::open(&path).unwrap(), last, length)));
+        let outcomes = join_all((0..5).map(|index| journal.write(consumed(index)))).await;
+        assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
+        // And once it can be written again, the chain goes on where the file ends.
+        journal.pen().file = OpenOptions::new().append(true).open(&path).unwrap();
+        journal.write(consumed(7)).await.unwrap();
+        let kept: Vec<_> = entries(&path).unwrap().iter().map(|entry| entry.index).collect();
+        assert_eq!(kept, [None, Some(7)]);
+    }
+}
