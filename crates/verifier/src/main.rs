@@ -10,7 +10,7 @@ use std::{
 
 use args::{Args, Asked, Lang};
 use haetae_verify::{Report, Trust, disclosed, report::Exit, single};
-use serde_json::json;
+use serde_json::{Map, Value};
 use verdict::decision::Text;
 
 fn main() -> ExitCode {
@@ -66,33 +66,69 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
             &"a proof says nothing without a key that you trust: give `--key` or `--trust`",
         );
     }
-    let checked = single::check(proof, &args.trust);
-    let mut said = vec![match &checked {
-        Ok(held) => (Exit::Whole, "proven", held.text()),
-        Err(unproven) => (Exit::Finding, unproven.code(), unproven.text()),
-    }];
-    // What is disclosed of a record that is not proven says nothing.
-    for path in args.disclosures.iter().filter(|_| checked.is_ok()) {
-        let document = match std::fs::read(path) {
-            Ok(document) => document,
+    // Read before anything is said, so that nothing is said of half of them.
+    let mut documents = Vec::new();
+    for path in &args.disclosures {
+        match std::fs::read(path) {
+            Ok(document) => documents.push((path.display(), document)),
             Err(cause) => return unreadable(&format!("`{}`: {cause}", path.display())),
-        };
-        said.push(match disclosed::check(&document, &single::leaf(proof).unwrap_or_default()) {
-            Ok(shown) => (Exit::Whole, "disclosed", shown.text()),
-            Err(unshown) => (Exit::Finding, unshown.code(), unshown.text()),
-        });
-    }
-    let bad = said.iter().any(|(exit, _, _)| !matches!(exit, Exit::Whole));
-    let exit = if bad { Exit::Finding } else { Exit::Whole };
-    for (_, code, text) in said {
-        if args.json {
-            let Text { en, ko } = text;
-            say(&format!("{:#}", json!({ "exit": exit as u8, "code": code, "en": en, "ko": ko })));
-        } else {
-            say(&pick(args.lang, text));
         }
     }
+    let record = match single::check(proof, &args.trust) {
+        Ok(held) => Said { exit: Exit::Whole, code: "proven", text: held.text() },
+        Err(unproven) => {
+            // What is disclosed of a record that is not proven says nothing.
+            documents.clear();
+            Said { exit: Exit::Finding, code: unproven.code(), text: unproven.text() }
+        }
+    };
+    let leaf = single::leaf(proof).unwrap_or_default();
+    let shown: Vec<_> =
+        documents.iter().map(|(path, document)| (path, disclosure(document, &leaf))).collect();
+    let bad = |said: &Said| !matches!(said.exit, Exit::Whole);
+    let found = bad(&record) || shown.iter().any(|(_, said)| bad(said));
+    let exit = if found { Exit::Finding } else { Exit::Whole };
+    if args.json {
+        let mut object = Said { exit, ..record }.json();
+        if !args.disclosures.is_empty() {
+            let shown = shown.into_iter().map(|(path, said)| {
+                let mut object = said.json();
+                object.insert("file".into(), path.to_string().into());
+                Value::from(object)
+            });
+            object.insert("disclosures".into(), shown.collect());
+        }
+        say(&format!("{:#}", Value::from(object)));
+    } else {
+        let all = [record].into_iter().chain(shown.into_iter().map(|(_, said)| said));
+        all.for_each(|said| say(&pick(args.lang, said.text)));
+    }
     ExitCode::from(exit as u8)
+}
+
+/// What one disclosure says of the record.
+fn disclosure(document: &[u8], leaf: &[u8]) -> Said {
+    match disclosed::check(document, leaf) {
+        Ok(shown) => Said { exit: Exit::Whole, code: "disclosed", text: shown.text() },
+        Err(unshown) => Said { exit: Exit::Finding, code: unshown.code(), text: unshown.text() },
+    }
+}
+
+/// One result, for machines and for people.
+struct Said {
+    exit: Exit,
+    code: &'static str,
+    text: Text,
+}
+
+impl Said {
+    fn json(self) -> Map<String, Value> {
+        let Text { en, ko } = self.text;
+        let of = |key: &str, value: Value| (key.to_owned(), value);
+        let exit = (self.exit as u8).into();
+        let all = [of("exit", exit), of("code", self.code.into()), of("en", en.into())];
+        all.into_iter().chain([of("ko", ko.into())]).collect()
+    }
 }
 
 fn pick(lang: Lang, text: Text) -> String {
@@ -116,6 +152,9 @@ fn tell(report: &Report, lang: Lang, seconds: f64) {
         say(&pick(open.text()));
     }
     say(&pick(report.counts.text()));
+    if let Some(unproved) = report.counts.unproved() {
+        say(&pick(unproved));
+    }
     #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let rate = report.counts.records as f64 / seconds.max(f64::EPSILON);
     say(&pick(Text {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
+mod disclosures;
+
 use std::process::{Command, Output};
 
 fn run(words: &[&str]) -> (Option<i32>, String, String) {
