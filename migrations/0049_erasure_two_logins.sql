@@ -64,8 +64,8 @@ begin
     return made;
 end $$;
 
--- The second person, who says for whom it is as well: only keys that both name are destroyed. `p_orgs`: for which organisations
--- the keys were looked for; `p_masters`: master keys that they were looked for under.
+-- The second person, who says for whom it is as well: both name the same keys, or nothing is destroyed. `p_orgs`: for which
+-- organisations the keys were looked for; `p_masters`: master keys that they were looked for under.
 create function erasure_confirm(p_id uuid, p_org text, p_name text, p_orgs text[], p_subjects bytea[], p_masters text[],
                                 p_person text,
     out already_at_s bigint, out keys bigint, out vals bigint, out holds bigint, out holds_left bigint)
@@ -92,7 +92,10 @@ begin
     elsif asked.org is distinct from p_org
         or asked.named is distinct from sha256(asked.asked_salt || convert_to('subject ' || p_name, 'UTF8')) then
         raise exception 'this is not whom it was asked for' using errcode = 'HE005';
-    elsif p_subjects is null or p_masters is null or p_orgs is null then
+    elsif p_subjects is null or p_masters is null or p_orgs is null
+        -- A null among them would make `<> all` below true of nothing.
+        or array_position(p_subjects, null) is not null or array_position(p_masters, null) is not null
+        or array_position(p_orgs, null) is not null then
         raise exception 'what is looked for, and where, is not said' using errcode = 'null_value_not_allowed';
     end if;
 
@@ -146,6 +149,10 @@ begin
     if exists (select from public.audit_key k where k.subject = any (p_subjects)) then
         raise exception 'keys of this person were made under another name or master key since it was asked for'
             using errcode = 'HE008';
+    end if;
+    -- Who confirms less than was asked for would close the request with keys left over.
+    if exists (select from public.audit_key k where k.subject = any (asked.subjects)) then
+        raise exception 'it was asked for with keys that are not named for this person now' using errcode = 'HE011';
     end if;
     if p_org is null and exists (select from public.audit_key k where k.org <> all (p_orgs)) then
         raise exception 'an organisation came meanwhile: confirm again' using errcode = 'HE009';

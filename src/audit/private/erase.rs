@@ -60,6 +60,11 @@ pub enum EraseError {
         "keys of this person were made since, in another organisation or under another master key, for which nobody asked: ask again"
     )]
     More,
+    #[error(
+        "it was asked for with keys that are not this person's, and nothing is destroyed: ask again, and find out in the log who asked \
+         for more"
+    )]
+    Fewer,
     #[error("organisations come and go meanwhile: confirm again")]
     Moving,
     #[error(
@@ -163,6 +168,7 @@ fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
         Some(("HE008", _)) => EraseError::More,
         Some(("HE009", _)) => EraseError::Moving,
         Some(("HE010", _)) => EraseError::Swapped,
+        Some(("HE011", _)) => EraseError::Fewer,
         _ => EraseError::Database(cause),
     }
 }

@@ -151,7 +151,7 @@ Two persons, each with a login of their own (members of `haetae_privacy`) and th
   export HAETAE_PRIVACY_URL=postgres://lee@db.internal/haetae
   haetae audit --by lee erase --subject min-jun.kim@org.example --org org --confirm ID
 
-The database itself wants two different logins, and destroys only what both named; names (--by) are taken on trust beside
+The database itself wants two different logins, and destroys nothing unless both name the same keys; names (--by) are taken on trust beside
 them, and both are in the log, as salted digests.
 
 The records stay, with their digests, as long as the law wants them; what named the person is gone. Rewriting the tables

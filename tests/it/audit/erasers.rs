@@ -121,6 +121,14 @@ async fn the_database_wants_a_second_login_and_destroys_what_both_named() {
     // The second cannot bring in keys that the first did not name: there are keys left of who he names.
     let refused = two.ask(&confirm(&id_text, every, "'lee'")).unwrap_err();
     assert!(refused.contains("were made under another name"), "{refused}");
+    // Nor hide one behind a null, nor close the request with fewer than the first named.
+    let nulled = format!("({every} || array[null::bytea])");
+    let refused = two.ask(&confirm(&id_text, &nulled, "'lee'")).unwrap_err();
+    assert!(refused.contains("is not said"), "{refused}");
+    for fewer in ["'{}'", "array[sha256('')]"] {
+        let refused = two.ask(&confirm(&id_text, fewer, "'lee'")).unwrap_err();
+        assert!(refused.contains("keys that are not named for this person"), "{refused}");
+    }
     // Nor the first those that the second does not name.
     let Subject { name, org } = KIM;
     let ask = format!(
@@ -128,24 +136,25 @@ async fn the_database_wants_a_second_login_and_destroys_what_both_named() {
         org.unwrap()
     );
     let wide = one.ask(&ask).unwrap().parse().unwrap();
-    let done = confirm_erasure(&second, &privacy(), wide, KIM, "lee").await.unwrap();
+    let refused = confirm_erasure(&second, &privacy(), wide, KIM, "lee").await;
+    assert!(matches!(refused, Err(EraseError::Fewer)), "{refused:?}");
+    assert_eq!(left(&lab.pool, &kept).await, (2, 2), "nothing was destroyed");
+
+    let done = confirm_erasure(&second, &privacy(), id, KIM, "lee").await.unwrap();
     assert!(matches!(done, Confirmed::Erased(erased) if (erased.keys, erased.values) == (1, 1)));
     assert_eq!(left(&lab.pool, &kept).await, (1, 1), "the other person's are there");
-
-    // Once done it is done; the first request finds nothing more.
-    let again = confirm_erasure(&second, &privacy(), wide, KIM, "lee").await.unwrap();
+    // Once done it is done; a second request finds nothing more.
+    let again = confirm_erasure(&second, &privacy(), id, KIM, "lee").await.unwrap();
     assert!(matches!(again, Confirmed::Already(_)));
-    let nothing = confirm_erasure(&second, &privacy(), id, KIM, "lee").await.unwrap();
-    assert!(matches!(nothing, Confirmed::Erased(erased) if erased.keys == 0));
     let named: i64 = sqlx::query_scalar(
-        "select count(*) from erasure where num_nonnulls(subject, subjects, named) > 0",
+        "select count(*) from erasure where done_at_s > 0 and num_nonnulls(subject, subjects, named) > 0",
     )
     .fetch_one(&lab.pool)
     .await
     .unwrap();
     assert_eq!(named, 0, "what is done names nobody");
     eventually("each act is recorded", async || {
-        leaves(&lab.pool).await.iter().filter(|leaf| leaf["kind"] == "erase").count() == 4
+        leaves(&lab.pool).await.iter().filter(|leaf| leaf["kind"] == "erase").count() == 3
     })
     .await;
     let place = (0, kim["index"].as_u64().unwrap());
