@@ -7,6 +7,7 @@ mod acts;
 mod erased;
 mod erasers;
 mod keys;
+mod killed;
 mod outage;
 mod pace;
 mod private;
