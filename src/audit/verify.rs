@@ -145,6 +145,7 @@ pub async fn verify_watched(
         before: AtomicU64::new(0),
         watch,
     });
+    let mut ids = Vec::new();
     let mut heads = heads.into_iter().peekable();
     while heads.peek().is_some() {
         let mut lanes = JoinSet::new();
@@ -161,12 +162,13 @@ pub async fn verify_watched(
             walks.push(one.map_err(|cause| AuditError::Content(cause.to_string()))??);
         }
         walks.sort_by_key(|(lane, _)| *lane);
-        for (_, one) in walks {
+        for (_, mut one) in walks {
+            ids.push(std::mem::take(&mut one.ids));
             walk.join(one);
         }
     }
     walk.heartbeats();
-    walk.same_ids();
+    walk.same_ids(ids);
     walk.ends.check(&mut walk.report.findings);
     texts::check(&mut snapshot, &mut walk).await?;
     walk.report.findings.sort_by_key(|finding| (finding.lane, finding.index.unwrap_or(u64::MAX)));

@@ -154,12 +154,12 @@ impl Journal {
         let together = self.pen().push(entry)?;
         // Requests that are as far as this one add their lines, and the first of them that goes on writes all.
         tokio::task::yield_now().await;
-        let outcome = together.get().copied().unwrap_or_else(|| {
-            let mut pen = self.pen();
-            // Somebody may have written it while we waited for the pen.
-            together.get().copied().unwrap_or_else(|| pen.flush())
-        });
-        outcome.map_err(std::io::Error::from)
+        if let Some(outcome) = together.get() {
+            return outcome.map_err(std::io::Error::from);
+        }
+        let mut pen = self.pen();
+        // Somebody may have written it while we waited for the pen.
+        together.get().map_or_else(|| pen.flush(), |outcome| outcome.map_err(std::io::Error::from))
     }
 
     /// The same for a refusal, at once: a stranger can send any number, so only some have a line.
@@ -216,7 +216,7 @@ impl Pen {
 
     fn write(&mut self, entry: Entry) -> std::io::Result<()> {
         self.push(entry)?;
-        self.flush().map_err(std::io::Error::from)
+        self.flush()
     }
 
     /// Adds the line to those that are written next.
@@ -230,15 +230,16 @@ impl Pen {
     }
 
     /// Writes what is pending: all of it, or nothing stays in the file and everybody who waits hears of it.
-    fn flush(&mut self) -> Result<(), ErrorKind> {
+    fn flush(&mut self) -> std::io::Result<()> {
         let lines = std::mem::take(&mut self.pending);
-        let outcome = self.append(&lines).map_err(|cause| cause.kind());
-        match outcome {
+        let outcome = self.append(&lines);
+        match &outcome {
             Ok(()) => self.last.clone_from(&self.previous),
             Err(_) => self.previous.clone_from(&self.last),
         }
         // Each is settled here and nowhere else, with the pen in hand.
-        let _first = std::mem::take(&mut self.together).set(outcome);
+        let told = outcome.as_ref().copied().map_err(std::io::Error::kind);
+        let _first = std::mem::take(&mut self.together).set(told);
         // Its room is used again.
         self.pending = lines;
         self.pending.clear();
@@ -317,7 +318,10 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 mod tests {
     //! Lines that are written together are one chain, and everybody who waits for one hears what became of it.
 
-    use futures_util::future::join_all;
+    use std::ops::Range;
+
+    use futures_util::{FutureExt as _, future::join_all};
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -325,20 +329,54 @@ mod tests {
         Entry { index: Some(index), ..Entry::new(What::Consumed, 1) }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn lines_of_one_moment_are_one_chain_in_the_file_before_anybody_goes_on() {
+    fn indexes(path: &Path) -> Vec<u64> {
+        entries(path).unwrap().iter().filter_map(|entry| entry.index).collect()
+    }
+
+    /// Which of them were told that their lines are in the file, and which that they are not.
+    async fn told(journal: Arc<Journal>, path: PathBuf, mine: Range<u64>) -> [Vec<u64>; 2] {
+        let mut told = [Vec::new(), Vec::new()];
+        for index in mine {
+            let outcome = journal.write(consumed(index)).await;
+            told[usize::from(outcome.is_err())].push(index);
+            if index % 50 == 0 && outcome.is_ok() {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(text.contains(&format!("\"index\":{index},")), "before it goes on");
+            }
+        }
+        told
+    }
+
+    /// Many threads at once, and a file that cannot be written for half of the time: as a disk that is full now and then.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_goes_on_has_its_line_in_one_chain_and_whoever_does_not_has_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Journal::open(&path, "s-1", 1).unwrap();
-        let tell = async |index| {
-            journal.write(consumed(index)).await.unwrap();
-            // The chain is checked too: as it stands at this moment.
-            entries(&path).unwrap().iter().any(|entry| entry.index == Some(index))
-        };
-        let (some, others) =
-            tokio::join!(join_all((0..50).map(tell)), join_all((50..99).map(tell)));
-        assert!(some.iter().chain(&others).all(|is_there| *is_there));
-        assert_eq!(entries(&path).unwrap().len(), 1 + 99);
+        let journal = Arc::new(Journal::open(&path, "s-1", 1).unwrap());
+        let tracker = TaskTracker::new();
+        let writers: Vec<_> = (0..8)
+            .map(|n| {
+                tracker.spawn(told(Arc::clone(&journal), path.clone(), n * 500..(n + 1) * 500))
+            })
+            .collect();
+        let mut can_write = true;
+        while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+            can_write = !can_write;
+            journal.pen().file =
+                OpenOptions::new().read(!can_write).append(can_write).open(&path).unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (mut there, mut not) = (Vec::new(), Vec::new());
+        for writer in join_all(writers).await {
+            let [some, others] = writer.unwrap();
+            there.extend(some);
+            not.extend(others);
+        }
+        assert!(there.len() > 100 && not.len() > 100, "{} {}", there.len(), not.len());
+        let mut kept = indexes(&path);
+        kept.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(kept, there);
     }
 
     #[tokio::test]
@@ -346,30 +384,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
         let journal = Journal::open(&path, "s-1", 1).unwrap();
-        let dropped = tokio::time::timeout(Duration::ZERO, async {
-            journal.write(consumed(1)).await.unwrap();
-            std::future::pending::<()>().await;
-        });
-        dropped.await.unwrap_err();
+        assert!(journal.write(consumed(1)).now_or_never().is_none(), "it waits for others");
+        assert_eq!(indexes(&path), [0; 0]);
         journal.refusal(consumed(2)).unwrap();
-        let kept: Vec<_> = entries(&path).unwrap().iter().map(|entry| entry.index).collect();
-        assert_eq!(kept, [None, Some(1), Some(2)]);
+        assert_eq!(indexes(&path), [1, 2]);
     }
 
     #[tokio::test]
-    async fn nobody_goes_on_when_the_lines_cannot_be_written() {
+    async fn the_chain_goes_on_where_the_file_ends_when_lines_could_not_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        drop(Journal::open(&path, "s-1", 1).unwrap());
-        let (last, length) = read(&path, |_| ()).unwrap();
-        // Not opened for writing: as a disk that is gone.
-        let journal = Journal(Mutex::new(Pen::new(File::open(&path).unwrap(), last, length)));
+        let journal = Journal::open(&path, "s-1", 1).unwrap();
+        journal.pen().file = File::open(&path).unwrap();
         let outcomes = join_all((0..5).map(|index| journal.write(consumed(index)))).await;
         assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
-        // And once it can be written again, the chain goes on where the file ends.
         journal.pen().file = OpenOptions::new().append(true).open(&path).unwrap();
         journal.write(consumed(7)).await.unwrap();
-        let kept: Vec<_> = entries(&path).unwrap().iter().map(|entry| entry.index).collect();
-        assert_eq!(kept, [None, Some(7)]);
+        assert_eq!(indexes(&path), [7]);
     }
 }

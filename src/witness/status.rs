@@ -96,7 +96,7 @@ fn mirrored(page: &mut String, mirror: &Mirror) {
         let _ = writeln!(
             page,
             "<p>Since this process began: {} records read, {} decisions: {} judged again with the same result, \
-             {} not re-judgeable, {} of the second engine; {} allows without access evidence, none before them in their \
+             {} not re-judgeable, {} of the second engine; {} allows without access evidence, none seen before them in their \
              lane; {} findings.</p>",
             counts.records,
             counts.decisions,

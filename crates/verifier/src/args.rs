@@ -134,7 +134,7 @@ usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint F
   --disclosure FILE  what one field of the record hides (`haetae audit disclose`), beside the record's proof; once for
                      each
   --lang en|ko       language of the sentences (en)
-  --json             one JSON object instead of sentences
+  --json             one JSON object instead of sentences; its `exit` is of the whole, `disclosures` has each one's
   -h, --help         this text
   -V, --version      version
 

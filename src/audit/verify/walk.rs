@@ -1,6 +1,7 @@
 //! What a walk gathers: of a part of a lane, of a lane, of all of them; and what can only be said when all is gathered.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
@@ -26,8 +27,11 @@ pub(super) struct Walk {
     /// The last of them: most decisions name what the one before named.
     pub named_last: Option<[u8; 3 * DIGEST_CHARS + 1]>,
     /// Record ids, and where they stand; sorted when a lane's are there.
-    pub ids: Vec<(Uuid, (u16, u64))>,
+    pub ids: Ids,
 }
+
+/// Of each record its id, lane and index.
+pub(super) type Ids = Vec<(Uuid, (u16, u64))>;
 
 /// A place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,15 +123,18 @@ impl Walk {
         self
     }
 
-    /// Each record has an id of its own.
-    pub fn same_ids(&mut self) {
-        let mut ids = std::mem::take(&mut self.ids);
-        // Stable, as that sort alone sees that these are a few lists which are sorted already.
-        ids.sort();
-        for pair in ids.windows(2) {
-            let [(one, _), (same, (lane, index))] = pair else { continue };
-            if one == same {
-                let at = At { lane: *lane, index: *index, id: Some(Id::Uuid(*same)) };
+    /// Each record has an id of its own. `lanes`: the sorted ids of each lane.
+    pub fn same_ids(&mut self, lanes: Vec<Ids>) {
+        let mut lanes: Vec<_> = lanes.into_iter().map(Vec::into_iter).collect();
+        let heads = lanes.iter_mut().enumerate();
+        let heads = heads.filter_map(|(n, ids)| Some(Reverse((ids.next()?, n))));
+        let mut heads: BinaryHeap<_> = heads.collect();
+        let mut before = None;
+        while let Some(Reverse(((id, (lane, index)), n))) = heads.pop() {
+            let next = lanes.get_mut(n).and_then(Iterator::next);
+            heads.extend(next.map(|next| Reverse((next, n))));
+            if before.replace(id) == Some(id) {
+                let at = At { lane, index, id: Some(Id::Uuid(id)) };
                 self.find(&at, What::Rule, "another record has its id");
             }
         }

@@ -28,8 +28,13 @@ async fn no_allow_is_committed_after_the_suspension_of_its_ground() {
     };
     let clients = || client(&stage, &over, &answered);
     let (a, b, c, live) = tokio::join!(clients(), clients(), clients(), changes);
-    let answers = [a[0] + b[0] + c[0], a[1] + b[1] + c[1]];
+    let answers = [0, 1, 2].map(|which| a[which] + b[which] + c[which]);
     assert!(answers[0] >= 20 && answers[1] >= 20, "both must have been seen often: {answers:?}");
+    // Those that were under way, at each of the suspensions.
+    assert!(
+        u64::from(answers[2]) <= 3 * ROUNDS / 2,
+        "more were cut than there can be: {answers:?}"
+    );
 
     let all = leaves(&pool).await;
     let decisions: Vec<_> = all.iter().filter(|leaf| leaf["kind"] == "decision").collect();
@@ -73,15 +78,16 @@ async fn change(pool: &PgPool, ground: &Entry, answered: &AtomicU32) -> BTreeMap
     live
 }
 
-/// Asks until it is over; gives how often it was allowed and refused.
-async fn client(stage: &Stage, over: &AtomicBool, answered: &AtomicU32) -> [u32; 2] {
+/// Asks until it is over; gives how often it was allowed, refused, and cut before there was an answer.
+async fn client(stage: &Stage, over: &AtomicBool, answered: &AtomicU32) -> [u32; 3] {
     let caller = stage.caller("kr-retailer");
-    let mut answers = [0; 2];
+    let mut answers = [0; 3];
     while !over.load(Ordering::Relaxed) {
         let body = chat().to_string();
         let answer = match caller.try_post(CHAT, &[ORDERS, VIRGINIA], body.as_bytes()).await {
             Ok(answer) => answer,
             Err(error) if is_reset(&error) => {
+                answers[2] += 1;
                 answered.fetch_add(1, Ordering::Relaxed);
                 continue;
             }

@@ -24,7 +24,8 @@ impl Proven {
         });
         for (field, value) in FIELDS {
             let digest = digest(value);
-            leaf[field] = digest.as_str().into();
+            let leaf = leaf.as_object_mut().expect("an object");
+            leaf.insert(field.into(), digest.as_str().into());
             let values =
                 json!([{ "digest": digest, "salt": STANDARD.encode(SALT), "value": value }]);
             let document = json!({
