@@ -7,8 +7,10 @@ delete from erasure where done_at_s is null;
 alter table erasure
     add column asked_login name,
     add column done_login  name,
-    -- By what the person's keys are found (audit_key.subject): nothing else can be destroyed by this erasure.
+    -- By what the person's keys are found (audit_key.subject): nothing else can be destroyed by this erasure; and under which
+    -- master keys.
     add column subjects    bytea[],
+    add column masters     text[],
     -- SHA-256 of asked_salt, `subject `, and the person's name. Both are emptied when it is done.
     add column named       bytea check (length(named) = 32),
     add constraint erasure_open_or_done check (
@@ -43,11 +45,13 @@ begin
     return new;
 end $$;
 create trigger log_outbox_of_privacy before insert on log_outbox for each row
-    when (new.kind = 'erase' or new.kind = 'key_event' and new.body ->> 'act' = 'rewrapped')
+    when (new.kind = 'erase' or new.kind = 'key_event'
+          and new.body ->> 'act' in ('rewrapped', 'former_asked', 'former_forgotten'))
     execute function log_outbox_of_privacy();
 
 -- The first person: whose keys (`p_subjects`), and a name that the second one must give again.
-create function erasure_ask(p_org text, p_name text, p_subject bytea, p_subjects bytea[], p_master text, p_reason text, p_person text)
+create function erasure_ask(p_org text, p_name text, p_subject bytea, p_subjects bytea[], p_masters text[], p_reason text,
+                            p_person text)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     made  uuid   := gen_random_uuid();
@@ -56,12 +60,26 @@ declare
 begin
     -- What nobody confirmed in time names the person for nothing.
     delete from public.erasure e where e.done_at_s is null and e.asked_at_s < now_s - 604800;
-    insert into public.erasure (id, org, subject, subjects, named, master, reason, asked_salt, asked, asked_login, asked_at_s)
-    values (made, p_org, p_subject, p_subjects, sha256(salt || convert_to('subject ' || p_name, 'UTF8')), p_master, p_reason,
-            salt, sha256(salt || convert_to(p_person, 'UTF8')), session_user, now_s);
+    insert into public.erasure
+        (id, org, subject, subjects, masters, named, master, reason, asked_salt, asked, asked_login, asked_at_s)
+    values (made, p_org, p_subject, p_subjects, p_masters, sha256(salt || convert_to('subject ' || p_name, 'UTF8')),
+            p_masters[1], p_reason, salt, sha256(salt || convert_to(p_person, 'UTF8')), session_user, now_s);
     perform public.privacy_tell('erase', p_person,
         jsonb_build_object('act', 'asked', 'erasure', made, 'org', p_org, 'reason', p_reason));
     return made;
+end $$;
+
+-- Whether this is a second person, within a week of the first: another login and another name.
+create function privacy_second(p_login name, p_salt bytea, p_asked bytea, p_asked_at_s bigint, p_person text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if p_login is not distinct from session_user then
+        raise exception 'it was asked for with the login %: another login must confirm it', session_user using errcode = 'HE002';
+    elsif p_person is null or p_asked is not distinct from sha256(p_salt || convert_to(p_person, 'UTF8')) then
+        raise exception 'who asked for it cannot confirm it' using errcode = 'HE003';
+    elsif extract(epoch from clock_timestamp()) - p_asked_at_s > 604800 then
+        raise exception 'it was asked for more than a week ago' using errcode = 'HE004';
+    end if;
 end $$;
 
 -- The second person, who says for whom it is as well: both name the same keys, or nothing is destroyed. `p_orgs`: for which
@@ -83,13 +101,9 @@ begin
     elsif asked.done_at_s is not null then
         already_at_s := asked.done_at_s;
         return;
-    elsif asked.asked_login is not distinct from session_user then
-        raise exception 'it was asked for with the login %: another login must confirm it', session_user using errcode = 'HE002';
-    elsif asked.asked is not distinct from sha256(asked.asked_salt || convert_to(p_person, 'UTF8')) then
-        raise exception 'who asked for it cannot confirm it' using errcode = 'HE003';
-    elsif now_s - asked.asked_at_s > 604800 then
-        raise exception 'it was asked for more than a week ago' using errcode = 'HE004';
-    elsif asked.org is distinct from p_org
+    end if;
+    perform public.privacy_second(asked.asked_login, asked.asked_salt, asked.asked, asked.asked_at_s, p_person);
+    if asked.org is distinct from p_org
         or asked.named is distinct from sha256(asked.asked_salt || convert_to('subject ' || p_name, 'UTF8')) then
         raise exception 'this is not whom it was asked for' using errcode = 'HE005';
     elsif p_subjects is null or p_masters is null or p_orgs is null
@@ -106,9 +120,10 @@ begin
     end if;
 
     -- Whoever wraps keys anew says whose they are, and nobody can check it: one who made a key another person's shows beside what the
-    -- key was before (migration 0051).
+    -- key was before (migration 0051), by the word of both persons: one of them may be who did it.
     if exists (select from public.audit_key k join public.audit_key_former f on f.key = k.id
-               where f.master = any (p_masters) and (f.subject = any (p_subjects)) <> (k.subject = any (p_subjects))) then
+               where f.master = any (p_masters || asked.masters)
+                 and (f.subject = any (p_subjects || asked.subjects)) <> (k.subject = any (p_subjects || asked.subjects))) then
         raise exception 'a key of this person, or of another, was wrapped anew as somebody else''s: see audit_key_former'
             using errcode = 'HE010';
     end if;
@@ -158,8 +173,13 @@ begin
         raise exception 'an organisation came meanwhile: confirm again' using errcode = 'HE009';
     end if;
 
-    update public.erasure e set subject = null, subjects = null, named = null, done_at_s = now_s, done_login = session_user
+    update public.erasure e
+    set subject = null, subjects = null, masters = null, named = null, done_at_s = now_s, done_login = session_user
     where e.id = p_id;
+    -- Other requests for the same person name her for nothing now.
+    delete from public.erasure e
+    where e.done_at_s is null and (p_org is null or e.org = p_org)
+      and e.named = sha256(e.asked_salt || convert_to('subject ' || p_name, 'UTF8'));
     perform public.privacy_tell('erase', p_person,
         jsonb_build_object('act', 'done', 'erasure', p_id, 'org', p_org, 'keys', keys, 'values', vals));
 end $$;
@@ -207,11 +227,12 @@ begin
 end $$;
 
 revoke all on function privacy_tell(text, text, jsonb), log_outbox_of_privacy(),
-    erasure_ask(text, text, bytea, bytea[], text, text, text),
+    privacy_second(name, bytea, bytea, bigint, text),
+    erasure_ask(text, text, bytea, bytea[], text[], text, text),
     erasure_confirm(uuid, text, text, text[], bytea[], text[], text),
     privacy_rewrap(text, uuid[], bytea[], bytea[], text),
     privacy_seal(text, bytea[], uuid[], text[], bytea[], bytea[], bytea[], text) from public;
-grant execute on function erasure_ask(text, text, bytea, bytea[], text, text, text),
+grant execute on function erasure_ask(text, text, bytea, bytea[], text[], text, text),
     erasure_confirm(uuid, text, text, text[], bytea[], text[], text),
     privacy_rewrap(text, uuid[], bytea[], bytea[], text),
     privacy_seal(text, bytea[], uuid[], text[], bytea[], bytea[], bytea[], text) to haetae_privacy;

@@ -64,6 +64,7 @@ pub use private::disclose::{DiscloseError, Disclosure, disclose};
 pub use private::erase::{
     Confirmed, EraseError, Erased, Step, Subject, ask_erasure, confirm_erasure, vacuum,
 };
+pub use private::former::{Forgot, ask_forget, confirm_forget};
 pub use private::rewrap::{Rewrapped, rewrap};
 pub use prove::{Proven, prove, prove_place};
 pub use recorded::{ExportFile, Records};

@@ -111,6 +111,14 @@ impl Privacy {
         self.first.wrap(&key, &wrapped.org, &name, nonce).map(Some)
     }
 
+    /// The data key, if it opens and is found by the name of its own person.
+    #[must_use]
+    pub fn own(&self, wrapped: &Wrapped) -> Option<DataKey> {
+        let master = self.master(&wrapped.master).ok()?;
+        let (key, name) = master.unwrap(wrapped).ok()?;
+        (master.index(&name) == wrapped.subject).then_some(key)
+    }
+
     /// By what the data keys of a person are found: one index for each master key.
     #[must_use]
     pub fn subject(&self, org: &str, subject: &str) -> Vec<[u8; 32]> {

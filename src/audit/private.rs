@@ -4,6 +4,7 @@
 
 pub(super) mod disclose;
 pub(super) mod erase;
+pub(super) mod former;
 pub(super) mod rewrap;
 mod store;
 

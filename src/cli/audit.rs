@@ -2,6 +2,7 @@
 
 mod disclose;
 mod erase;
+mod former;
 mod reviewer;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ enum What {
     Vacuum,
     /// Put every data key under the first master key of `[privacy] keys`, so that former ones can be destroyed.
     Rewrap,
+    /// Destroy what keys were before a rewrap, against a former master key that leaked. One person asks, another confirms.
+    Forget(former::Args),
     /// Which logins of the database see which part of the log, with `psql` or any other tool.
     #[command(subcommand)]
     Reviewer(reviewer::What),
@@ -68,6 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Erase(what) => erase::run(&args.desk, what).await,
         What::Vacuum => erase::vacuum(&args.desk.config()?).await,
         What::Rewrap => erase::rewrap(&args.desk).await,
+        What::Forget(what) => former::run(&args.desk, what).await,
         What::Reviewer(what) => reviewer::run(&args.desk, what).await,
     }
 }

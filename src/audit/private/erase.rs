@@ -60,9 +60,21 @@ pub enum EraseError {
         "keys of this person were made since, in another organisation or under another master key, for which nobody asked: ask again"
     )]
     More,
+    #[error("it was asked for another master key: name the one that was asked for, or ask again")]
+    OtherMaster,
     #[error(
-        "it was asked for with keys that are not this person's, and nothing is destroyed: ask again, and find out in the log who asked \
-         for more"
+        "keys are wrapped under this master key now: put them under another one first (`haetae audit rewrap`), in every process"
+    )]
+    InUse,
+    #[error(
+        "{0} keys do not open as they are wrapped now, or open none of what was sealed under them: what they were before is the only \
+         way back to them, and nothing is forgotten. Is their master key in `[privacy] keys` here? If so the tables' owner puts \
+         them back from `audit_key_former`"
+    )]
+    Unopened(u64),
+    #[error(
+        "it was asked for with keys that are not this person's, as the master keys here tell, and nothing is destroyed: see that the \
+         master keys of this name are the same bytes for both persons, and if so who asked for more; then ask again"
     )]
     Fewer,
     #[error("organisations come and go meanwhile: confirm again")]
@@ -105,7 +117,7 @@ pub async fn ask_erasure(
         of: subject,
         subject: privacy.subject_now(subject.org.unwrap_or(EVERY), subject.name),
         indexes: &indexes,
-        master: privacy.id(),
+        masters: &privacy.ids(),
         reason,
         by,
     };
@@ -155,8 +167,8 @@ fn confirmed(done: &store::Done) -> Confirmed {
     })
 }
 
-/// Codes of migration 0049.
-fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
+/// Codes of migrations 0049 and 0051.
+pub(super) fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
     match store::code(&cause) {
         Some(("HE001", _)) => EraseError::NotFound(id),
         Some(("HE002", _)) => EraseError::Login,
@@ -169,6 +181,8 @@ fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
         Some(("HE009", _)) => EraseError::Moving,
         Some(("HE010", _)) => EraseError::Swapped,
         Some(("HE011", _)) => EraseError::Fewer,
+        Some(("HE012", _)) => EraseError::OtherMaster,
+        Some(("HE013", _)) => EraseError::InUse,
         _ => EraseError::Database(cause),
     }
 }

@@ -1,6 +1,9 @@
 //! Who may destroy what is kept of people: two logins together, by functions that tell it; nobody alone, with psql or anything.
 
-use haetae::audit::{Confirmed, EraseError, Subject, ask_erasure, confirm_erasure, verify};
+use haetae::audit::{
+    Confirmed, EraseError, Forgot, Subject, ask_erasure, ask_forget, confirm_erasure,
+    confirm_forget, rewrap, verify,
+};
 use haetae::privacy::Privacy;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -16,9 +19,12 @@ const KIM: Subject<'_> =
 const PARK: &str = "so-yeon.park@kr-retailer.example";
 
 /// Everything that destroys or changes, forges who asked, or tells an erasure that was none.
-const FORBIDDEN: [&str; 22] = [
+const FORBIDDEN: [&str; 25] = [
     "delete from audit_key_former",
     "update audit_key_former set wrapped = ''",
+    "delete from former_forgetting",
+    "update former_forgetting set asked_login = 'other'",
+    "insert into log_outbox (event, kind, body) values (gen_random_uuid(), 'key_event', '{\"act\": \"former_forgotten\"}')",
     "delete from audit_key",
     "delete from audit_private",
     "truncate audit_key",
@@ -72,7 +78,7 @@ async fn no_login_of_any_group_destroys_what_is_kept_alone() {
             );
         }
         if group != "privacy" {
-            let ask = "select erasure_ask(null, 'x', sha256(''), '{}', 'lab', 'r', 'kim')";
+            let ask = "select erasure_ask(null, 'x', sha256(''), '{}', '{lab}', 'r', 'kim')";
             assert!(login.ask(ask).unwrap_err().contains("permission denied for function"));
         }
     }
@@ -132,7 +138,7 @@ async fn the_database_wants_a_second_login_and_destroys_what_both_named() {
     // Nor the first those that the second does not name.
     let Subject { name, org } = KIM;
     let ask = format!(
-        "select erasure_ask('{}', '{name}', sha256(''), {every}, 'lab', 'r', 'kim')",
+        "select erasure_ask('{}', '{name}', sha256(''), {every}, '{{lab}}', 'r', 'kim')",
         org.unwrap()
     );
     let wide = one.ask(&ask).unwrap().parse().unwrap();
@@ -147,12 +153,12 @@ async fn the_database_wants_a_second_login_and_destroys_what_both_named() {
     let again = confirm_erasure(&second, &privacy(), id, KIM, "lee").await.unwrap();
     assert!(matches!(again, Confirmed::Already(_)));
     let named: i64 = sqlx::query_scalar(
-        "select count(*) from erasure where done_at_s > 0 and num_nonnulls(subject, subjects, named) > 0",
+        "select count(*) from erasure where num_nonnulls(subject, subjects, named) > 0",
     )
     .fetch_one(&lab.pool)
     .await
     .unwrap();
-    assert_eq!(named, 0, "what is done names nobody");
+    assert_eq!(named, 0, "what is done names nobody, nor does what was asked for besides");
     eventually("each act is recorded", async || {
         leaves(&lab.pool).await.iter().filter(|leaf| leaf["kind"] == "erase").count() == 3
     })
@@ -216,13 +222,27 @@ async fn a_key_that_was_made_somebody_elses_stops_the_erasure_of_both() {
         );
         one.ask(&swap).unwrap();
     }
-    let (one, two) = (one.pool().await, two.pool().await);
+    let (first, second) = (one.pool().await, two.pool().await);
     for name in [KIM.name, PARK] {
         let whom = Subject { name, org: KIM.org };
-        let id = ask_erasure(&one, &privacy(), whom, "kim", "r").await.unwrap().unwrap();
-        let done = confirm_erasure(&two, &privacy(), id, whom, "lee").await;
+        let id = ask_erasure(&first, &privacy(), whom, "kim", "r").await.unwrap().unwrap();
+        let done = confirm_erasure(&second, &privacy(), id, whom, "lee").await;
         assert!(matches!(done, Err(EraseError::Swapped)), "{name}: {done:?}");
     }
+    // Nor when who confirms says that no other master key than his own was ever asked for.
+    let asked = ask_erasure(&first, &privacy(), KIM, "kim", "r").await.unwrap().unwrap();
+    let to_kim = format!("(select subjects[1] from erasure where id = '{asked}')");
+    let swap = format!(
+        "select privacy_rewrap('evil', array_agg(id), array_agg({to_kim}), array_agg(wrapped), 'x') from audit_key"
+    );
+    two.ask(&swap).unwrap();
+    let confirm = format!(
+        "select keys from erasure_confirm('{asked}', '{}', '{}', '{{}}', array[{to_kim}], '{{evil}}', 'lee')",
+        KIM.org.unwrap(),
+        KIM.name
+    );
+    let refused = two.ask(&confirm).unwrap_err();
+    assert!(refused.contains("wrapped anew as somebody else's"), "{refused}");
     assert_eq!(left(&lab.pool, &kept).await, before, "nobody's key is destroyed");
     lab.stop().await;
 }
@@ -252,5 +272,106 @@ async fn rubbish_in_place_of_a_key_destroys_nothing() {
                 from audit_key_former f where f.key = k.id and f.master = 'lab'";
     sqlx::query(back).execute(&lab.pool).await.unwrap();
     assert_eq!(shown(&lab.pool, &leaf, "actor").await.values[0].1.value, KIM.name);
+    lab.stop().await;
+}
+
+fn masters(names: &[(&str, u8)]) -> Privacy {
+    let key = |(name, byte): &(&str, u8)| ((*name).to_owned(), Zeroizing::new([*byte; 32]));
+    Privacy::of(&names.iter().map(key).collect::<Vec<_>>()).unwrap().unwrap()
+}
+
+/// Rubbish in place of a key, and a good key that is another one.
+async fn forgets_nothing_while_a_key_does_not_open(
+    pool: &PgPool,
+    confirm: impl AsyncFn() -> Result<Forgot, EraseError>,
+) {
+    for bytes in [
+        "decode(repeat('00', 92), 'hex')",
+        "(select wrapped from audit_key where id <> k.id limit 1)",
+    ] {
+        let edit = format!(
+            "create table before as select * from audit_key;
+             update audit_key k set wrapped = {bytes} where id = (select min(id::text)::uuid from audit_key)"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(edit)).execute(pool).await.unwrap();
+        let wrong = confirm().await;
+        assert!(matches!(wrong, Err(EraseError::Unopened(1))), "{bytes}: {wrong:?}");
+        let back = "update audit_key k set wrapped = b.wrapped from before b where b.id = k.id; drop table before";
+        sqlx::raw_sql(back).execute(pool).await.unwrap();
+    }
+}
+
+/// Against a former master key that leaked: two logins forget what keys were, and only what is not needed any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_keys_were_is_forgotten_by_two_logins_once_each_opens_as_it_is() {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let leaf = lab.proven(&lab.deny().await.unwrap());
+    let one = Psql::member(&lab.pool, "one", "haetae_privacy").await;
+    let two = Psql::member(&lab.pool, "two", "haetae_privacy").await;
+    let (first, second) = (one.pool().await, two.pool().await);
+    assert_eq!(ask_forget(&first, "lab", "kim", "r").await.unwrap(), None, "nothing is kept");
+    let both = masters(&[("new", 8), ("lab", 7)]);
+    assert!(rewrap(&first, &both, "kim").await.unwrap().keys > 0);
+
+    let id = ask_forget(&first, "lab", "kim", "leaked").await.unwrap().unwrap();
+    for (pool, name, wanted) in [(&first, "lee", "this same login"), (&second, "kim", "who asked")]
+    {
+        let refused = confirm_forget(pool, &both, id, "lab", name).await.unwrap_err().to_string();
+        assert!(refused.contains(wanted), "{refused}");
+    }
+    let other = confirm_forget(&second, &both, id, "new", "lee").await;
+    assert!(matches!(other, Err(EraseError::OtherMaster)), "{other:?}");
+    let nobody = confirm_forget(&second, &both, Uuid::nil(), "lab", "lee").await;
+    assert!(matches!(nobody, Err(EraseError::NotFound(_))), "{nobody:?}");
+    // The lab wraps with the former key still: somebody new came.
+    let mut late = draft(Outcome::Deny, 0);
+    late.actor = PARK.into();
+    lab.audit.record(late).await.unwrap();
+    let in_use = confirm_forget(&second, &both, id, "lab", "lee").await;
+    assert!(matches!(in_use, Err(EraseError::InUse)), "{in_use:?}");
+    let count = async |what: &'static str| -> i64 {
+        sqlx::query_scalar(what).fetch_one(&lab.pool).await.unwrap()
+    };
+    eventually("who acted has been recorded", async || {
+        count("select count(*) from log_outbox where not written").await == 0
+    })
+    .await;
+    rewrap(&first, &both, "kim").await.unwrap();
+    let kept = count("select count(*) from audit_key_former where master = 'lab'").await;
+    assert!(kept >= 2, "two persons' keys: {kept}");
+
+    let confirm = async || confirm_forget(&second, &both, id, "lab", "lee").await;
+    forgets_nothing_while_a_key_does_not_open(&lab.pool, confirm).await;
+    // Nor while its master key is not here.
+    let blind = confirm_forget(&second, &masters(&[("lab", 7)]), id, "lab", "lee").await;
+    assert!(matches!(blind, Err(EraseError::Unopened(_))), "{blind:?}");
+
+    // What was replaced after it was asked for is asked for again.
+    let done = confirm_forget(&second, &masters(&[("new", 8)]), id, "lab", "lee").await.unwrap();
+    assert!(
+        matches!(done, Forgot::Keys { keys, left } if keys + left == kept && left > 0),
+        "{done:?}"
+    );
+    let again = confirm_forget(&second, &both, id, "lab", "lee").await.unwrap();
+    assert!(matches!(again, Forgot::Already(_)), "{again:?}");
+    let id = ask_forget(&first, "lab", "kim", "leaked").await.unwrap().unwrap();
+    let done = confirm_forget(&second, &masters(&[("new", 8)]), id, "lab", "lee").await.unwrap();
+    assert!(matches!(done, Forgot::Keys { keys, left: 0 } if keys > 0), "{done:?}");
+    assert_eq!(ask_forget(&first, "lab", "kim", "r").await.unwrap(), None, "nothing is left");
+    let place = (0, leaf["index"].as_u64().unwrap());
+    let shown = disclose(&lab.pool, &masters(&[("new", 8)]), place, "actor").await.unwrap();
+    assert_eq!(shown.values[0].1.value, KIM.name);
+    eventually("both acts are recorded, each with name and login", async || {
+        let told = leaves(&lab.pool).await;
+        let acts =
+            |act: &str| told.iter().filter(|leaf| leaf["act"] == act).cloned().collect::<Vec<_>>();
+        let (asked, forgotten) = (acts("former_asked"), acts("former_forgotten"));
+        asked.len() == 2
+            && forgotten.len() == 2
+            && forgotten[0]["people"].as_array().unwrap().len() == 2
+    })
+    .await;
+    lab.projected().await;
+    assert_eq!(verify(&lab.pool).await.unwrap().findings, []);
     lab.stop().await;
 }

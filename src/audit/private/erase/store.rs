@@ -12,7 +12,8 @@ pub(super) struct Wanted<'a> {
     pub subject: [u8; 32],
     /// By what the keys of the person are found.
     pub indexes: &'a [Vec<u8>],
-    pub master: &'a str,
+    /// Names of the master keys that they were looked for under, the one that wraps now first.
+    pub masters: &'a [&'a str],
     pub reason: &'a str,
     pub by: &'a str,
 }
@@ -47,7 +48,7 @@ pub(super) async fn ask(
         .bind(wanted.of.name)
         .bind(wanted.subject.as_slice())
         .bind(wanted.indexes)
-        .bind(wanted.master)
+        .bind(wanted.masters)
         .bind(wanted.reason)
         .bind(wanted.by)
         .fetch_one(connection)

@@ -1,0 +1,70 @@
+//! `haetae audit forget`: what keys were before a rewrap is destroyed, against a former master key that leaked.
+
+use std::process::ExitCode;
+
+use uuid::Uuid;
+
+use super::{Desk, erase, privacy, reason};
+use crate::audit::{self, Forgot};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The former master key, by its name in `[privacy] keys`. Both persons write it.
+    #[arg(long)]
+    master: String,
+    /// Why, in one line that names no person: it stays in the log.
+    #[arg(long, required_unless_present = "confirm")]
+    reason: Option<String>,
+    /// The second person: forget what another asked for, by the id that was printed then.
+    #[arg(long, value_name = "ID", conflicts_with = "reason")]
+    confirm: Option<Uuid>,
+    /// Leave what lies in files for `haetae audit vacuum`, at a quieter hour.
+    #[arg(long, requires = "confirm")]
+    later: bool,
+}
+
+pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
+    let config = desk.config()?;
+    let (pool, by, master) = (desk.pool(&config).await?, desk.person()?, args.master.as_str());
+    let Some(id) = args.confirm else {
+        let why = reason(args.reason.as_deref().unwrap_or_default())?;
+        match audit::ask_forget(&pool, master, by, why).await? {
+            None => println!("no key is kept as it was under `{master}`: nothing was done"),
+            Some(id) => println!(
+                "asked for: {id}. Somebody else, within a week, with a login of their own:\n  \
+                 haetae audit --by NAME --database URL forget --master {master} --confirm {id}"
+            ),
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    match audit::confirm_forget(&pool, &privacy(&config)?, id, master, by).await? {
+        Forgot::Already(at) => {
+            println!("forgotten already at {}: nothing was done", crate::cli::instant(at));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Forgot::Keys { keys, left } => {
+            println!(
+                "forgotten: what {keys} keys were under `{master}`; each opens as it is wrapped now, and the log says what was done"
+            );
+            if left > 0 {
+                println!("  {left} were replaced after it was asked for, and are left: ask again");
+            }
+        }
+    }
+    if args.later {
+        println!("what lies in files is left for `haetae audit vacuum`");
+        return Ok(ExitCode::SUCCESS);
+    }
+    erase::vacuum(&config).await
+}
+
+const AFTER_HELP: &str = "\
+A key stays as it was before `haetae audit rewrap`, beside what it is now: one login could put rubbish in its place. So a
+master key that leaked still opens it. When the new one has proved itself, two persons, each with a login of their own
+(members of `haetae_privacy`):
+  haetae audit --by kim forget --master privacy-2025 --reason 'leaked, incident 2026-9'
+  haetae audit --by lee forget --master privacy-2025 --confirm ID
+
+Before anything is destroyed, the second command opens every key as it is now, and a value that is sealed under it.
+Backups and archived write-ahead log of before still have both: let them expire.";
