@@ -65,6 +65,9 @@ async fn a_name_is_shown_to_one_reader_then_erased_by_two_persons() {
     assert!(!shown && said.contains("nothing is kept behind the digest"), "{said}");
     let (done, said) = haetae(stage, &["--by", "kim", "rewrap"]);
     assert!(done && said.contains("0 data keys are wrapped anew"), "{said}");
+    let forget = ["--by", "kim", "forget", "--master", "demo", "--reason", "leaked, incident 9"];
+    let (done, said) = haetae(stage, &forget);
+    assert!(done && said.contains("no key is kept as it was under `demo`"), "{said}");
 }
 
 /// What a reader does with what was shown, in two implementations; gives the record.
