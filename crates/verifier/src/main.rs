@@ -124,10 +124,14 @@ struct Said {
 impl Said {
     fn json(self) -> Map<String, Value> {
         let Text { en, ko } = self.text;
-        let of = |key: &str, value: Value| (key.to_owned(), value);
-        let exit = (self.exit as u8).into();
-        let all = [of("exit", exit), of("code", self.code.into()), of("en", en.into())];
-        all.into_iter().chain([of("ko", ko.into())]).collect()
+        let exit = self.exit as u8;
+        let all: [(&str, Value); 4] = [
+            ("exit", exit.into()),
+            ("code", self.code.into()),
+            ("en", en.into()),
+            ("ko", ko.into()),
+        ];
+        all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 }
 
