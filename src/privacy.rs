@@ -111,12 +111,11 @@ impl Privacy {
         self.first.wrap(&key, &wrapped.org, &name, nonce).map(Some)
     }
 
-    /// The data key, if it opens and is found by the name of its own person.
+    /// Whether a data key opens, and is found by the name of its own person.
     #[must_use]
-    pub fn own(&self, wrapped: &Wrapped) -> Option<DataKey> {
-        let master = self.master(&wrapped.master).ok()?;
-        let (key, name) = master.unwrap(wrapped).ok()?;
-        (master.index(&name) == wrapped.subject).then_some(key)
+    pub fn owns(&self, wrapped: &Wrapped) -> bool {
+        let Ok(master) = self.master(&wrapped.master) else { return false };
+        master.unwrap(wrapped).is_ok_and(|(_, name)| master.index(&name) == wrapped.subject)
     }
 
     /// By what the data keys of a person are found: one index for each master key.

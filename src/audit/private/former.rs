@@ -9,8 +9,12 @@ pub(super) mod store;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::erase::{EraseError, refusal};
-use crate::privacy::{Place, Privacy};
+use super::{
+    disclose,
+    erase::{EraseError, refusal},
+    store::Kept,
+};
+use crate::privacy::Privacy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forgot {
@@ -69,14 +73,11 @@ async fn unopened(
 }
 
 fn opens(privacy: &Privacy, key: &store::Key) -> bool {
-    let Some(data_key) = privacy.own(&key.wrapped) else { return false };
-    let Some(value) = &key.value else { return true };
-    let (Ok(lane), Ok(index)) = (u16::try_from(value.lane), u64::try_from(value.index)) else {
-        return false;
+    let whole = |(digest, kept): &([u8; 32], Kept)| {
+        let hidden = disclose::open(privacy, kept, digest).ok().flatten();
+        hidden.is_some_and(|hidden| hidden.digest() == *digest)
     };
-    let Ok(digest) = <&[u8; 32]>::try_from(value.digest.as_slice()) else { return false };
-    let place = Place { lane, index, field: &value.field, digest };
-    data_key.open(place, &value.sealed).is_ok_and(|hidden| hidden.digest() == *digest)
+    privacy.owns(&key.wrapped) && key.value.as_ref().is_none_or(whole)
 }
 
 /// With a sealed value each: some hundred kB.

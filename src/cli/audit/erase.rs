@@ -20,15 +20,38 @@ pub(super) struct Args {
     /// Only as of this organisation. Absent: of every one.
     #[arg(long)]
     org: Option<String>,
-    /// Why, in one line that names no person: it stays in the log.
+    #[command(flatten)]
+    persons: TwoPersons,
+}
+
+/// One asks, another confirms.
+#[derive(Debug, clap::Args)]
+pub(super) struct TwoPersons {
+    /// The first person: why, in one line that names nobody: it stays in the log.
     #[arg(long, required_unless_present = "confirm")]
     reason: Option<String>,
-    /// The second person: erase what another asked for, by the id that was printed then.
+    /// The second person: do what another asked for, by the id that was printed then.
     #[arg(long, value_name = "ID", conflicts_with = "reason")]
-    confirm: Option<Uuid>,
+    pub confirm: Option<Uuid>,
     /// Leave what lies in files for `haetae audit vacuum`, at a quieter hour.
     #[arg(long, requires = "confirm")]
     later: bool,
+}
+
+impl TwoPersons {
+    /// Why the first person asks.
+    pub fn why(&self) -> anyhow::Result<&str> {
+        reason(self.reason.as_deref().unwrap_or_default())
+    }
+
+    /// What is gone from the tables goes from their files too, now or later.
+    pub async fn end(&self, config: &Config) -> anyhow::Result<ExitCode> {
+        if self.later {
+            println!("what lies in files is left for `haetae audit vacuum`");
+            return Ok(ExitCode::SUCCESS);
+        }
+        vacuum(config).await
+    }
 }
 
 pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
@@ -36,8 +59,8 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let (privacy, pool) = (privacy(&config)?, desk.pool(&config).await?);
     let subject = Subject { name: &args.subject, org: args.org.as_deref() };
     let by = desk.person()?;
-    let Some(id) = args.confirm else {
-        let why = reason(args.reason.as_deref().unwrap_or_default())?;
+    let Some(id) = args.persons.confirm else {
+        let why = args.persons.why()?;
         match audit::ask_erasure(&pool, &privacy, subject, by, why).await? {
             None => println!("nothing is kept of this person: nothing was done"),
             Some(id) => println!(
@@ -58,11 +81,7 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     }
-    if args.later {
-        println!("what lies in files is left for `haetae audit vacuum`");
-        return Ok(ExitCode::SUCCESS);
-    }
-    files(&config.database.owner_pool().await?).await
+    args.persons.end(&config).await
 }
 
 fn tell(erased: &Erased) {

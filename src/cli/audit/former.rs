@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use uuid::Uuid;
-
-use super::{Desk, erase, privacy, reason};
+use super::{Desk, erase::TwoPersons, privacy};
 use crate::audit::{self, Forgot};
 
 #[derive(Debug, clap::Args)]
@@ -13,22 +11,15 @@ pub(super) struct Args {
     /// The former master key, by its name in `[privacy] keys`. Both persons write it.
     #[arg(long)]
     master: String,
-    /// Why, in one line that names no person: it stays in the log.
-    #[arg(long, required_unless_present = "confirm")]
-    reason: Option<String>,
-    /// The second person: forget what another asked for, by the id that was printed then.
-    #[arg(long, value_name = "ID", conflicts_with = "reason")]
-    confirm: Option<Uuid>,
-    /// Leave what lies in files for `haetae audit vacuum`, at a quieter hour.
-    #[arg(long, requires = "confirm")]
-    later: bool,
+    #[command(flatten)]
+    persons: TwoPersons,
 }
 
 pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let config = desk.config()?;
     let (pool, by, master) = (desk.pool(&config).await?, desk.person()?, args.master.as_str());
-    let Some(id) = args.confirm else {
-        let why = reason(args.reason.as_deref().unwrap_or_default())?;
+    let Some(id) = args.persons.confirm else {
+        let why = args.persons.why()?;
         match audit::ask_forget(&pool, master, by, why).await? {
             None => println!("no key is kept as it was under `{master}`: nothing was done"),
             Some(id) => println!(
@@ -52,11 +43,7 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    if args.later {
-        println!("what lies in files is left for `haetae audit vacuum`");
-        return Ok(ExitCode::SUCCESS);
-    }
-    erase::vacuum(&config).await
+    args.persons.end(&config).await
 }
 
 const AFTER_HELP: &str = "\

@@ -1,22 +1,15 @@
 //! Keys as they were before they were wrapped anew.
 
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{FromRow as _, PgConnection, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
+use crate::audit::private::store::Kept;
 use crate::privacy::Wrapped;
 
-/// A key as it is wrapped now, and one of the values that are sealed under it.
+/// A key as it is wrapped now, and one of the values that are sealed under it, with its digest.
 pub(super) struct Key {
     pub wrapped: Wrapped,
-    pub value: Option<Value>,
-}
-
-pub(super) struct Value {
-    pub lane: i32,
-    pub index: i64,
-    pub field: String,
-    pub digest: Vec<u8>,
-    pub sealed: Vec<u8>,
+    pub value: Option<([u8; 32], Kept)>,
 }
 
 pub(super) async fn is_kept(
@@ -60,30 +53,26 @@ pub(super) async fn keys(
 }
 
 fn key(row: &PgRow) -> Result<Key, sqlx::Error> {
-    let subject: Vec<u8> = row.try_get(2)?;
+    let subject: Vec<u8> = row.try_get("subject")?;
     let wrapped = Wrapped {
-        id: row.try_get(0)?,
-        org: row.try_get(1)?,
+        id: row.try_get("id")?,
+        org: row.try_get("of_org")?,
         subject: subject.try_into().unwrap_or_default(),
-        master: row.try_get(3)?,
-        bytes: row.try_get(4)?,
+        master: row.try_get("master")?,
+        bytes: row.try_get("wrapped")?,
     };
-    let digest: Option<Vec<u8>> = row.try_get(5)?;
-    let value = |digest| {
-        Ok::<_, sqlx::Error>(Value {
-            digest,
-            field: row.try_get(6)?,
-            lane: row.try_get(7)?,
-            index: row.try_get(8)?,
-            sealed: row.try_get(9)?,
-        })
-    };
-    Ok(Key { wrapped, value: digest.map(value).transpose()? })
+    let digest: Option<Vec<u8>> = row.try_get("digest")?;
+    // A digest of another length is nothing's digest.
+    let value = digest.map(|digest| {
+        Ok::<_, sqlx::Error>((digest.try_into().unwrap_or_default(), Kept::from_row(row)?))
+    });
+    Ok(Key { wrapped, value: value.transpose()? })
 }
 
 const KEYS: &str = "
-    select k.id, k.org, k.subject, k.master, k.wrapped, p.digest, p.kind, p.lane, p.index, p.sealed
+    select k.id, k.org as of_org, k.subject, k.master, k.wrapped,
+           p.digest, p.kind, p.org, p.salt, p.value, p.lane, p.index, p.sealed
     from audit_key k
-    left join lateral (select * from audit_private p where p.key = k.id limit 1) p on true
+    left join lateral (select * from audit_private p where p.key = k.id and p.value is null limit 1) p on true
     where k.id > $2 and exists (select from audit_key_former f where f.key = k.id and f.master = $1)
     order by k.id limit $3";
