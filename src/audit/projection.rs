@@ -94,7 +94,7 @@ impl Projector {
         lane: i32,
         next: i64,
     ) -> Result<i64, AuditError> {
-        let batches = store::batches(connection, lane, next, BATCHES).await?;
+        let batches = store::batches(connection, lane, (next, next + RECORDS)).await?;
         let mut expected = next;
         let mut rows = Vec::new();
         for (first, count, leaves) in batches {
@@ -161,8 +161,9 @@ pub(super) async fn within<T, E: Into<AuditError>>(
     }
 }
 
-/// Batches of one transaction: at most 32 x 1,024 records, 32 MiB.
-const BATCHES: i64 = 32;
+/// Records of one transaction, as many as begin batches here: with the last batch at most 17,407, 20 MB. A lone client's commits have
+/// a record or two each, and a transaction for every few of them would cost as much as they do.
+const RECORDS: i64 = 16_384;
 /// Commits that come within this time are projected together; well below the second that the rows may lag.
 const GATHER: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -41,15 +41,15 @@ pub(super) async fn lags(
     sqlx::query_as(select).fetch_all(connection).await
 }
 
+/// The batches that begin at `from <= index < to`, in order.
 pub(super) async fn batches(
     connection: &mut PgConnection,
     lane: i32,
-    next: i64,
-    limit: i64,
+    (from, to): (i64, i64),
 ) -> Result<Vec<(i64, i32, Vec<u8>)>, sqlx::Error> {
     let select = "select first_index, count, leaves from log_batch
-                  where lane = $1 and first_index >= $2 order by first_index limit $3";
-    sqlx::query_as(select).bind(lane).bind(next).bind(limit).fetch_all(connection).await
+                  where lane = $1 and first_index >= $2 and first_index < $3 order by first_index";
+    sqlx::query_as(select).bind(lane).bind(from).bind(to).fetch_all(connection).await
 }
 
 pub(super) async fn text(
