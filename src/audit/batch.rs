@@ -5,12 +5,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tlog::{Frontier, Hash, tile};
 use uuid::Uuid;
 
 use super::{
-    AuditError, Grade, Proof, RecordError, Text,
+    AuditError, Grade, Proof, RecordError, Text, byte_sequence,
     chance::Pool,
     keeps::HeldRow,
     leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
@@ -446,8 +445,8 @@ impl Committed {
         let receipt = tlog::receipt::write(index, &self.tree.proof(place)?, &self.note);
         Some(Proof {
             id: Arc::clone(id),
-            leaf_base64: STANDARD.encode(self.leaves.get(from..to)?),
-            receipt_base64: STANDARD.encode(receipt),
+            leaf: byte_sequence(self.leaves.get(from..to)?),
+            receipt: byte_sequence(receipt.as_bytes()),
             grade: Grade::Logged,
         })
     }

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::config::WitnessedConfig;
 use super::prove::{incomplete, nodes};
 use super::recorder::Shared;
-use super::{AuditError, Ended, Grade, Permit, Proof};
+use super::{AuditError, Ended, Grade, Permit, Proof, byte_sequence};
 
 mod store;
 
@@ -51,8 +51,8 @@ pub(super) async fn wait(shared: &Arc<Shared>, permit: Permit) -> Result<Permit,
         return Err(permit.proof);
     };
     end.id = None;
-    let receipt_base64 = STANDARD.encode(receipt);
-    let proof = Proof { receipt_base64, grade: Grade::Witnessed, ..permit.proof };
+    let receipt = byte_sequence(receipt.as_bytes());
+    let proof = Proof { receipt, grade: Grade::Witnessed, ..permit.proof };
     Ok(Permit { proof, ..permit })
 }
 
@@ -70,7 +70,8 @@ async fn cosigned(shared: &Shared, proof: &Proof) -> Option<String> {
 
 /// Looks until there is a cosigned tree with the record; `None` when the record cannot be placed.
 async fn look(shared: &Shared, quorum: &Quorum, proof: &Proof) -> Option<String> {
-    let text = String::from_utf8(STANDARD.decode(&proof.receipt_base64).ok()?).ok()?;
+    let base64 = proof.receipt.strip_prefix(b":")?.strip_suffix(b":")?;
+    let text = String::from_utf8(STANDARD.decode(base64).ok()?).ok()?;
     let receipt: Receipt = text.parse().ok()?;
     let origin = receipt.checkpoint.lines().next()?;
     let lane: u16 = origin.rsplit_once('/')?.1.parse().ok()?;

@@ -4,7 +4,8 @@
 use hyper::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT,
+        ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, InvalidHeaderValue,
+        RETRY_AFTER, USER_AGENT,
     },
 };
 
@@ -14,19 +15,17 @@ use crate::audit::{Proof, Target};
 pub fn to_site(from_gate: &HeaderMap, target: &Target, proof: &Proof) -> HeaderMap {
     let mut head =
         allowed(from_gate, |name| TO_SITE.contains(name) || TRACE.contains(&name.as_str()));
-    let receipt = format!(":{}:", proof.receipt_base64);
-    let leaf = format!(":{}:", proof.leaf_base64);
     let own = [
-        (HOST, target.authority.as_ref()),
-        (RECEIPT, receipt.as_str()),
-        (LEAF, leaf.as_str()),
-        (DECISION, proof.id.as_ref()),
+        (HOST, HeaderValue::from_str(&target.authority)),
+        (RECEIPT, HeaderValue::from_maybe_shared(proof.receipt.clone())),
+        (LEAF, HeaderValue::from_maybe_shared(proof.leaf.clone())),
+        (DECISION, HeaderValue::from_str(&proof.id)),
     ];
     for (name, value) in own {
         set(&mut head, name, value);
     }
     match target.content_type {
-        Some(media) => set(&mut head, CONTENT_TYPE, media),
+        Some(media) => set(&mut head, CONTENT_TYPE, HeaderValue::from_str(media)),
         None => drop(head.remove(CONTENT_TYPE)),
     }
     head
@@ -53,8 +52,8 @@ fn allowed(from: &HeaderMap, is_allowed: impl Fn(&HeaderName) -> bool) -> Header
 }
 
 /// A value that is no header value is left out: the guard then refuses, nothing is let in by it.
-fn set(head: &mut HeaderMap, name: HeaderName, value: &str) {
-    match HeaderValue::from_str(value) {
+fn set(head: &mut HeaderMap, name: HeaderName, value: Result<HeaderValue, InvalidHeaderValue>) {
+    match value {
         Ok(value) => drop(head.insert(name, value)),
         Err(_) => drop(head.remove(name)),
     }

@@ -325,12 +325,7 @@ fn stamp(headers: &mut HeaderMap, prepared: Option<&Prepared>, proof: Option<&Pr
         let id = HeaderValue::from_str(&proof.id).ok();
         insert(headers, DECISION, id.clone());
         insert(headers, REQUEST_ID, id);
-        // RFC 8941 byte sequence
-        insert(
-            headers,
-            RECEIPT,
-            HeaderValue::from_str(&format!(":{}:", proof.receipt_base64)).ok(),
-        );
+        insert(headers, RECEIPT, HeaderValue::from_maybe_shared(proof.receipt.clone()).ok());
         insert(headers, GRADE, Some(HeaderValue::from_static(proof.grade.code())));
     }
     if let Some(prepared) = prepared {

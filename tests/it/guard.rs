@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict::decision::Outcome;
 
-use crate::audit::lab::{Lab, ORIGIN, draft, eventually};
+use crate::audit::lab::{Lab, ORIGIN, carried, draft, eventually};
 use crate::support::{Fresh, fresh_database};
 
 const BODY: &str = r#"{"model":"assistant","messages":[]}"#;
@@ -138,8 +138,8 @@ async fn service(tracker: &TaskTracker) -> (String, Arc<Mutex<Vec<HeaderMap>>>) 
 fn request(proof: &Proof) -> Request<Full<Bytes>> {
     Request::post("https://kr-seo-1.example:8443/v1/chat/completions")
         .header("content-type", "application/json")
-        .header("haetae-receipt", format!(":{}:", proof.receipt_base64))
-        .header("haetae-leaf", format!(":{}:", proof.leaf_base64))
+        .header("haetae-receipt", proof.receipt.as_ref())
+        .header("haetae-leaf", proof.leaf.as_ref())
         .header("connection", "keep-alive, x-mine")
         .header("x-mine", "1")
         .body(Full::from(BODY))
@@ -252,16 +252,16 @@ async fn a_changed_receipt_or_leaf_opens_nothing() {
     let site = Site::open().await;
     site.allow().await;
     let proof = site.allow().await;
-    let flip = |text: &str, at: usize| {
-        let mut bytes = STANDARD.decode(text).unwrap();
+    let flip = |mut bytes: Vec<u8>, at: usize| {
         let place = at % bytes.len();
         bytes[place] ^= 1;
-        STANDARD.encode(bytes)
+        Bytes::from(format!(":{}:", STANDARD.encode(bytes)))
     };
+    let (leaf_bytes, receipt_bytes) = carried(&proof);
     for at in (0..2_000).step_by(23) {
-        let leaf = Proof { leaf_base64: flip(&proof.leaf_base64, at), ..proof.clone() };
+        let leaf = Proof { leaf: flip(leaf_bytes.clone(), at), ..proof.clone() };
         assert_eq!(site.send(request(&leaf)).await.0, StatusCode::FORBIDDEN, "leaf, byte {at}");
-        let receipt = Proof { receipt_base64: flip(&proof.receipt_base64, at), ..proof.clone() };
+        let receipt = Proof { receipt: flip(receipt_bytes.clone().into(), at), ..proof.clone() };
         assert_eq!(
             site.send(request(&receipt)).await.0,
             StatusCode::FORBIDDEN,

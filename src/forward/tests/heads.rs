@@ -1,5 +1,7 @@
 //! What a site gets of the caller's head, and that the body is the permitted one.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     audit::{Proof, Target},
@@ -25,8 +27,8 @@ fn a_site_gets_what_is_on_the_list_and_the_gateways_own_headers() {
     };
     let proof = Proof {
         id: "0190".into(),
-        leaf_base64: "bGVhZg==".to_owned(),
-        receipt_base64: "cHJvb2Y=".to_owned(),
+        leaf: Bytes::from_static(b":bGVhZg==:"),
+        receipt: Bytes::from_static(b":cHJvb2Y=:"),
         grade: crate::audit::Grade::Logged,
     };
     let from_caller = head(&[

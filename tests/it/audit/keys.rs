@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{Config, Key, verify, verify_with};
 use haetae::clock::Clock;
 use tlog::{Hash, Policy, Receipt, VerifierKey};
 
-use super::lab::{Lab, ORIGIN};
+use super::lab::{Lab, ORIGIN, carried};
 use crate::support::fresh_database;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,8 +21,8 @@ async fn old_and_new_key_sign_together_while_readers_change() {
         let keys = keys.into_iter().map(Arc::clone).collect();
         let lab = Lab::signed_by(&pool, config, Clock::system(), keys).await;
         let proof = lab.deny().await.unwrap();
-        let leaf = Hash::leaf(&STANDARD.decode(&proof.leaf_base64).unwrap());
-        let receipt = String::from_utf8(STANDARD.decode(&proof.receipt_base64).unwrap()).unwrap();
+        let (leaf, receipt) = carried(&proof);
+        let leaf = Hash::leaf(&leaf);
         let receipt: Receipt = receipt.parse().unwrap();
         trusted.push(
             [&old, &new].map(|key| receipt.verify(&leaf, &Policy::of_log(vkey(key))).is_ok()),

@@ -106,8 +106,7 @@ impl Lab {
 
     /// The receipt proves the leaf under this lab's keys; gives the leaf.
     pub fn proven(&self, proof: &Proof) -> serde_json::Value {
-        let leaf = STANDARD.decode(&proof.leaf_base64).unwrap();
-        let receipt = String::from_utf8(STANDARD.decode(&proof.receipt_base64).unwrap()).unwrap();
+        let (leaf, receipt) = carried(proof);
         let receipt: Receipt = receipt.parse().unwrap();
         let value: serde_json::Value = serde_json::from_slice(&leaf).unwrap();
         let lane = u16::try_from(value["lane"].as_u64().unwrap()).unwrap();
@@ -265,4 +264,13 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Leaf and receipt out of the headers that carry them (RFC 8941 byte sequences).
+pub fn carried(proof: &Proof) -> (Vec<u8>, String) {
+    let bytes = |value: &[u8]| {
+        let base64 = value.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b":")).unwrap();
+        STANDARD.decode(base64).unwrap()
+    };
+    (bytes(&proof.leaf), String::from_utf8(bytes(&proof.receipt)).unwrap())
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{Ended, How, Proof, RecordError, Recorded, Stranger, Target, verify};
 use haetae::clock::Clock;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 use verdict::decision::Outcome;
 
-use super::lab::{Lab, draft, eventually, leaves};
+use super::lab::{Lab, carried, draft, eventually, leaves};
 use crate::support::fresh_database;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +110,7 @@ async fn deny_often(lab: Arc<Lab>, count: usize) -> Vec<(u64, u64)> {
 }
 
 fn place(proof: &Proof) -> (u64, u64) {
-    let leaf = STANDARD.decode(&proof.leaf_base64).unwrap();
+    let (leaf, _) = carried(proof);
     let leaf: serde_json::Value = serde_json::from_slice(&leaf).unwrap();
     (leaf["lane"].as_u64().unwrap(), leaf["index"].as_u64().unwrap())
 }

@@ -102,8 +102,8 @@ async fn send(
     let request = Request::post(draft::PATH)
         .header("host", draft::AUTHORITY)
         .header("content-type", "application/json")
-        .header("haetae-receipt", &ticket.receipt)
-        .header("haetae-leaf", &ticket.leaf)
+        .header("haetae-receipt", ticket.receipt.as_ref())
+        .header("haetae-leaf", ticket.leaf.as_ref())
         .body(Full::new(Bytes::from_static(draft::BODY.as_bytes())))?;
     sender.ready().await?;
     let response = sender.send_request(request).await?;

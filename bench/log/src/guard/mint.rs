@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use haetae::audit::{Audit, Key, Recorded};
 use tokio::task::JoinSet;
 
@@ -13,8 +14,8 @@ use crate::verify::ended;
 
 /// The headers of one request.
 pub struct Ticket {
-    pub receipt: String,
-    pub leaf: String,
+    pub receipt: Bytes,
+    pub leaf: Bytes,
 }
 
 pub struct Minted {
@@ -48,8 +49,7 @@ async fn client(audit: Audit, left: Arc<AtomicUsize>) -> Vec<(Arc<str>, Arc<Tick
             panic!("it allows")
         };
         let proof = permit.proof();
-        let (receipt, leaf) =
-            (format!(":{}:", proof.receipt_base64), format!(":{}:", proof.leaf_base64));
+        let (receipt, leaf) = (proof.receipt.clone(), proof.leaf.clone());
         audit.ended(ended(Arc::clone(&proof.id)));
         tickets.push((Arc::clone(&proof.id), Arc::new(Ticket { receipt, leaf })));
     }
