@@ -111,8 +111,23 @@ impl<'b> Object<'b> {
 /// A string with the escapes of RFC 8785 section 3.2.2.2.
 pub(super) fn text(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
-    let mut plain = 0;
     let bytes = value.as_bytes();
+    // All of it at once, which is several times faster than byte by byte: hardly any text has one to escape.
+    let escapes = bytes.iter().fold(false, |any, byte| any | is_escaped(*byte));
+    if escapes {
+        escaped(out, bytes);
+    } else {
+        out.extend_from_slice(bytes);
+    }
+    out.push(b'"');
+}
+
+const fn is_escaped(byte: u8) -> bool {
+    matches!(byte, 0x00..0x20 | b'"' | b'\\')
+}
+
+fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut plain = 0;
     for (at, byte) in bytes.iter().enumerate() {
         let short = match byte {
             b'"' | b'\\' => *byte,
@@ -134,7 +149,6 @@ pub(super) fn text(out: &mut Vec<u8>, value: &str) {
         }
     }
     out.extend_from_slice(bytes.get(plain..).unwrap_or_default());
-    out.push(b'"');
 }
 
 pub(super) fn number(out: &mut Vec<u8>, value: u64) {
