@@ -186,7 +186,9 @@ where
             return Either::Left(ready(Ok(refusal(fault))));
         }
         let flight = Flight::start(Arc::clone(&self.vitals));
-        let serving = self.inner.call(request.map(|body| RequestBody::new(body, &self.limits)));
+        // In a box: hyper and we move it several times before it first runs, and it is large.
+        let serving =
+            Box::pin(self.inner.call(request.map(|body| RequestBody::new(body, &self.limits))));
         Either::Right(async move {
             serving.await.map(|response| response.map(|body| Answer::Service { body, flight }))
         })
