@@ -29,11 +29,17 @@ lint: ## Check formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-.PHONY: bench bench-decision bench-log
+.PHONY: bench bench-rows bench-decision bench-log
 bench: ## Measure against nginx and a do-it-yourself gateway, into docs/bench.md (ARGS="--seconds 10")
 	@scripts/need build postgres bench
 	cargo build --locked --release --bin haetae
 	target/bench-venv/bin/python bench/run.py $(ARGS)
+
+bench-rows: ## Measure the gateway against a build of it that only commits plain rows, into docs/bench.md (builds that first)
+	@scripts/need build postgres bench
+	bench/plain/build
+	cargo build --locked --release --bin haetae
+	target/bench-venv/bin/python bench/run.py --plain target/bench-plain/haetae --only "plain rows,haetae" --no-streams --seconds 2 --rounds 8 $(ARGS)
 
 bench-decision: ## Measure the decision alone beside casbin alone, cedar-policy and regorus on the same rules
 	@scripts/need build

@@ -2,6 +2,7 @@
 """Side by side in one interleaved run: nginx as a plain TLS reverse proxy, Haetae with token, decision and durable
 audit, and the usual do-it-yourself (nginx auth_request + FastAPI + pycasbin + one INSERT a request), all to the same
 TLS backend with the same load. Machines are shared and noisy, so ratios of one run are the result, not absolute rates.
+With --plain, also the gateway that bench/plain/build makes: all of Haetae, but plain rows in place of the log.
 
 Needs nginx, wrk, a Postgres and python3 with bench/diy/requirements.txt; `make bench` installs them. Standard library only.
 """
@@ -31,7 +32,7 @@ STREAM_CONNECTIONS = 16
 # Milliseconds between two events: a model that is faster than any, and one of 200 tokens/s.
 PAUSES = [0, 5]
 (NGINX_PORT, BACKEND_PORT, DIY_PORT, AUTHZ_PORT, HAETAE_PORT, CONSOLE_PORT, LOG_PORT, ISSUER_PORT,
- STREAM_PORT) = range(18443, 18452)
+ STREAM_PORT, PLAIN_PORT, PLAIN_CONSOLE_PORT, PLAIN_LOG_PORT) = range(18443, 18455)
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -98,6 +99,7 @@ wrk.headers["Authorization"] = "Bearer %s"
 wrk.headers["Haetae-Datasets"] = "kr-retail/orders@1"
 wrk.headers["Haetae-Site"] = "kr-seo-1"
 wrk.body = [==[%s]==]
+THINK
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("RESULT %%d %%d %%.1f %%.1f %%d\\n", summary.requests, summary.duration,
@@ -121,12 +123,14 @@ def measure(target, script, connections, seconds):
         spent = resource.getrusage(resource.RUSAGE_CHILDREN)
         return spent.ru_utime + spent.ru_stime
 
+    first = cpu_seconds(target["pids"][:1])
     before, around = cpu_seconds(target["pids"]), cpu_seconds(target["around"]) + load_seconds()
     requests, took, p50, p99, errors = load(target["url"], script, connections, seconds)
+    first = cpu_seconds(target["pids"][:1]) - first
     cpu = cpu_seconds(target["pids"]) - before
     around = cpu_seconds(target["around"]) + load_seconds() - around
     return {"requests": requests, "rps": requests / took, "p50": p50, "p99": p99, "errors": errors,
-            "cpu_us": 1e6 * cpu / max(requests, 1), "all_us": 1e6 * (cpu + around) / max(requests, 1)}
+            "first_us": 1e6 * first / max(requests, 1), "cpu_us": 1e6 * cpu / max(requests, 1), "all_us": 1e6 * (cpu + around) / max(requests, 1)}
 
 
 def wait_for(what, probe, seconds=60):
@@ -184,6 +188,33 @@ def command_of(pid):
         return [b""]
 
 
+# What a gateway without the log would write of a request: three rows, as the log has three records.
+PLAIN_ROW = """
+create table plain_row (id uuid primary key, at timestamptz not null default now(), what text not null, org text, actor text, issuer text,
+  operation text, service text, dataset text, purpose text, trace text, body text, reason text, rule text, site text, bytes bigint,
+  version bigint, until bigint);
+create index on plain_row (at);
+grant insert on plain_row to haetae_gateway"""
+
+
+def start_plain(processes, world, binary):
+    """The gateway of plain rows beside the demo's: the same configuration and registry, other ports and a database of its own."""
+    database = world["database"].replace("/haetae?", "/plain?")
+    if database == world["database"]:
+        sys.exit(f"bench: the demo's database is not named haetae: {database}")
+    sql(world, "create database plain")
+    dump = subprocess.run([postgres_program("pg_dump"), world["database"]], check=True, capture_output=True).stdout
+    subprocess.run([postgres_program("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", database], input=dump, check=True, stdout=subprocess.DEVNULL)
+    sql({"database": database}, PLAIN_ROW)
+    text = (world["dir"] / "haetae.toml").read_text().replace(world["database"], database)
+    text = text.replace('"high-water.json"', '"plain-high-water.json"')
+    for theirs, ours in ((HAETAE_PORT, PLAIN_PORT), (CONSOLE_PORT, PLAIN_CONSOLE_PORT), (LOG_PORT, PLAIN_LOG_PORT)):
+        text = text.replace(f":{theirs}\"", f":{ours}\"")
+    (world["dir"] / "plain.toml").write_text(text)
+    gateway = processes.start("plain", [binary, "serve", "--config", "plain.toml"], cwd=world["dir"])
+    return gateway, database
+
+
 def start_diy(processes, world, python):
     # asyncpg takes the socket's directory only where no host stands in the URL.
     database = world["database"].replace("@localhost/", "@/")
@@ -194,18 +225,18 @@ def start_diy(processes, world, python):
 
 
 def table(results, targets, connections):
+    first = next(iter(targets))
     lines = ["| connections | system | requests/s | p50 us | p99 us | CPU us/request | with load and backend | errors "
-             "| ratio to nginx | by CPU |", "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+             f"| ratio to {first} | by CPU | p50, {first} = 1 |", "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for count in connections:
-        first = results[next(iter(targets)), count]
-        base, base_cpu = (statistics.median(r[key] for r in first) for key in ("rps", "all_us"))
+        base, base_cpu, base_p50 = (statistics.median(r[key] for r in results[first, count]) for key in ("rps", "all_us", "p50"))
         for name in targets:
             rows = results[name, count]
             middle = {key: statistics.median(r[key] for r in rows) for key in ("rps", "p50", "p99", "cpu_us", "all_us")}
             lines.append(
                 f"| {count} | {name} | {middle['rps']:.0f} | {middle['p50']:.0f} | {middle['p99']:.0f} "
                 f"| {middle['cpu_us']:.0f} | {middle['all_us']:.0f} | {sum(r['errors'] for r in rows)} "
-                f"| {middle['rps'] / base:.2f} | {base_cpu / middle['all_us']:.2f} |")
+                f"| {middle['rps'] / base:.2f} | {base_cpu / middle['all_us']:.2f} | {middle['p50'] / base_p50:.2f} |")
     return lines
 
 
@@ -250,7 +281,7 @@ def streams(targets, token, world, options):
     for _ in range(options.rounds):
         for pause in PAUSES:
             script = WORK / f"stream-{pause}.lua"
-            script.write_text(LUA % ("/v1/completions", token, STREAM_BODY % pause))
+            script.write_text(LUA.replace("THINK", "") % ("/v1/completions", token, STREAM_BODY % pause))
             for name in ("nginx", "haetae"):
                 if name in targets:
                     gateway = {**targets[name], "pids": targets[name]["pids"][:1]}
@@ -284,10 +315,14 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--out", default="docs/bench.md", help="where the table goes; empty: nowhere")
     options.add_argument("--no-streams", action="store_true")
-    options.add_argument("--only", help="names of systems, with commas")
+    options.add_argument("--plain", help="the program that bench/plain/build made; adds the system `plain rows`")
+    options.add_argument("--only", help="names of systems, with commas; ratios are to the first")
     options.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], default=CONNECTIONS)
+    options.add_argument("--think", type=int, default=0, metavar="MS", help="mean pause of a client before its next request")
     options.add_argument("--keep", action="store_true")
     options = options.parse_args()
+    if "plain rows" in (options.only or "") and not options.plain:
+        sys.exit("bench: `plain rows` needs --plain; bench/plain/build makes that program")
     WORK = pathlib.Path(tempfile.mkdtemp(prefix="haetae-bench-", dir="/tmp"))
     WORK.chmod(0o755)
     processes = Processes()
@@ -308,8 +343,10 @@ def run(processes, options):
     stream = processes.start("stream", [sys.executable, str(HERE / "stream.py"), str(STREAM_PORT)])
     backend = nginx(processes, "backend", "nginx-backend.conf", PORT=BACKEND_PORT, STREAM=STREAM_PORT, WORKERS=1, **files)
     plain = nginx(processes, "nginx", "nginx-proxy.conf", PORT=NGINX_PORT, BACKEND=BACKEND_PORT, **files)
-    only = options.only.split(",") if options.only else ["nginx", "haetae", "do-it-yourself"]
-    authz = diy = plain
+    only = options.only.split(",") if options.only else ["nginx", "haetae", "do-it-yourself"] + ["plain rows"] * bool(options.plain)
+    authz = diy = rows = plain
+    if "plain rows" in only:
+        rows, rows_database = start_plain(processes, world, str(pathlib.Path(options.plain).resolve()))
     if "do-it-yourself" in only:
         authz = start_diy(processes, world, options.python)
         diy = nginx(processes, "diy", "nginx-diy.conf", PORT=DIY_PORT, BACKEND=BACKEND_PORT, AUTHZ=AUTHZ_PORT,
@@ -320,12 +357,15 @@ def run(processes, options):
         "nginx": {"url": f"https://localhost:{NGINX_PORT}", "pids": [plain.pid]},
         "haetae": {"url": f"https://localhost:{HAETAE_PORT}", "pids": [gateway, postgres]},
         "do-it-yourself": {"url": f"https://localhost:{DIY_PORT}", "pids": [diy.pid, authz.pid, postgres]},
+        "plain rows": {"url": f"https://localhost:{PLAIN_PORT}", "pids": [rows.pid, postgres]},
     }
     targets = {name: {**targets[name], "around": [backend.pid, stream.pid]} for name in only}
     for name, target in targets.items():
         wait_for(name, lambda: answers(target["url"] + "/v1/chat/completions", token, files["CA"]))
     script = WORK / "load.lua"
-    script.write_text(LUA % ("/v1/chat/completions", token, BODY))
+    # A client that thinks before its next request, 0 to twice as long: the machine is not full, and a p50 is a latency.
+    think = f"function delay() return math.random(0, {2 * options.think}) end" if options.think else ""
+    script.write_text(LUA.replace("THINK", think) % ("/v1/chat/completions", token, BODY))
     results, commits, records = {}, [], []
     for round_number in range(options.rounds):
         for count in options.connections:
@@ -341,10 +381,20 @@ def run(processes, options):
     for requests, recorded, count in records:
         if not requests <= recorded <= requests + count:
             sys.exit(f"bench: {requests} answers at {count} connections, but {recorded} ALLOW records")
+    if "plain rows" in only:
+        check_plain(rows_database, results)
     memory = peak_rss_mb(gateway)
     rows = {} if options.no_streams else streams(targets, token, world, options)
     report(options, targets, {"results": results, "commits": commits, "records": records, "memory": memory,
                               "streams": rows})
+
+
+def check_plain(database, results):
+    """The other gateway wrote what it answered."""
+    written = int(sql({"database": database}, "select count(*) from plain_row where what = 'decision'"))
+    answered = sum(one["requests"] for (name, _), some in results.items() if name == "plain rows" for one in some)
+    if not answered or written < answered:
+        sys.exit(f"bench: {answered} answers through the gateway of plain rows, but {written} rows")
 
 
 def added(results, commits):
