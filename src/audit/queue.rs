@@ -133,6 +133,7 @@ impl Drop for Delivery {
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
+    /// The lane that has waited longest is woken, so that all lanes grow alike.
     wake: Notify,
     decisions_max: usize,
     pub opens: Opens,
@@ -208,7 +209,7 @@ impl Queue {
         }
         waiting.decisions.push_back(request);
         if wakes(waiting.decisions.len(), waiting.lanes_busy, waiting.helper, now) {
-            self.wake();
+            self.wake.notify_one();
         }
         Ok(())
     }
@@ -279,7 +280,7 @@ impl Queue {
         waiting.notices.push_back(noted);
         // The first wakes a lane, which then looks again in time; so does a batch of them.
         if waiting.notices.len() % NOTICES_SHARE == 1 {
-            self.wake();
+            self.wake.notify_one();
         }
     }
 
@@ -307,11 +308,6 @@ impl Queue {
     /// Everything that waits, up to a batch, due or not: for a lane that closes.
     pub fn take(&self) -> Items {
         self.lock().split()
-    }
-
-    /// The lane that waits the shortest is woken: it was at the database a moment ago, and the others may sleep.
-    fn wake(&self) {
-        self.wake.notify_last();
     }
 
     /// Waits until something may be waiting. Cancel-safe.
@@ -346,7 +342,7 @@ impl Queue {
         items.decisions.into_iter().rev().for_each(|request| waiting.decisions.push_front(request));
         items.notices.into_iter().rev().for_each(|noted| waiting.notices.push_front(noted));
         drop(waiting);
-        self.wake();
+        self.wake.notify_one();
     }
 
     /// Nothing new is admitted; what waits is still taken.
