@@ -27,7 +27,11 @@ pub(super) struct Lane {
 
 impl Lane {
     #[expect(clippy::needless_pass_by_value, reason = "as the lane it stands for")]
-    pub fn new(slot: u16, shared: Arc<Shared>, _nothing_is_signed: Arc<[Key]>) -> Result<Self, AuditError> {
+    pub fn new(
+        slot: u16,
+        shared: Arc<Shared>,
+        _nothing_is_signed: Arc<[Key]>,
+    ) -> Result<Self, AuditError> {
         Ok(Self { slot, shared, chance: chance::Pool::new() })
     }
 
@@ -102,7 +106,10 @@ impl Lane {
 
 /// The rest of the room wants a batch and a receipt: one record that says nothing, under an empty checkpoint. A few microseconds.
 fn stand_in() -> Result<(Batch, Arc<Committed>), AuditError> {
-    let items = || Items { notices: vec![Notice::Heartbeat { heads: Vec::new() }.into()], decisions: Vec::new() };
+    let items = || Items {
+        notices: vec![Notice::Heartbeat { heads: Vec::new() }.into()],
+        decisions: Vec::new(),
+    };
     let make = || batch::build(&tip(), items(), Facts::default(), 1, &mut Memory::new(None));
     let nothing = || AuditError::Content("a batch of one record is empty".to_owned());
     let (batch, other) = (make()?.0.ok_or_else(nothing)?, make()?.0.ok_or_else(nothing)?);
@@ -154,7 +161,11 @@ impl<'i> Rows<'i> {
             draft.rule.as_deref(),
             draft.site.as_ref().map(|target| &*target.site),
         ];
-        self.add(id, texts, [i64::try_from(draft.body_bytes).ok(), Some(draft.fact_version), draft.valid_until]);
+        self.add(
+            id,
+            texts,
+            [i64::try_from(draft.body_bytes).ok(), Some(draft.fact_version), draft.valid_until],
+        );
     }
 
     fn notice(&mut self, id: Uuid, notice: &'i Notice) {
@@ -162,11 +173,16 @@ impl<'i> Rows<'i> {
         let mut numbers = [None; 3];
         match notice {
             Notice::Started { decision, identity } => {
-                (texts[0], texts[1], texts[2]) = (Some("started"), Some(&**decision), Some(&**identity));
+                (texts[0], texts[1], texts[2]) =
+                    (Some("started"), Some(&**decision), Some(&**identity));
             }
             Notice::Ended(Ended { id, why, status, bytes_out, duration_ms, .. }) => {
                 (texts[0], texts[1], texts[2]) = (Some("ended"), Some(&**id), *why);
-                numbers = [status.map(i64::from), i64::try_from(*bytes_out).ok(), i64::try_from(*duration_ms).ok()];
+                numbers = [
+                    status.map(i64::from),
+                    i64::try_from(*bytes_out).ok(),
+                    i64::try_from(*duration_ms).ok(),
+                ];
             }
             _ => texts[0] = Some("other"),
         }

@@ -138,7 +138,7 @@ async fn a_release_ends_with_its_facts_and_its_time_and_lifts_no_refusal() {
     let body = chat().to_string();
     let hold = held(&asker, &body).await;
     release(&hold).await;
-    let over = "update hold_resolution set until_s = from_s + 1 where hold = $1::uuid";
+    let over = "update hold_resolution set from_s = from_s - 60, until_s = from_s - 30 where hold = $1::uuid";
     sqlx::query(over).bind(&hold).execute(&pool).await.unwrap();
     assert_eq!(ask(&asker, &body).await.status, 403, "its time is over");
 
