@@ -23,6 +23,9 @@ pub(super) struct Lane {
     slot: u16,
     shared: Arc<Shared>,
     chance: chance::Pool,
+    /// The rest of the room wants a batch and a receipt.
+    batch: Batch,
+    committed: Arc<Committed>,
 }
 
 impl Lane {
@@ -32,7 +35,8 @@ impl Lane {
         shared: Arc<Shared>,
         _nothing_is_signed: Arc<[Key]>,
     ) -> Result<Self, AuditError> {
-        Ok(Self { slot, shared, chance: chance::Pool::new() })
+        let (batch, committed) = stand_in()?;
+        Ok(Self { slot, shared, chance: chance::Pool::new(), batch, committed })
     }
 
     /// Until the room is told to stop, or the database fails: then it begins again, and what was under way is refused.
@@ -51,18 +55,25 @@ impl Lane {
     async fn serve(&mut self) -> anyhow::Result<()> {
         let mut connection = store::connect(&self.shared.options(), &self.shared.identity).await?;
         self.shared.board.held(self.slot);
+        let mut heard = Instant::now();
         while !self.shared.stop.is_cancelled() {
             let due = match self.shared.queue.next() {
                 Next::Commit(items, _turn) => {
                     self.commit(&mut connection, items).await?;
+                    heard = Instant::now();
                     continue;
                 }
-                Next::Wait(due) => due.unwrap_or_else(|| Instant::now() + Duration::from_secs(1)),
+                Next::Wait(due) => due,
             };
+            let ping = heard + Duration::from_secs(1);
             tokio::select! {
                 () = self.shared.queue.wait() => {}
                 () = self.shared.stop.cancelled() => {}
-                () = sleep_until(due) => store::ping(&mut connection).await?,
+                () = sleep_until(due.map_or(ping, |due| due.min(ping))) => {}
+            }
+            if Instant::now() >= ping {
+                store::ping(&mut connection).await?;
+                heard = Instant::now();
             }
         }
         Ok(())
@@ -79,22 +90,22 @@ impl Lane {
             rows.decision(*id, &request.decision);
         }
         rows.insert(connection).await?;
-        let (batch, committed) = stand_in()?;
-        self.shared.metrics.commit(began.elapsed(), &batch);
+        self.shared.metrics.commit(began.elapsed(), &self.batch);
         for (id, request) in ids.into_iter().zip(items.decisions) {
-            self.release(&committed, id, request);
+            self.release(id, request);
         }
         Ok(())
     }
 
-    fn release(&self, committed: &Arc<Committed>, id: Uuid, request: Request) {
+    fn release(&self, id: Uuid, request: Request) {
         let Request { reply, slot, .. } = request;
         let id: Arc<str> = id.as_hyphenated().to_string().into();
         let allows = slot.map(|slot| {
             self.shared.queue.begin(&id, Open::new(slot, (self.slot, 1)));
             Arc::clone(&self.shared.queue)
         });
-        let _nobody_waits = reply.send(Ok(Delivery::new(Arc::clone(committed), 0, id, allows)));
+        let _nobody_waits =
+            reply.send(Ok(Delivery::new(Arc::clone(&self.committed), 0, id, allows)));
     }
 
     fn id(&mut self) -> Result<Uuid, AuditError> {
@@ -104,7 +115,7 @@ impl Lane {
     }
 }
 
-/// The rest of the room wants a batch and a receipt: one record that says nothing, under an empty checkpoint. A few microseconds.
+/// One record that says nothing, under an empty checkpoint.
 fn stand_in() -> Result<(Batch, Arc<Committed>), AuditError> {
     let items = || Items {
         notices: vec![Notice::Heartbeat { heads: Vec::new() }.into()],

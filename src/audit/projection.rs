@@ -161,7 +161,7 @@ pub(super) async fn within<T, E: Into<AuditError>>(
     }
 }
 
-/// Records of one transaction, as many as begin batches here: with the last batch at most 17,407, 20 MB. A lone client's commits have
+/// Records of one transaction, as many as begin batches here; the last batch has at most some 1,540. Some 20 MB. A lone client's commits have
 /// a record or two each, and a transaction for every few of them would cost as much as they do.
 const RECORDS: i64 = 16_384;
 /// Commits that come within this time are projected together; well below the second that the rows may lag.

@@ -133,7 +133,6 @@ impl Drop for Delivery {
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    /// The lane that has waited longest is woken, so that all lanes grow alike.
     wake: Notify,
     decisions_max: usize,
     pub opens: Opens,
@@ -148,8 +147,6 @@ struct Waiting {
     notice_since: Option<Instant>,
     /// Lanes that are at a commit.
     lanes_busy: usize,
-    /// When an idle lane looks again whether the commit under way takes too long.
-    helper: Option<Instant>,
     closed: bool,
     /// Epochs of ours that were given up by another process: it ends their ALLOWs, so we do not.
     disowned: BTreeSet<Epoch>,
@@ -203,12 +200,13 @@ impl Queue {
         if waiting.decisions.len() >= self.decisions_max {
             return Err(RecordError::Full);
         }
-        let now = Instant::now();
         if waiting.decisions.is_empty() {
-            waiting.decision_since = Some(now);
+            waiting.decision_since = Some(Instant::now());
         }
         waiting.decisions.push_back(request);
-        if wakes(waiting.decisions.len(), waiting.lanes_busy, waiting.helper, now) {
+        // The first wakes a lane (to commit, or to help when that takes long), as does each further commit's worth.
+        let waiting = waiting.decisions.len();
+        if waiting == 1 || waiting.is_multiple_of(COMMIT_WORTH) {
             self.wake.notify_one();
         }
         Ok(())
@@ -296,12 +294,7 @@ impl Queue {
                 drop(waiting);
                 Next::Commit(items, Turn(Arc::clone(self)))
             }
-            due => {
-                if !waiting.decisions.is_empty() {
-                    waiting.helper = due;
-                }
-                Next::Wait(due)
-            }
+            due => Next::Wait(due),
         }
     }
 
@@ -384,15 +377,6 @@ fn due(
     decisions.into_iter().chain(notices).min()
 }
 
-/// Whether the last of so many decisions needs a lane to be woken: to commit it, or to help when the commit under way takes long,
-/// unless one looks by then as it is.
-fn wakes(decisions: usize, lanes_busy: usize, helper: Option<Instant>, now: Instant) -> bool {
-    if decisions > 1 {
-        return decisions.is_multiple_of(COMMIT_WORTH);
-    }
-    lanes_busy == 0 || helper.is_none_or(|at| at <= now || at > now + HELP_AFTER)
-}
-
 /// Records of one commit: at 1,100 bytes a decision 1.1 MB, a few milliseconds of work.
 const RECORDS_MAX: usize = 1_024;
 /// Decisions that are worth a commit beside one that is under way: a commit of 256 takes Postgres about twice as long as
@@ -420,18 +404,6 @@ mod tests {
         assert_eq!(due(Some((COMMIT_WORTH - 1, since)), None, 1), Some(since + HELP_AFTER));
         assert_eq!(due(Some((COMMIT_WORTH, since)), None, 1), Some(since));
         assert_eq!(due(Some((COMMIT_WORTH, since)), None, 2), Some(since + HELP_AFTER));
-    }
-
-    #[test]
-    fn nobody_is_woken_for_what_a_lane_looks_at_in_time_anyway() {
-        let now = Instant::now();
-        let soon = Some(now + HELP_AFTER);
-        assert!(wakes(1, 0, soon, now), "an idle lane commits at once");
-        assert!(!wakes(1, 1, soon, now));
-        assert!(wakes(1, 1, None, now));
-        assert!(wakes(1, 1, Some(now), now), "it looked already, or is gone");
-        assert!(wakes(1, 1, Some(now + HELP_AFTER * 2), now), "too late");
-        assert!(!wakes(2, 0, None, now) && wakes(COMMIT_WORTH, 1, soon, now));
     }
 
     #[test]
