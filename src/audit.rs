@@ -47,7 +47,6 @@ mod witnessed;
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use verdict::decision::Outcome;
@@ -245,21 +244,11 @@ impl Permit {
 pub struct Proof {
     /// Decision id: a UUID of version 7, hyphenated.
     pub id: Arc<str>,
-    /// The leaf's bytes, as they stand in a header: a byte sequence of RFC 8941.
+    /// The leaf's bytes, as they stand in a header: a byte sequence of RFC 9651.
     pub leaf: Bytes,
     /// The tlog-proof text, likewise.
     pub receipt: Bytes,
     pub grade: Grade,
-}
-
-/// A byte sequence of RFC 8941 section 3.3.5: base64 (standard, padded) between two colons.
-fn byte_sequence(bytes: &[u8]) -> Bytes {
-    let length = base64::encoded_len(bytes.len(), true).unwrap_or_default();
-    let mut text = String::with_capacity(length + 2);
-    text.push(':');
-    STANDARD.encode_string(bytes, &mut text);
-    text.push(':');
-    text.into()
 }
 
 /// What a receipt is worth.

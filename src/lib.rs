@@ -6,6 +6,7 @@
 pub mod access; // who may be given what: a wish of an administrator -> a recorded change of the registry
 pub mod app; // builds every part once, joins them, serves, drains in two steps
 pub mod audit; // what is kept: Decision -> Permit | Refusal
+pub mod byte_sequence; // how bytes stand in a header
 pub mod caller; // who asks: connection + head -> Caller
 pub mod cli; // what was typed -> what it means
 pub mod clock; // time as an argument

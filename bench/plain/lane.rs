@@ -109,9 +109,8 @@ impl Lane {
     }
 
     fn id(&mut self) -> Result<Uuid, AuditError> {
-        let millis = u64::try_from(self.shared.clock.unix_ns() / 1_000_000).unwrap_or(0);
-        let chance = self.chance.take::<10>()?;
-        Ok(uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid())
+        let chance = self.chance.take()?;
+        Ok(chance::id(self.shared.clock.unix_ns(), &chance))
     }
 }
 

@@ -9,14 +9,14 @@ use tlog::{Frontier, Hash, tile};
 use uuid::Uuid;
 
 use super::{
-    AuditError, Grade, Proof, RecordError, Text, byte_sequence,
-    chance::Pool,
+    AuditError, Grade, Proof, RecordError, Text,
+    chance::{self, Pool},
     keeps::HeldRow,
     leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
     private::{Person, Private, Salts},
     queue::{Items, Noted, Request},
 };
-use crate::privacy::Privacy;
+use crate::{byte_sequence, privacy::Privacy};
 
 /// The right end of a lane. Owned by the task that holds the lane.
 #[derive(Debug, Clone)]
@@ -322,14 +322,13 @@ impl<'m> UnderWay<'m> {
     /// The next place in the lane. Not taken before [`UnderWay::end`] says so.
     fn stamp(&mut self) -> Result<Stamp, AuditError> {
         let at_ns = self.now_ns.max(self.tip.last_ns.saturating_add(1));
-        let millis = u64::try_from(at_ns / 1_000_000).unwrap_or(0);
-        let chance = self.memory.chance.take::<10>()?;
+        let chance = self.memory.chance.take()?;
         Ok(Stamp {
             lane: self.tip.lane,
             index: self.next_index(),
             epoch: self.tip.epoch,
             at_ns,
-            id: uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid(),
+            id: chance::id(at_ns, &chance),
             nonce: self.memory.chance.take()?,
         })
     }
@@ -445,8 +444,8 @@ impl Committed {
         let receipt = tlog::receipt::write(index, &self.tree.proof(place)?, &self.note);
         Some(Proof {
             id: Arc::clone(id),
-            leaf: byte_sequence(self.leaves.get(from..to)?),
-            receipt: byte_sequence(receipt.as_bytes()),
+            leaf: byte_sequence::write(self.leaves.get(from..to)?),
+            receipt: byte_sequence::write(receipt.as_bytes()),
             grade: Grade::Logged,
         })
     }

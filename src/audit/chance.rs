@@ -1,5 +1,7 @@
 //! Randomness of the room: nonces, salts, record ids.
 
+use uuid::Uuid;
+
 use super::AuditError;
 
 /// Fresh random bytes from the operating system.
@@ -7,6 +9,12 @@ pub(super) fn bytes<const N: usize>() -> Result<[u8; N], AuditError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| AuditError::Chance)?;
     Ok(bytes)
+}
+
+/// An id of a record (UUID of version 7, RFC 9562) at a time in nanoseconds since 1970.
+pub(super) fn id(at_ns: i64, chance: &[u8; 10]) -> Uuid {
+    let millis = u64::try_from(at_ns / 1_000_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, chance).into_uuid()
 }
 
 /// A pool of random bytes, so that a record costs no system call. Every byte is handed out once.

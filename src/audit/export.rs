@@ -167,10 +167,8 @@ impl Lane {
 
     /// Index, bytes and mark of the leaves of a batch that belong to this part.
     fn leaves<'b>(&self, batch: &'b StoredBatch) -> Vec<(u64, &'b [u8], &'b [u8])> {
-        let leaves = tlog::bundle::leaves(batch.leaves()).flatten();
-        let marked =
-            (batch.first..).zip(leaves).zip(batch.marks().chunks(super::batch::MARK_BYTES));
-        let all = marked.map(|((index, leaf), mark)| (index, leaf, mark));
+        let all = (batch.first..).zip(batch.marked());
+        let all = all.map(|(index, (leaf, mark))| (index, leaf, mark));
         all.filter(|(index, ..)| (self.from..self.to).contains(index)).collect()
     }
 }

@@ -133,6 +133,7 @@ impl Lane {
                 self.step(held).await
             };
             if let Err(left) = step {
+                self.shared.queue.hand_on();
                 return left;
             }
         }

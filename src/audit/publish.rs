@@ -57,8 +57,14 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             Err(_) => unknown("the audit database does not answer".to_owned()),
         };
         shared.board.database(look);
-        if let Ok(Err(cause)) = timeout(QUERY_MAX, look_back(&shared)).await {
-            tracing::debug!(%cause, "the heads of the lanes cannot be read");
+        match timeout(QUERY_MAX, look_back(&shared)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => {
+                tracing::warn!(%cause, "nobody looked whether the database still has what was committed");
+            }
+            Err(_) => tracing::warn!(
+                "nobody looked whether the database still has what was committed: no answer"
+            ),
         }
         let (decisions, notices) = shared.queue.depth();
         shared.metrics.look(decisions + notices, shared.board.lanes_held());

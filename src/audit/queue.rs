@@ -290,8 +290,12 @@ impl Queue {
             Some(due) if due <= now => {
                 let items = waiting.split();
                 waiting.lanes_busy += 1;
-                // What is left was there before: it has waited as long.
+                // What is left was there before: it has waited as long, and may be worth another lane's commit.
+                let left = !waiting.is_empty();
                 drop(waiting);
+                if left {
+                    self.wake.notify_one();
+                }
                 Next::Commit(items, Turn(Arc::clone(self)))
             }
             due => Next::Wait(due),
@@ -306,6 +310,13 @@ impl Queue {
     /// Waits until something may be waiting. Cancel-safe.
     pub async fn wait(&self) {
         self.wake.notified().await;
+    }
+
+    /// A lane leaves: if it was the one that was woken for what waits, another is.
+    pub fn hand_on(&self) {
+        if !self.lock().is_empty() {
+            self.wake.notify_one();
+        }
     }
 
     /// Puts back what a lane that is lost could not write, but for what is not ours to write any more.
@@ -393,9 +404,39 @@ const NOTICES_MAX: usize = 131_072;
 
 #[cfg(test)]
 mod tests {
-    //! Proves when a commit begins: at once for somebody who waits, late for what nobody waits for.
+    //! Proves when a commit begins: at once for somebody who waits, late for what nobody waits for; and that what waits
+    //! always has a lane that knows of it.
+
+    use futures_util::FutureExt as _;
 
     use super::*;
+
+    fn noted(queue: &Queue, count: usize) {
+        (0..count).for_each(|_| assert!(queue.note(Notice::LaneClose { why: "drain" })));
+    }
+
+    #[test]
+    fn a_lane_that_leaves_hands_on_what_it_was_woken_for() {
+        let queue = Arc::new(Queue::new(10));
+        noted(&queue, 1);
+        assert!(queue.wait().now_or_never().is_some());
+        assert!(queue.wait().now_or_never().is_none(), "one lane is woken for one record");
+        queue.hand_on();
+        assert!(queue.wait().now_or_never().is_some());
+        queue.take();
+        queue.hand_on();
+        assert!(queue.wait().now_or_never().is_none(), "nothing waits");
+    }
+
+    #[test]
+    fn what_a_commit_leaves_behind_wakes_another_lane() {
+        let queue = Arc::new(Queue::new(10));
+        noted(&queue, RECORDS_MAX + 1);
+        while queue.wait().now_or_never().is_some() {}
+        let Next::Commit(items, _turn) = queue.next() else { panic!("it is worth a commit") };
+        assert_eq!(items.notices.len(), RECORDS_MAX);
+        assert!(queue.wait().now_or_never().is_some());
+    }
 
     #[test]
     fn a_decision_waits_only_for_a_commit_under_way_and_not_long() {

@@ -201,9 +201,8 @@ impl Audit {
     /// # Errors
     /// `Unavailable` when the operating system gives no random bytes.
     pub fn new_id(&self) -> Result<Uuid, RecordError> {
-        let millis = u64::try_from(self.0.clock.unix_ns() / 1_000_000).unwrap_or(0);
-        let chance = chance::bytes::<10>().map_err(|_| RecordError::Unavailable)?;
-        Ok(uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid())
+        let chance = chance::bytes().map_err(|_| RecordError::Unavailable)?;
+        Ok(chance::id(self.0.clock.unix_ns(), &chance))
     }
 
     /// Whether new requests should be shed before their body is read.

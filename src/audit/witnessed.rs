@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tlog::{Policy, Receipt, proof, receipt};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -13,7 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::config::WitnessedConfig;
 use super::prove::{incomplete, nodes};
 use super::recorder::Shared;
-use super::{AuditError, Ended, Grade, Permit, Proof, byte_sequence};
+use super::{AuditError, Ended, Grade, Permit, Proof};
+use crate::byte_sequence;
 
 mod store;
 
@@ -51,7 +51,7 @@ pub(super) async fn wait(shared: &Arc<Shared>, permit: Permit) -> Result<Permit,
         return Err(permit.proof);
     };
     end.id = None;
-    let receipt = byte_sequence(receipt.as_bytes());
+    let receipt = byte_sequence::write(receipt.as_bytes());
     let proof = Proof { receipt, grade: Grade::Witnessed, ..permit.proof };
     Ok(Permit { proof, ..permit })
 }
@@ -70,8 +70,7 @@ async fn cosigned(shared: &Shared, proof: &Proof) -> Option<String> {
 
 /// Looks until there is a cosigned tree with the record; `None` when the record cannot be placed.
 async fn look(shared: &Shared, quorum: &Quorum, proof: &Proof) -> Option<String> {
-    let base64 = proof.receipt.strip_prefix(b":")?.strip_suffix(b":")?;
-    let text = String::from_utf8(STANDARD.decode(base64).ok()?).ok()?;
+    let text = String::from_utf8(byte_sequence::read(&proof.receipt)?).ok()?;
     let receipt: Receipt = text.parse().ok()?;
     let origin = receipt.checkpoint.lines().next()?;
     let lane: u16 = origin.rsplit_once('/')?.1.parse().ok()?;

@@ -63,7 +63,7 @@ pub(super) async fn held(
 }
 
 /// The one site that all journals are of.
-fn site(entries: &[Entry]) -> anyhow::Result<&str> {
+fn site<'e>(entries: &'e [Entry<'_>]) -> anyhow::Result<&'e str> {
     let mut sites: Vec<&str> = entries
         .iter()
         .filter(|entry| entry.what == What::Started)

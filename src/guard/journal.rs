@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* only ever appended to. A line that was changed or taken out breaks the chain at the next one.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 /// One line. Keys in the order in which they are written, which is byte order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct Entry<'e> {
     /// Nanoseconds since 1970, by the guard's clock.
     pub at_ns: i64,
     /// How many refusals were not written one by one.
@@ -29,25 +30,25 @@ pub struct Entry {
     pub count: Option<u64>,
     /// Id of the decision, where a trusted log named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<String>,
+    pub decision: Option<Cow<'e, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
     /// The lane's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lane: Option<String>,
+    pub lane: Option<Cow<'e, str>>,
     /// Where a refused request came from: /24 or /48.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<String>,
+    pub network: Option<Cow<'e, str>>,
     /// SHA-256 of the line before, in hex, without its newline; 64 zeros in the first.
     #[serde(default)]
-    pub previous: String,
+    pub previous: Cow<'e, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub site: Option<String>,
+    pub site: Option<Cow<'e, str>>,
     pub v: u64,
     pub what: What,
     /// Code of the refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
+    pub why: Option<Cow<'e, str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +63,8 @@ pub enum What {
     RefusedMore,
 }
 
-impl Entry {
-    fn new(what: What, at_ns: i64) -> Self {
+impl<'e> Entry<'e> {
+    const fn new(what: What, at_ns: i64) -> Self {
         Self {
             at_ns,
             count: None,
@@ -71,7 +72,7 @@ impl Entry {
             index: None,
             lane: None,
             network: None,
-            previous: String::new(),
+            previous: Cow::Borrowed(""),
             site: None,
             v: 1,
             what,
@@ -79,25 +80,25 @@ impl Entry {
         }
     }
 
-    pub(super) fn consumed(proven: &Proven<'_>, at_ns: i64) -> Self {
+    pub(super) fn consumed(proven: &'e Proven<'_>, at_ns: i64) -> Self {
         Self {
-            decision: Some(proven.decision.clone().into_owned()),
+            decision: Some(Cow::Borrowed(&proven.decision)),
             index: Some(proven.index),
-            lane: Some(proven.tree.origin.clone()),
+            lane: Some(Cow::Borrowed(&proven.tree.origin)),
             ..Self::new(What::Consumed, at_ns)
         }
     }
 
     pub(super) fn refused(
         refused: Refused,
-        decision: Option<&str>,
-        network: &str,
+        decision: Option<&'e str>,
+        network: &'e str,
         at_ns: i64,
     ) -> Self {
         Self {
-            decision: decision.map(str::to_owned),
-            network: Some(network.to_owned()),
-            why: Some(refused.code().to_owned()),
+            decision: decision.map(Cow::Borrowed),
+            network: Some(Cow::Borrowed(network)),
+            why: Some(Cow::Borrowed(refused.code())),
             ..Self::new(What::Refused, at_ns)
         }
     }
@@ -143,14 +144,14 @@ impl Journal {
         // Half a line that a full disk left.
         file.set_len(length).map_err(wrong)?;
         let mut pen = Pen::new(file, previous, length);
-        let start = Entry { site: Some(site.to_owned()), ..Entry::new(What::Started, now_ns) };
+        let start = Entry { site: Some(Cow::Borrowed(site)), ..Entry::new(What::Started, now_ns) };
         pen.write(start).map_err(wrong)?;
         Ok(Self(Mutex::new(pen)))
     }
 
     /// Returns when the line has left this process: a kill does not lose it, a power cut may lose the last second. If we stop
     /// before, the line is written by whoever is next.
-    pub async fn write(&self, entry: Entry) -> std::io::Result<()> {
+    pub async fn write(&self, entry: Entry<'_>) -> std::io::Result<()> {
         let together = self.pen().push(entry)?;
         // Requests that are as far as this one add their lines, and the first of them that goes on writes all.
         tokio::task::yield_now().await;
@@ -163,7 +164,7 @@ impl Journal {
     }
 
     /// The same for a refusal, at once: a stranger can send any number, so only some have a line.
-    pub fn refusal(&self, entry: Entry) -> std::io::Result<()> {
+    pub fn refusal(&self, entry: Entry<'_>) -> std::io::Result<()> {
         let mut pen = self.pen();
         pen.turn(entry.at_ns)?;
         if pen.written >= REFUSALS_A_MINUTE {
@@ -214,17 +215,21 @@ impl Pen {
         Self { file, length, last, pending, together, previous, minute, written, more, dirty: true }
     }
 
-    fn write(&mut self, entry: Entry) -> std::io::Result<()> {
+    fn write(&mut self, entry: Entry<'_>) -> std::io::Result<()> {
         self.push(entry)?;
         self.flush()
     }
 
     /// Adds the line to those that are written next.
-    fn push(&mut self, mut entry: Entry) -> std::io::Result<Together> {
-        entry.previous.clone_from(&self.previous);
-        let line = serde_json::to_vec(&entry)?;
-        self.previous = hex::encode(Sha256::digest(&line));
-        self.pending.extend_from_slice(&line);
+    fn push(&mut self, entry: Entry<'_>) -> std::io::Result<Together> {
+        let start = self.pending.len();
+        let entry = Entry { previous: Cow::Borrowed(&self.previous), ..entry };
+        if let Err(cause) = serde_json::to_writer(&mut self.pending, &entry) {
+            self.pending.truncate(start);
+            return Err(cause.into());
+        }
+        let line = self.pending.get(start..).unwrap_or_default();
+        self.previous = hex::encode(Sha256::digest(line));
         self.pending.push(b'\n');
         Ok(Arc::clone(&self.together))
     }
@@ -279,14 +284,14 @@ impl Pen {
 ///
 /// # Errors
 /// When it cannot be read, or a line is not what the next one says it was.
-pub fn entries(path: &Path) -> Result<Vec<Entry>, GuardError> {
+pub fn entries(path: &Path) -> Result<Vec<Entry<'static>>, GuardError> {
     let mut entries = Vec::new();
     read(path, |entry| entries.push(entry))?;
     Ok(entries)
 }
 
 /// Calls `each` for each entry; gives the digest of the last line and the number of bytes of whole lines.
-fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<(String, u64), GuardError> {
+fn read(path: &Path, mut each: impl FnMut(Entry<'static>)) -> Result<(String, u64), GuardError> {
     let wrong = |cause| GuardError::Journal { path: path.to_owned(), cause };
     let mut reader = BufReader::new(File::open(path).map_err(wrong)?);
     let (mut previous, mut bytes, mut number) = (FIRST.to_owned(), 0, 0);
@@ -297,7 +302,7 @@ fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<(String, u64), Guard
         let Some(text) = line.strip_suffix(b"\n") else { return Ok((previous, bytes)) };
         number += 1;
         let broken = |cause| GuardError::Chain { path: PathBuf::from(path), line: number, cause };
-        let entry: Entry =
+        let entry: Entry<'static> =
             serde_json::from_slice(text).map_err(|_| broken("it is not a line of a journal"))?;
         if entry.previous != previous {
             return Err(broken("the line before it is not the one that it was written after"));
@@ -325,7 +330,7 @@ mod tests {
 
     use super::*;
 
-    fn consumed(index: u64) -> Entry {
+    fn consumed(index: u64) -> Entry<'static> {
         Entry { index: Some(index), ..Entry::new(What::Consumed, 1) }
     }
 

@@ -58,7 +58,7 @@ pub struct Report {
 /// Holds allows against a journal of the same span of time. Both may be longer at the edges: an allow shortly before
 /// `to_ns` is let in shortly after it.
 #[must_use]
-pub fn reconcile(entries: &[Entry], allows: &[Allow], from_ns: i64, to_ns: i64) -> Report {
+pub fn reconcile(entries: &[Entry<'_>], allows: &[Allow], from_ns: i64, to_ns: i64) -> Report {
     let mut report = Report::default();
     let by_place: HashMap<(&str, u64), &Allow> =
         allows.iter().map(|allow| ((&*allow.lane, allow.index), allow)).collect();
@@ -77,12 +77,12 @@ pub fn reconcile(entries: &[Entry], allows: &[Allow], from_ns: i64, to_ns: i64) 
             continue;
         };
         let_in.insert((lane, index));
-        let decision = entry.decision.clone().unwrap_or_default();
+        let decision = entry.decision.as_deref().unwrap_or_default().to_owned();
         let allow = by_place.get(&(&**lane, index)).filter(|allow| allow.decision == decision);
         match allow {
             None if covered(entry.at_ns) => report.find(Mismatch::NotAllowed {
                 decision,
-                lane: lane.clone(),
+                lane: lane.clone().into_owned(),
                 index,
                 at_ns: entry.at_ns,
             }),

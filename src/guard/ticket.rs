@@ -2,9 +2,8 @@
 //! request here and now.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::HeaderMap;
 use hyper::http::header::{CONTENT_TYPE, HOST, HeaderName};
 use hyper::http::request::Parts;
@@ -12,9 +11,13 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tlog::{Checkpoint, Hash, Policy, Receipt};
+use tlog::{
+    Checkpoint, Hash, Policy, Receipt,
+    proof::{Path, ProofError},
+};
 
 use super::{Config, Refused};
+use crate::byte_sequence;
 
 /// Who this guard is, and since when.
 #[derive(Debug)]
@@ -98,7 +101,7 @@ impl Here {
 }
 
 impl Ticket {
-    /// Each header exactly once, as a structured-field byte sequence (RFC 9651, section 3.3.5).
+    /// Each header exactly once, as a byte sequence.
     pub fn read(head: &HeaderMap) -> Result<Self, Refused> {
         let receipt = header(head, &RECEIPT)?.ok_or(Refused::NoReceipt)?;
         let leaf = header(head, &LEAF)?.ok_or(Refused::NoReceipt)?;
@@ -112,7 +115,13 @@ impl Ticket {
 pub(super) struct Notes {
     trust: Policy,
     /// By the whole note, so that nothing is taken for another.
-    checked: Cache<Box<str>, Arc<Checkpoint>>,
+    checked: Cache<Box<str>, Arc<Tree>>,
+}
+
+/// A trusted tree, and the way to its root that the first receipt showed: the others of a commit share most of it.
+struct Tree {
+    checkpoint: Arc<Checkpoint>,
+    path: OnceLock<Path>,
 }
 
 impl Notes {
@@ -123,24 +132,36 @@ impl Notes {
     /// The leaf is in the tree of a trusted log, and it is an allowing decision.
     pub fn prove<'t>(&self, ticket: &'t Ticket) -> Result<Proven<'t>, Refused> {
         let Ticket { leaf, receipt } = ticket;
-        let checkpoint = self.checkpoint(&receipt.checkpoint)?;
-        let (size, root) = (checkpoint.size, &checkpoint.root);
-        tlog::proof::verify_inclusion(&Hash::leaf(leaf), receipt.index, size, root, &receipt.proof)
-            .map_err(|_| Refused::Untrusted)?;
+        let tree = self.tree(&receipt.checkpoint)?;
+        tree.holds(&Hash::leaf(leaf), receipt).map_err(|_| Refused::Untrusted)?;
         // One look at the encoding for all of its texts.
         let leaf = std::str::from_utf8(leaf).map_err(|_| Refused::NotAllowed)?;
         let leaf: Leaf<'_> = serde_json::from_str(leaf).map_err(|_| Refused::NotAllowed)?;
-        Proven::of(leaf, checkpoint, receipt.index)
+        Proven::of(leaf, Arc::clone(&tree.checkpoint), receipt.index)
     }
 
-    fn checkpoint(&self, note: &str) -> Result<Arc<Checkpoint>, Refused> {
+    fn tree(&self, note: &str) -> Result<Arc<Tree>, Refused> {
         if let Some(known) = self.checked.get(note) {
             return Ok(known);
         }
         let trusted = self.trust.check(note).map_err(|_| Refused::Untrusted)?;
         let checkpoint = Arc::new(trusted.checkpoint);
-        self.checked.insert(note.into(), Arc::clone(&checkpoint));
-        Ok(checkpoint)
+        let tree = Arc::new(Tree { checkpoint, path: OnceLock::new() });
+        self.checked.insert(note.into(), Arc::clone(&tree));
+        Ok(tree)
+    }
+}
+
+impl Tree {
+    fn holds(&self, leaf: &Hash, receipt: &Receipt) -> Result<(), ProofError> {
+        let Receipt { index, proof, .. } = receipt;
+        if let Some(path) = self.path.get() {
+            return path.verify_inclusion(leaf, *index, proof);
+        }
+        let (size, root) = (self.checkpoint.size, &self.checkpoint.root);
+        let path = Path::verify(leaf, *index, size, root, proof)?;
+        let _whoever_was_first = self.path.set(path);
+        Ok(())
     }
 }
 
@@ -213,10 +234,7 @@ fn header(head: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<u8>>, Refuse
     if values.next().is_some() {
         return Err(Refused::Malformed);
     }
-    let text = value.to_str().map_err(|_| Refused::Malformed)?;
-    let inner = text.strip_prefix(':').and_then(|text| text.strip_suffix(':'));
-    let bytes = STANDARD.decode(inner.ok_or(Refused::Malformed)?);
-    bytes.map(Some).map_err(|_| Refused::Malformed)
+    byte_sequence::read(value.as_bytes()).map(Some).ok_or(Refused::Malformed)
 }
 
 const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
@@ -224,5 +242,5 @@ const LEAF: HeaderName = HeaderName::from_static("haetae-leaf");
 /// Of docs/record.md.
 const VERSION: u64 = 1;
 const ALLOWING: [&str; 2] = ["ALLOW", "ALLOW_WITH_OBLIGATIONS"];
-/// About 400 bytes each: 1.6 MB. Commits are hundreds a second at the very most, and a receipt is used within seconds.
+/// About 2 kB each: 8 MB. Commits are hundreds a second at the very most, and a receipt is used within seconds.
 const NOTES_MAX: usize = 4_096;

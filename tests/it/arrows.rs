@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// (room, what it may import), read from the bottom up: a row may only name rows above it, so no circle can be
 /// written. `audit::Permit` is that item alone; `*::Config` is every room's `Config`; `*` is everything.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("byte_sequence", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
     ("listen", &[]),
@@ -25,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("reserve", &["verdict", "clock"]),
     ("privacy", &[]),
     ("program", &[]),
-    ("audit", &["disk", "privacy", "program", "verdict", "tlog", "clock"]),
+    ("audit", &["byte_sequence", "disk", "privacy", "program", "verdict", "tlog", "clock"]),
     ("tiles", &["tlog", "caller", "audit", "clock", "listen::Config"]),
     ("hold", &["verdict", "audit::Act", "audit::ActKind"]),
     ("obligation", &["verdict", "clock", "audit::Act", "audit::ActKind"]),
@@ -63,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dial",
             "disk",
             "remote",
+            "byte_sequence",
             "workload",
             "tlog",
             "clock",

@@ -393,7 +393,7 @@ async fn the_journal_is_held_against_the_log() {
     .await;
     let mut journal = entries(&site.config.journal).unwrap();
     let invented = journal.iter().find(|entry| entry.what == What::Consumed).unwrap().clone();
-    journal.push(Entry { decision: Some("invented".to_owned()), index: Some(999), ..invented });
+    journal.push(Entry { decision: Some("invented".into()), index: Some(999), ..invented });
 
     let rows = allows(&site.lab.pool, "kr-seo-1", NOW, NOW + 60 * NS).await.unwrap();
     assert_eq!(rows.len(), 5);

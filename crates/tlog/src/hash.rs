@@ -3,8 +3,9 @@
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
+
+use crate::base64;
 
 /// A SHA-256 hash of a leaf or a subtree. Printed as standard base64, as every C2SP text does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,13 +55,13 @@ impl Hash {
 
     /// Writes the base64 form at the end of a text, without a text of its own.
     pub fn push_base64(&self, text: &mut String) {
-        STANDARD.encode_string(self.0, text);
+        base64::push(&self.0, text);
     }
 }
 
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&STANDARD.encode(self.0))
+        out.write_str(&base64::encode(self.0))
     }
 }
 
@@ -74,10 +75,7 @@ impl FromStr for Hash {
     type Err = NotAHash;
 
     fn from_str(text: &str) -> Result<Self, NotAHash> {
-        // Room for what 44 characters may decode to before it is known that they end with padding.
-        let mut bytes = [0; Self::BYTES + 1];
-        let length = STANDARD.decode_slice(text, &mut bytes).map_err(|_| NotAHash)?;
-        bytes.get(..length).and_then(Self::from_slice).ok_or(NotAHash)
+        base64::decode_32(text).map(Self).ok_or(NotAHash)
     }
 }
 

@@ -7,9 +7,10 @@ use alloc::{
 };
 use core::{fmt, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::Signer as _;
 use sha2::{Digest as _, Sha256};
+
+use crate::base64;
 
 /// The signature types that this crate makes and checks; the number is the identifier byte of signed-note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +87,7 @@ impl VerifierKey {
 impl fmt::Display for VerifierKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tail = tagged(self.kind, self.public());
-        write!(out, "{}+{:08x}+{}", self.name, self.id, STANDARD.encode(tail))
+        write!(out, "{}+{:08x}+{}", self.name, self.id, base64::encode(tail))
     }
 }
 
@@ -132,7 +133,7 @@ impl SigningKey {
     #[must_use]
     pub fn to_skey(&self) -> String {
         let (name, id) = (&self.verifier.name, self.verifier.id);
-        let tail = STANDARD.encode(tagged(self.verifier.kind, self.key.as_bytes()));
+        let tail = base64::encode(tagged(self.verifier.kind, self.key.as_bytes()));
         format!("{SKEY_PREFIX}{name}+{id:08x}+{tail}")
     }
 }
@@ -167,7 +168,7 @@ fn split(text: &str) -> Result<(&str, u32, Kind, [u8; 32]), KeyError> {
         return Err(KeyError::Shape);
     }
     let id = u32::from_str_radix(id, 16).map_err(|_| KeyError::Shape)?;
-    let bytes = STANDARD.decode(tail).map_err(|_| KeyError::Shape)?;
+    let bytes = base64::decode(tail).ok_or(KeyError::Shape)?;
     let (kind, key) = bytes.split_first().ok_or(KeyError::Shape)?;
     let kind = match kind {
         0x01 => Kind::Ed25519,

@@ -26,6 +26,7 @@ macro_rules! one_error {
 }
 pub(crate) use one_error;
 
+mod base64;
 pub mod bundle;
 pub mod checkpoint;
 pub mod cosignature;

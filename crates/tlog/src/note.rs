@@ -3,10 +3,8 @@
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use crate::{
-    cosignature,
+    base64, cosignature,
     key::{self, Kind, SignError, Signer, VerifierKey},
 };
 
@@ -135,7 +133,7 @@ impl fmt::Display for Signature {
         let mut bytes = Vec::with_capacity(4 + self.bytes.len());
         bytes.extend(self.id.to_be_bytes());
         bytes.extend(&self.bytes);
-        write!(out, "{DASH}{} {}", self.name, STANDARD.encode(bytes))
+        write!(out, "{DASH}{} {}", self.name, base64::encode(bytes))
     }
 }
 
@@ -145,7 +143,7 @@ impl FromStr for Signature {
     fn from_str(line: &str) -> Result<Self, NoteError> {
         let rest = line.strip_prefix(DASH).ok_or(NoteError::Shape)?;
         let (name, tail) = rest.split_once(' ').ok_or(NoteError::Shape)?;
-        let bytes = STANDARD.decode(tail).map_err(|_| NoteError::Shape)?;
+        let bytes = base64::decode(tail).ok_or(NoteError::Shape)?;
         match bytes.split_first_chunk() {
             Some((id, bytes)) if key::is_name(name) && !bytes.is_empty() => {
                 let id = u32::from_be_bytes(*id);

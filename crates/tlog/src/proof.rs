@@ -1,7 +1,7 @@
 //! Inclusion and consistency proofs (RFC 6962, section 2.1; verification as in RFC 9162, section 2.1): made and held.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use crate::hash::Hash;
 
@@ -89,11 +89,61 @@ pub fn verify_inclusion(
     root: &Hash,
     proof: &[Hash],
 ) -> Result<(), ProofError> {
-    if index >= size {
-        return Err(ProofError::OutOfRange);
+    Climb::from_leaf(*leaf, index, size, proof)?.leads_to(root)
+}
+
+/// An inclusion proof that led to a root, kept for other leaves of the same tree: from where two paths meet they are one, and
+/// what was hashed there once need not be hashed again.
+#[derive(Debug, Clone)]
+pub struct Path {
+    index: u64,
+    size: u64,
+    root: Hash,
+    /// By level from the leaf's: the node on the path, and the siblings from there up.
+    nodes: Vec<(Hash, Range<usize>)>,
+    proof: Vec<Hash>,
+}
+
+impl Path {
+    /// As [`verify_inclusion`], and keeps the way.
+    pub fn verify(
+        leaf: &Hash,
+        index: u64,
+        size: u64,
+        root: &Hash,
+        proof: &[Hash],
+    ) -> Result<Self, ProofError> {
+        let mut climb = Climb::from_leaf(*leaf, index, size, proof)?;
+        let mut nodes = Vec::with_capacity(proof.len() + 1);
+        let here =
+            |climb: &Climb<'_>| (climb.node, proof.len() - climb.siblings.len()..proof.len());
+        nodes.push(here(&climb));
+        while !climb.is_at_root() {
+            climb.up()?;
+            nodes.push(here(&climb));
+        }
+        climb.leads_to(root)?;
+        Ok(Self { index, size, root: *root, nodes, proof: proof.to_vec() })
     }
-    let (_, after) = climb(*leaf, (index, size - 1), proof)?;
-    if after == *root { Ok(()) } else { Err(ProofError::Root) }
+
+    /// What [`verify_inclusion`] says of a leaf in this path's tree.
+    pub fn verify_inclusion(
+        &self,
+        leaf: &Hash,
+        index: u64,
+        proof: &[Hash],
+    ) -> Result<(), ProofError> {
+        let mut climb = Climb::from_leaf(*leaf, index, self.size, proof)?;
+        let meet = u64::BITS - (index ^ self.index).leading_zeros();
+        for _ in 0..meet {
+            climb.up()?;
+        }
+        let known = self.nodes.get(meet as usize);
+        let same = known.is_some_and(|(node, siblings)| {
+            climb.node == *node && self.proof.get(siblings.clone()) == Some(climb.siblings)
+        });
+        if same { Ok(()) } else { climb.leads_to(&self.root) }
+    }
 }
 
 /// Holds a consistency proof against two roots.
@@ -120,8 +170,16 @@ pub fn verify_consistency(
         Some((seed, rest)) => (seed, rest),
         None => return Err(ProofError::Length),
     };
-    let (before, after) = climb(*seed, (index, (new - 1) >> level), rest)?;
-    if before == *old_root && after == *new_root { Ok(()) } else { Err(ProofError::Root) }
+    // Of the left siblings alone: the tree that ended with this subtree.
+    let mut before = *seed;
+    let mut climb = Climb { node: *seed, at: index, last: (new - 1) >> level, siblings: rest };
+    while !climb.is_at_root() {
+        if let Some(left) = climb.up()? {
+            before = Hash::node(left, &before);
+        }
+    }
+    climb.leads_to(new_root)?;
+    if before == *old_root { Ok(()) } else { Err(ProofError::Root) }
 }
 
 /// The complete subtrees that an inclusion proof is made of: what to fetch before [`inclusion`] is called.
@@ -151,31 +209,57 @@ impl Subtrees for Wanted {
     }
 }
 
-/// Joins a node, the `at`-th of its level, with its siblings up to a root. Two roots come out: of the left siblings
-/// alone (the tree that ended with this node) and of all of them (the tree whose level ends with node `last`).
-fn climb(
-    seed: Hash,
-    (mut at, mut last): (u64, u64),
-    siblings: &[Hash],
-) -> Result<(Hash, Hash), ProofError> {
-    let (mut before, mut after) = (seed, seed);
-    for sibling in siblings {
-        if last == 0 {
-            return Err(ProofError::Length);
+/// On the way from a subtree to the root.
+struct Climb<'p> {
+    node: Hash,
+    /// Place of the node in its level, and of the level's last node.
+    at: u64,
+    last: u64,
+    /// Of the levels from here up.
+    siblings: &'p [Hash],
+}
+
+impl<'p> Climb<'p> {
+    fn from_leaf(leaf: Hash, index: u64, size: u64, proof: &'p [Hash]) -> Result<Self, ProofError> {
+        if index >= size {
+            return Err(ProofError::OutOfRange);
         }
-        // The rightmost node has no sibling on the levels where its index is even: a proof leaves them out.
-        while at == last && at & 1 == 0 {
-            (at, last) = (at >> 1, last >> 1);
-        }
-        if at & 1 == 1 {
-            before = Hash::node(sibling, &before);
-            after = Hash::node(sibling, &after);
-        } else {
-            after = Hash::node(&after, sibling);
-        }
-        (at, last) = (at >> 1, last >> 1);
+        Ok(Self { node: leaf, at: index, last: size - 1, siblings: proof })
     }
-    if last == 0 { Ok((before, after)) } else { Err(ProofError::Length) }
+
+    const fn is_at_root(&self) -> bool {
+        self.last == 0
+    }
+
+    /// Joins the node with its sibling, which is given back when it was the left one.
+    fn up(&mut self) -> Result<Option<&'p Hash>, ProofError> {
+        let is_right = self.at & 1 == 1;
+        // The last node has no sibling on the levels where its place is even: a proof leaves them out.
+        let joined = is_right || self.at < self.last;
+        let mut left = None;
+        if joined {
+            let (sibling, rest) = self.siblings.split_first().ok_or(ProofError::Length)?;
+            self.siblings = rest;
+            left = is_right.then_some(sibling);
+            self.node = match left {
+                Some(left) => Hash::node(left, &self.node),
+                None => Hash::node(&self.node, sibling),
+            };
+        }
+        (self.at, self.last) = (self.at >> 1, self.last >> 1);
+        Ok(left)
+    }
+
+    fn leads_to(mut self, root: &Hash) -> Result<(), ProofError> {
+        while !self.is_at_root() {
+            self.up()?;
+        }
+        match (self.siblings, self.node == *root) {
+            ([], true) => Ok(()),
+            ([], false) => Err(ProofError::Root),
+            _ => Err(ProofError::Length),
+        }
+    }
 }
 
 /// The siblings of node (`level`, `index`) up to the root of a tree of `size` leaves. `rightmost` gives the last node

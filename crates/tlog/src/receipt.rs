@@ -6,9 +6,8 @@ use alloc::{
 };
 use core::{fmt, fmt::Write as _, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use crate::{
+    base64,
     checkpoint::decimal,
     hash::Hash,
     policy::{Policy, TrustError, Trusted},
@@ -42,8 +41,8 @@ impl Receipt {
 /// Writes a receipt from its parts: `checkpoint` is a whole signed note, shared by a batch.
 #[must_use]
 pub fn write(index: u64, proof: &[Hash], checkpoint: &str) -> String {
-    // 45 characters a hash, 60 for the first lines.
-    let mut text = String::with_capacity(60 + 45 * proof.len() + checkpoint.len());
+    // 60 characters for the first lines.
+    let mut text = String::with_capacity(60 + HASH_LINE * proof.len() + checkpoint.len());
     push(&mut text, None, index, proof, checkpoint);
     text
 }
@@ -60,24 +59,36 @@ impl FromStr for Receipt {
     type Err = ReceiptError;
 
     fn from_str(text: &str) -> Result<Self, ReceiptError> {
-        let (head, checkpoint) = text.split_once("\n\n").ok_or(ReceiptError::Shape)?;
-        let mut lines = head.split('\n').peekable();
-        if lines.next() != Some(MAGIC) {
+        let (magic, mut rest) = line(text)?;
+        if magic != MAGIC {
             return Err(ReceiptError::Shape);
         }
-        let extra = lines.next_if(|line| line.starts_with(EXTRA));
-        let extra =
-            extra.and_then(|line| line.strip_prefix(EXTRA)).map(|text| STANDARD.decode(text));
-        let extra = extra.transpose().map_err(|_| ReceiptError::Shape)?;
-        let index = lines.next().and_then(|line| decimal(line.strip_prefix(INDEX)?));
-        let proof: Result<Vec<Hash>, _> = lines.map(str::parse).collect();
-        match (index, proof) {
-            (Some(index), Ok(proof)) if proof.len() <= PROOF_MAX => {
-                Ok(Self { extra, index, proof, checkpoint: checkpoint.to_string() })
+        let mut extra = None;
+        if let Some(after) = rest.strip_prefix(EXTRA) {
+            let (bytes, after) = line(after)?;
+            extra = Some(base64::decode(bytes).ok_or(ReceiptError::Shape)?);
+            rest = after;
+        }
+        let (index, mut rest) = line(rest)?;
+        let index = index.strip_prefix(INDEX).and_then(decimal).ok_or(ReceiptError::Shape)?;
+        let mut proof = Vec::with_capacity(PROOF_MAX.min(rest.len() / HASH_LINE));
+        loop {
+            let (hash, after) = line(rest)?;
+            rest = after;
+            if hash.is_empty() {
+                return Ok(Self { extra, index, proof, checkpoint: rest.to_string() });
             }
-            _ => Err(ReceiptError::Shape),
+            if proof.len() == PROOF_MAX {
+                return Err(ReceiptError::Shape);
+            }
+            proof.push(hash.parse().map_err(|_| ReceiptError::Shape)?);
         }
     }
+}
+
+/// The first line without its newline, and what follows.
+fn line(text: &str) -> Result<(&str, &str), ReceiptError> {
+    text.split_once('\n').ok_or(ReceiptError::Shape)
 }
 
 fn push(text: &mut String, extra: Option<&[u8]>, index: u64, proof: &[Hash], checkpoint: &str) {
@@ -85,7 +96,7 @@ fn push(text: &mut String, extra: Option<&[u8]>, index: u64, proof: &[Hash], che
     text.push('\n');
     if let Some(extra) = extra {
         text.push_str(EXTRA);
-        STANDARD.encode_string(extra, text);
+        base64::push(extra, text);
         text.push('\n');
     }
     // Writing to a string cannot fail.
@@ -122,5 +133,7 @@ impl core::error::Error for ReceiptError {}
 const MAGIC: &str = "c2sp.org/tlog-proof@v1";
 const EXTRA: &str = "extra ";
 const INDEX: &str = "index ";
+/// Characters of a hash with its newline.
+const HASH_LINE: usize = 45;
 /// A tree's size is a `u64`, so no proof is longer.
 const PROOF_MAX: usize = 64;

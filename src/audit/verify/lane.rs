@@ -121,8 +121,13 @@ impl Walker {
             self.walk.find(&self.at.at(None), What::Edited, about);
             self.tree.break_off();
         }
-        let marks = batch.marks().chunks(MARK_BYTES);
-        for (leaf, mark) in tlog::bundle::leaves(batch.leaves()).flatten().zip(marks) {
+        let marks = batch.marks().len();
+        if marks as u64 != batch.count * MARK_BYTES as u64 {
+            let about =
+                format!("the marks of a batch of {} records are {marks} bytes", batch.count);
+            self.walk.find(&self.at.at(None), What::Edited, about);
+        }
+        for (leaf, mark) in batch.marked() {
             self.leaf(leaf, mark, batch.epoch, rows);
             self.tree.checkpoint(&self.terms.trusted, &self.head.origin, &mut self.walk);
             self.at.next += 1;

@@ -5,6 +5,7 @@ use tlog::{Frontier, Hash};
 
 use crate::audit::{
     AuditError,
+    batch::MARK_BYTES,
     row::{DecisionRow, EndedRow, FlowRow, Place, Row, StartedRow},
     store::{big, hash, small},
 };
@@ -46,6 +47,12 @@ impl StoredBatch {
 
     pub fn marks(&self) -> &[u8] {
         self.row.try_get(4).unwrap_or_default()
+    }
+
+    /// Each leaf with its mark, which is empty where it has none.
+    pub fn marked(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let marks = self.marks().chunks(MARK_BYTES).chain(std::iter::repeat(&[][..]));
+        tlog::bundle::leaves(self.leaves()).flatten().zip(marks)
     }
 }
 

@@ -17,6 +17,18 @@ async fn edit_a_leaf() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_the_marks_of_a_batch() {
+    let log = Written::copy().await;
+    log.without_check("log_batch", "marks").await;
+    log.run(&["update log_batch set marks = '' where first_index = 7"]).await;
+    let (inside, outside) = (log.inside().await, log.outside(&[]).await);
+    row(
+        "cut_the_marks_of_a_batch",
+        &[("log verify", found(&inside, "marks")), ("haetae-verify", found(&outside, "7"))],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edit_only_a_projection() {
     let log = Written::copy().await;
     log.run(&["update row_decision set outcome = 'ALLOW' where index = 5"]).await;

@@ -9,7 +9,7 @@ use sha2::Sha256;
 use tlog::{
     Frontier, Hash,
     frontier::NotAFrontier,
-    proof::{self, ProofError, verify_consistency, verify_inclusion},
+    proof::{self, Path, ProofError, verify_consistency, verify_inclusion},
 };
 
 use crate::leaves;
@@ -203,6 +203,36 @@ proptest! {
         let other = touch.apply(&proof);
         prop_assume!(other != proof);
         prop_assert!(verify_inclusion(&leaf, at, size, &root, &other).is_err());
+        prop_assert!(Path::verify(&leaf, at, size, &root, &other).is_err());
+    }
+
+    /// Whatever is shown beside a path that is known is taken, or not and for the same reason, as if it stood alone.
+    #[test]
+    fn a_known_path_changes_no_verdict(
+        (size, known, index, other) in
+            (1_u64..400).prop_flat_map(|n| (Just(n), 0..n, 0..n, 0..n + 9)),
+        touch in touch(),
+        bit in 0_usize..256,
+    ) {
+        let all = leaves(size);
+        let root = proof::root(&all, size).unwrap();
+        let proof = |index| proof::inclusion(&all, index, size).unwrap();
+        let path =
+            Path::verify(&all[known as usize], known, size, &root, &proof(known)).unwrap();
+        let (leaf, proof) = (all[index as usize], proof(index));
+        let same = |leaf: Hash, index, proof: &[Hash]| {
+            let beside = path.verify_inclusion(&leaf, index, proof);
+            assert_eq!(beside, verify_inclusion(&leaf, index, size, &root, proof));
+            beside
+        };
+        prop_assert_eq!(same(leaf, index, &proof), Ok(()));
+        prop_assert_eq!(same(leaf, index, &touch.apply(&proof)).is_ok(), touch.apply(&proof) == proof);
+        prop_assert_eq!(same(leaf, other, &proof).is_ok(), other == index);
+        prop_assert!(same(flip(leaf, bit), index, &proof).is_err());
+        prop_assert!(same(leaf, index, &[&*proof, &[leaf]].concat()).is_err());
+        let (known_leaf, shorter) = (all[known as usize], proof.len().saturating_sub(1));
+        prop_assert_eq!(same(leaf, index, &proof[..shorter]).is_ok(), proof.is_empty());
+        prop_assert_eq!(same(known_leaf, index, &proof).is_ok(), known == index);
     }
 
     #[test]
