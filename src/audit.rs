@@ -34,6 +34,7 @@ mod projection;
 mod prove;
 mod publish;
 mod queue;
+mod recent;
 mod recorded;
 mod recorder;
 mod retention;

@@ -187,7 +187,8 @@ impl Gate {
             Err(why) => return self.refuse(&known, &why).await,
         }
         if known.errand().is_some() {
-            return self.manage(&head, body, &mut known).await;
+            // In a box, as others that few requests take: what is never run is not moved with each.
+            return Box::pin(self.manage(&head, body, &mut known)).await;
         }
         let (claims, body) = match self.understand(&head, body, &mut known).await {
             Ok(understood) => understood,
@@ -369,7 +370,7 @@ impl Gate {
         if !prepared.judgement.wants_witnesses() {
             return Ok(permit);
         }
-        let witnessed = self.audit.witness(permit).await;
+        let witnessed = Box::pin(self.audit.witness(permit)).await;
         if witnessed.is_err() {
             self.metrics.site_failed(Reason::NotWitnessed.code());
         }

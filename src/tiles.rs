@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Full;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
-use tlog::tile::{Resource, WIDTH};
+use tlog::Hash;
+use tlog::tile::{Id, Resource, WIDTH};
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +39,8 @@ pub struct Tiles {
     readers: Vec<Reader>,
     /// The path of the deployment's origin: `/log` of `gateway.example.kr/log`.
     prefix: String,
-    /// Full tiles, which never change.
-    full: Cache<(u16, Resource), Bytes>,
+    /// Tiles as far as they were given: a full one never changes, and a partial one only grows at its end.
+    tiles: Cache<(u16, Id), Bytes>,
     /// Records of the largest checkpoint shown of each lane. A cosigned one is preferred to a newer one, and none is shown that is
     /// smaller than one before: a reader may take that for a log that was rolled back.
     shown: Mutex<BTreeMap<u16, u64>>,
@@ -81,7 +82,7 @@ impl Tiles {
             callers,
             readers,
             prefix,
-            full: Cache::new(FULL_TILES_MAX),
+            tiles: Cache::new(TILES_MAX),
             shown: Mutex::default(),
             reads: Reads::default(),
         }
@@ -124,7 +125,7 @@ impl Tiles {
             Named::Checkpoint => Ok(given(self.checkpoint(lane).await?, TEXT, SHORT)),
             Named::Resource(resource @ Resource::Entries { .. }) => {
                 let reader = self.admit(connection, request.headers()).await?;
-                let bytes = audit::resource(&self.pool, lane, resource).await?;
+                let bytes = audit::resource(&self.pool, lane, resource, &[]).await?;
                 if bytes.is_some() {
                     let (from, to) = span(resource);
                     let counted = self.reads.records(&reader, lane, from, to);
@@ -139,8 +140,8 @@ impl Tiles {
                 counted.then_some(()).ok_or(Without::Uncounted)?;
                 Ok(given(bytes.ok_or(Without::NotFound)?.into(), BYTES, FOR_GOOD_PRIVATE))
             }
-            Named::Resource(resource) => {
-                let bytes = self.tile(lane, resource).await?;
+            Named::Resource(Resource::Tile { id, width }) => {
+                let bytes = self.tile(lane, id, width).await?;
                 Ok(given(bytes, BYTES, FOR_GOOD))
             }
         }
@@ -160,14 +161,16 @@ impl Tiles {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn tile(&self, lane: u16, resource: Resource) -> Result<Bytes, Without> {
-        if let Some(bytes) = self.full.get(&(lane, resource)) {
-            return Ok(bytes);
+    async fn tile(&self, lane: u16, id: Id, width: u16) -> Result<Bytes, Without> {
+        let known = self.tiles.get(&(lane, id)).unwrap_or_default();
+        if width == WIDTH && known.len() == FULL_TILE_BYTES {
+            return Ok(known);
         }
-        let found = audit::resource(&self.pool, lane, resource).await?;
+        let resource = Resource::Tile { id, width };
+        let found = audit::resource(&self.pool, lane, resource, &known).await?;
         let bytes = Bytes::from(found.ok_or(Without::NotFound)?);
-        if matches!(resource, Resource::Tile { width: WIDTH, .. }) {
-            self.full.insert((lane, resource), bytes.clone());
+        if bytes.len() > known.len() {
+            self.tiles.insert((lane, id), bytes.clone());
         }
         Ok(bytes)
     }
@@ -280,5 +283,6 @@ const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 const FOR_GOOD_PRIVATE: &str = "private, max-age=31536000, immutable";
 /// What is not there may be there in a second.
 const NEVER: &str = "no-store";
-/// 8 KiB each: 16 MiB, the full tiles of a log of half a million records.
-const FULL_TILES_MAX: usize = 2_048;
+/// 8 KiB each: 16 MiB, the tiles of a log of half a million records.
+const TILES_MAX: usize = 2_048;
+const FULL_TILE_BYTES: usize = WIDTH as usize * Hash::BYTES;

@@ -212,6 +212,6 @@ const TEXTS: usize = 13;
 const INSERT: &str = "
     insert into plain_row (id, what, org, actor, issuer, operation, service, dataset, purpose, trace, body, reason, rule, site,
                            bytes, version, until)
-    select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                         $15::bigint[], $16::bigint[], $17::bigint[])";
+    select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
+           unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
+           unnest($13::text[]), unnest($14::text[]), unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::bigint[])";

@@ -90,6 +90,7 @@ pub(super) struct Batch {
 pub(super) struct Committed {
     leaves: Vec<u8>,
     spans: Vec<(usize, usize)>,
+    marks: Vec<u8>,
     tree: tlog::Batch,
     /// The signed checkpoint of the tree after this batch.
     note: String,
@@ -428,15 +429,28 @@ impl Batch {
 
     /// A durable batch with its signed checkpoint: what receipts need, and the decisions with their places and ids.
     pub fn committed(self, note: String) -> (Committed, Vec<(usize, Uuid, Request)>) {
-        let Self { decisions, leaves, spans, ids, tree, .. } = self;
+        let Self { decisions, leaves, spans, ids, marks, tree, .. } = self;
         let first = ids.len() - decisions.len();
         let all = ids.into_iter().enumerate().skip(first).zip(decisions);
         let answers = all.map(|((place, id), request)| (place, id, request)).collect();
-        (Committed { leaves, spans, tree, note }, answers)
+        (Committed { leaves, spans, marks, tree, note }, answers)
     }
 }
 
 impl Committed {
+    pub const fn first_index(&self) -> u64 {
+        self.tree.first_index()
+    }
+
+    /// As they are stored: a C2SP entry bundle.
+    pub fn leaves(&self) -> &[u8] {
+        &self.leaves
+    }
+
+    pub fn marks(&self) -> &[u8] {
+        &self.marks
+    }
+
     /// The proof of the record at `place` of the batch.
     pub fn proof(&self, place: usize, id: &Arc<str>) -> Option<Proof> {
         let (from, to) = *self.spans.get(place)?;
@@ -468,7 +482,7 @@ const TEXT_BYTES_MAX: usize = 8 << 20;
 const TEXTS_MAX: usize = 65_536;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     //! A batch is what its parts say: places, marks, tiles, texts once; and what one leaf costs.
 
     use bytes::Bytes;
@@ -544,6 +558,17 @@ mod tests {
         };
         let decisions = (0..count).map(|_| request()).collect();
         (Items { notices: Vec::new(), decisions }, waiting)
+    }
+
+    /// A batch of `count` decisions that begins at an index.
+    pub fn committed(first: u64, count: usize) -> Arc<Committed> {
+        let mut tip = tip();
+        (0..first).for_each(|_| tip.frontier.append(Hash::EMPTY));
+        tip.edge =
+            tile::Edge::from_partials(first, vec![vec![Hash::EMPTY; first as usize]]).unwrap();
+        let (items, _waiting) = items(count);
+        let (batch, _) = build(&tip, items, Facts::default(), 1_000, &mut memory()).unwrap();
+        Arc::new(batch.unwrap().committed(String::new()).0)
     }
 
     #[test]

@@ -55,7 +55,8 @@ pub async fn case(pool: &PgPool, id: Uuid) -> Result<Option<Case>, AuditError> {
                 case.texts.push(CaseText { kind: kind.to_owned(), digest: digest.0, bytes });
             }
         }
-        case.records.push((leaf.kind, proven));
+        let kind = leaf.kind.to_string();
+        case.records.push((kind, proven));
     }
     Ok(Some(case))
 }

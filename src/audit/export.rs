@@ -245,7 +245,7 @@ impl<W: Write> File<W> {
             let end = last.first + last.count;
             let projected = (next, end.min(lane.to).min(lane.head.projected));
             let rows = store::rows(connection, lane.head.lane, projected).await?;
-            let mut rows: BTreeMap<i64, Row> =
+            let mut rows: BTreeMap<i64, Row<'_>> =
                 rows.into_iter().map(|row| (row.place().index, row)).collect();
             for (index, leaf, mark) in page.iter().flat_map(|batch| lane.leaves(batch)) {
                 let row = i64::try_from(index).ok().and_then(|index| rows.remove(&index));
@@ -260,7 +260,7 @@ impl<W: Write> File<W> {
         lane: u16,
         index: u64,
         (bytes, mark): (&[u8], &[u8]),
-        row: Option<&Row>,
+        row: Option<&Row<'_>>,
     ) -> Result<(), AuditError> {
         self.done.leaves += 1;
         let (bytes, mark) = (STANDARD.encode(bytes), STANDARD.encode(mark));

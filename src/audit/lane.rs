@@ -286,6 +286,7 @@ impl Lane {
         self.shared.board.grew((self.slot, self.number), size, &note, self.signers.verifier());
         let (committed, decisions) = batch.committed(note);
         let committed = Arc::new(committed);
+        self.shared.recent.add(self.number, &committed);
         for (place, id, request) in decisions {
             let Request { reply, slot, .. } = request;
             let id: Arc<str> = id.as_hyphenated().to_string().into();

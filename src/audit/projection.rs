@@ -12,8 +12,10 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     AuditError,
+    batch::Committed,
     closing::Closing,
     metrics::Metrics,
+    recent::Recent,
     recorder::Shared,
     row::{self, Leaf, Row},
     store::small,
@@ -29,6 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             followed = follow(&shared, &mut closing) => followed,
             () = shared.stop.cancelled() => return,
         };
+        shared.recent.keep(false);
         if let Err(cause) = followed {
             tracing::warn!(%cause, "the projection stopped; it begins again");
         }
@@ -45,7 +48,8 @@ async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
         return Ok(()); // another replica projects
     }
-    let mut projector = Projector::default();
+    shared.recent.keep(true);
+    let mut projector = Projector { recent: &shared.recent, flows: HashSet::new() };
     // Who holds no lane leaves it to one who does: the ends that it finds missing would wait here for ever.
     while shared.writes() {
         projector.catch_up(&mut connection, &shared.metrics).await?;
@@ -60,13 +64,13 @@ async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError
 }
 
 /// Turns batches into rows.
-#[derive(Debug, Default)]
-pub(super) struct Projector {
+struct Projector<'s> {
+    recent: &'s Recent,
     /// `detail` texts whose flows are there.
     flows: HashSet<Vec<u8>>,
 }
 
-impl Projector {
+impl Projector<'_> {
     /// Projects what is in the log now. What comes meanwhile waits for the next time: many small steps cost Postgres
     /// more than one large one.
     async fn catch_up(
@@ -94,16 +98,19 @@ impl Projector {
         lane: i32,
         next: i64,
     ) -> Result<i64, AuditError> {
-        let batches = store::batches(connection, lane, (next, next + RECORDS)).await?;
+        let mut batches = store::batches(connection, lane, (next, next + RECORDS)).await?;
         let mut expected = next;
+        let gap = batches.iter().position(|(first, count, _)| {
+            let follows = *first == expected;
+            expected += if follows { i64::from(*count) } else { 0 };
+            !follows
+        });
+        // A gap is not stepped over: `haetae log verify` names it.
+        batches.truncate(gap.unwrap_or(batches.len()));
+        let leaves = self.leaves(connection, lane, batches).await?;
         let mut rows = Vec::new();
-        for (first, count, leaves) in batches {
-            // A gap is not stepped over: `haetae log verify` names it.
-            if first != expected {
-                break;
-            }
-            rows.extend(rows_of(&leaves)?);
-            expected += i64::from(count);
+        for batch in &leaves {
+            rows_of(batch.bytes(), &mut rows)?;
         }
         if expected == next {
             return Err(AuditError::Content(format!("lane {lane} has no batch at {next}")));
@@ -114,11 +121,39 @@ impl Projector {
         Ok(expected)
     }
 
+    /// The leaves of these batches: those that were committed here a moment ago, and from the database the others.
+    async fn leaves(
+        &self,
+        connection: &mut PgConnection,
+        lane: i32,
+        batches: Vec<(i64, i32, Vec<u8>)>,
+    ) -> Result<Vec<Leaves>, AuditError> {
+        let number = u16::try_from(lane).unwrap_or(u16::MAX);
+        let kept =
+            batches.iter().map(|(first, _, marks)| self.recent.take(number, small(*first), marks));
+        let kept: Vec<_> = kept.collect();
+        let missing = batches.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let missing: Vec<i64> = missing.map(|((first, ..), _)| *first).collect();
+        let mut read = if missing.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            store::leaves(connection, lane, &missing).await?.into_iter()
+        };
+        let each = kept.into_iter().map(|kept| match kept {
+            Some(kept) => Some(Leaves::Kept(kept)),
+            None => read.next().map(Leaves::Read),
+        });
+        let all: Option<Vec<_>> = each.collect();
+        all.ok_or_else(|| {
+            AuditError::Content(format!("lane {lane} lost a batch while it was read"))
+        })
+    }
+
     /// Flows of the `detail` texts that were not seen before.
     async fn new_flows(
         &mut self,
         connection: &mut PgConnection,
-        rows: &[Row],
+        rows: &[Row<'_>],
     ) -> Result<Vec<store::Flows>, AuditError> {
         if self.flows.len() >= FLOWS_MAX {
             self.flows.clear();
@@ -140,15 +175,29 @@ impl Projector {
     }
 }
 
-/// The rows of a batch, in order.
-fn rows_of(leaves: &[u8]) -> Result<Vec<Row>, AuditError> {
-    let mut rows = Vec::new();
+/// A C2SP entry bundle.
+enum Leaves {
+    Kept(Arc<Committed>),
+    Read(Vec<u8>),
+}
+
+impl Leaves {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Kept(batch) => batch.leaves(),
+            Self::Read(leaves) => leaves,
+        }
+    }
+}
+
+/// Adds the rows of a batch, in order.
+fn rows_of<'l>(leaves: &'l [u8], rows: &mut Vec<Row<'l>>) -> Result<(), AuditError> {
     for leaf in tlog::bundle::leaves(leaves) {
         let leaf = leaf.map_err(|cause| AuditError::Content(cause.to_string()))?;
         let row = Leaf::read(leaf).and_then(Leaf::row).map_err(AuditError::Content)?;
         rows.extend(row);
     }
-    Ok(rows)
+    Ok(())
 }
 
 pub(super) async fn within<T, E: Into<AuditError>>(

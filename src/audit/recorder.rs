@@ -23,6 +23,7 @@ use super::{
     metrics::Metrics,
     outbox, projection, publish,
     queue::{Delivery, Queue, Request},
+    recent::Recent,
     store::Identity,
     strangers::Strangers,
     witnessed::{self, Quorum},
@@ -62,8 +63,9 @@ pub(super) struct Shared {
     pub water: HighWater,
     /// Slots of which the database was seen behind: their lanes are claimed again, and looked at.
     doubts: Vec<AtomicU32>,
-    /// Something was committed: for the projection.
+    /// Something was committed: for the projection. And what it was.
     pub grown: Notify,
+    pub recent: Recent,
     /// `at` of the newest record that this process wrote in any lane.
     pub latest_ns: AtomicI64,
     /// One for each lane that may be held at once.
@@ -126,6 +128,7 @@ impl Audit {
             strangers: Strangers::default(),
             quorum: config.witnessed.as_ref().map(Quorum::read).transpose()?,
             grown: Notify::new(),
+            recent: Recent::default(),
             latest_ns: AtomicI64::new(0),
             seats: Arc::new(Semaphore::new(config.lanes_held_max.min(config.lanes).into())),
             privacy: secrets.privacy,

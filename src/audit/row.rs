@@ -2,6 +2,8 @@
 //!
 //! *Invariant:* a row is a function of its leaf alone; flows are a function of their `detail` and `facts` alone.
 
+use std::{borrow::Cow, ops::Deref};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -16,42 +18,75 @@ use super::instant;
 /// A leaf of any kind, as far as this program reads leaves. Keys it does not know are ignored.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Leaf {
+pub(super) struct Leaf<'l> {
     pub v: u64,
-    pub kind: String,
-    pub id: String,
+    #[serde(borrow)]
+    pub kind: Text<'l>,
+    #[serde(borrow)]
+    pub id: Text<'l>,
     pub lane: u64,
     pub index: u64,
     pub epoch: u64,
-    pub at: String,
+    #[serde(borrow)]
+    pub at: Text<'l>,
     pub version: Option<i64>,
     pub fact_version: Option<i64>,
-    pub key: Option<String>,
+    #[serde(borrow)]
+    pub key: Option<Text<'l>>,
     pub heads: Vec<HeadRow>,
     /// Of a `rollback`: the lane that ended, what was known of it, what was found.
     pub of: Option<u16>,
     pub size: Option<u64>,
     pub found: Option<u64>,
-    pub decision: Option<String>,
-    org: Option<String>,
-    actor: Option<String>,
-    pub outcome: Option<String>,
-    reason: Option<String>,
-    rule: Option<String>,
-    site: Option<String>,
-    service: Option<String>,
-    operation: Option<String>,
-    issuer: Option<String>,
-    pub facts: Option<String>,
-    pub detail: Option<String>,
-    pub bundle: Option<String>,
-    identity: Option<String>,
-    how: Option<String>,
+    #[serde(borrow)]
+    pub decision: Option<Text<'l>>,
+    #[serde(borrow)]
+    org: Option<Text<'l>>,
+    #[serde(borrow)]
+    actor: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub outcome: Option<Text<'l>>,
+    #[serde(borrow)]
+    reason: Option<Text<'l>>,
+    #[serde(borrow)]
+    rule: Option<Text<'l>>,
+    #[serde(borrow)]
+    site: Option<Text<'l>>,
+    #[serde(borrow)]
+    service: Option<Text<'l>>,
+    #[serde(borrow)]
+    operation: Option<Text<'l>>,
+    #[serde(borrow)]
+    issuer: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub facts: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub detail: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub bundle: Option<Text<'l>>,
+    #[serde(borrow)]
+    identity: Option<Text<'l>>,
+    #[serde(borrow)]
+    how: Option<Text<'l>>,
     status: Option<i32>,
     bytes_out: Option<i64>,
     bytes_back: Option<i64>,
     duration_ms: Option<i64>,
-    why: Option<String>,
+    #[serde(borrow)]
+    why: Option<Text<'l>>,
+}
+
+/// A text of a leaf: where it stands in the leaf's bytes, unless something in it is escaped.
+// In a type of its own, because serde copies an `Option<Cow<str>>`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Text<'l>(#[serde(borrow)] pub Cow<'l, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -62,10 +97,10 @@ pub(super) struct HeadRow {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Row {
-    Decision(DecisionRow),
-    Started(StartedRow),
-    Ended(EndedRow),
+pub(super) enum Row<'l> {
+    Decision(DecisionRow<'l>),
+    Started(StartedRow<'l>),
+    Ended(EndedRow<'l>),
 }
 
 /// Where the row's leaf stands, and when.
@@ -78,39 +113,39 @@ pub(super) struct Place {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DecisionRow {
+pub(super) struct DecisionRow<'l> {
     pub place: Place,
-    pub org: String,
+    pub org: Cow<'l, str>,
     pub actor: Vec<u8>,
-    pub outcome: String,
-    pub reason: String,
-    pub rule: Option<String>,
-    pub site: Option<String>,
-    pub service: String,
-    pub operation: String,
-    pub issuer: Option<String>,
+    pub outcome: Cow<'l, str>,
+    pub reason: Cow<'l, str>,
+    pub rule: Option<Cow<'l, str>>,
+    pub site: Option<Cow<'l, str>>,
+    pub service: Cow<'l, str>,
+    pub operation: Cow<'l, str>,
+    pub issuer: Option<Cow<'l, str>>,
     pub facts: Vec<u8>,
     pub detail: Vec<u8>,
     pub bundle: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StartedRow {
+pub(super) struct StartedRow<'l> {
     pub place: Place,
     pub decision: Uuid,
-    pub identity: String,
+    pub identity: Cow<'l, str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EndedRow {
+pub(super) struct EndedRow<'l> {
     pub place: Place,
     pub decision: Uuid,
-    pub how: String,
+    pub how: Cow<'l, str>,
     pub status: Option<i32>,
     pub bytes_out: i64,
     pub bytes_back: i64,
     pub duration_ms: i64,
-    pub why: Option<String>,
+    pub why: Option<Cow<'l, str>>,
 }
 
 /// One cell of a decision as a movement: what goes from where to where, to whom.
@@ -125,14 +160,16 @@ pub(super) struct FlowRow {
     pub outcome: String,
 }
 
-impl Leaf {
-    pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|cause| cause.to_string())
+impl<'l> Leaf<'l> {
+    pub fn read(bytes: &'l [u8]) -> Result<Self, String> {
+        // One look at the encoding for all of its texts.
+        let text = std::str::from_utf8(bytes).map_err(|cause| cause.to_string())?;
+        serde_json::from_str(text).map_err(|cause| cause.to_string())
     }
 
     /// The row of this leaf; `Ok(None)` for kinds that have none, an error when a key that the row needs is absent.
-    pub fn row(self) -> Result<Option<Row>, String> {
-        match self.kind.as_str() {
+    pub fn row(self) -> Result<Option<Row<'l>>, String> {
+        match &*self.kind {
             "decision" => self.decision_row().map(|row| Some(Row::Decision(row))),
             "started" => self.started_row().map(|row| Some(Row::Started(row))),
             "ended" => self.ended_row().map(|row| Some(Row::Ended(row))),
@@ -149,47 +186,47 @@ impl Leaf {
         })
     }
 
-    fn decision_row(self) -> Result<DecisionRow, String> {
+    fn decision_row(self) -> Result<DecisionRow<'l>, String> {
         Ok(DecisionRow {
             place: self.place()?,
-            org: need(self.org, "org")?,
-            actor: digest(self.actor, "actor")?,
-            outcome: need(self.outcome, "outcome")?,
-            reason: need(self.reason, "reason")?,
-            rule: self.rule,
-            site: self.site,
-            service: need(self.service, "service")?,
-            operation: need(self.operation, "operation")?,
-            issuer: self.issuer,
-            facts: digest(self.facts, "facts")?,
-            detail: digest(self.detail, "detail")?,
-            bundle: digest(self.bundle, "bundle")?,
+            org: need(self.org, "org")?.0,
+            actor: digest(self.actor.as_ref(), "actor")?,
+            outcome: need(self.outcome, "outcome")?.0,
+            reason: need(self.reason, "reason")?.0,
+            rule: self.rule.map(|text| text.0),
+            site: self.site.map(|text| text.0),
+            service: need(self.service, "service")?.0,
+            operation: need(self.operation, "operation")?.0,
+            issuer: self.issuer.map(|text| text.0),
+            facts: digest(self.facts.as_ref(), "facts")?,
+            detail: digest(self.detail.as_ref(), "detail")?,
+            bundle: digest(self.bundle.as_ref(), "bundle")?,
         })
     }
 
-    fn started_row(self) -> Result<StartedRow, String> {
+    fn started_row(self) -> Result<StartedRow<'l>, String> {
         Ok(StartedRow {
             place: self.place()?,
-            decision: uuid(self.decision)?,
-            identity: need(self.identity, "identity")?,
+            decision: uuid(self.decision.as_ref())?,
+            identity: need(self.identity, "identity")?.0,
         })
     }
 
-    fn ended_row(self) -> Result<EndedRow, String> {
+    fn ended_row(self) -> Result<EndedRow<'l>, String> {
         Ok(EndedRow {
             place: self.place()?,
-            decision: uuid(self.decision)?,
-            how: need(self.how, "how")?,
+            decision: uuid(self.decision.as_ref())?,
+            how: need(self.how, "how")?.0,
             status: self.status,
             bytes_out: need(self.bytes_out, "bytes_out")?,
             bytes_back: need(self.bytes_back, "bytes_back")?,
             duration_ms: need(self.duration_ms, "duration_ms")?,
-            why: self.why,
+            why: self.why.map(|text| text.0),
         })
     }
 }
 
-impl Row {
+impl Row<'_> {
     pub const fn place(&self) -> &Place {
         match self {
             Self::Decision(row) => &row.place,
@@ -301,11 +338,11 @@ fn need<T>(value: Option<T>, key: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("`{key}` is missing"))
 }
 
-fn uuid(value: Option<String>) -> Result<Uuid, String> {
+fn uuid(value: Option<&Text<'_>>) -> Result<Uuid, String> {
     need(value, "decision")?.parse().map_err(|_| "`decision` is not a UUID".to_owned())
 }
 
-fn digest(value: Option<String>, key: &str) -> Result<Vec<u8>, String> {
-    let bytes = STANDARD.decode(need(value, key)?).ok().filter(|bytes| bytes.len() == 32);
+fn digest(value: Option<&Text<'_>>, key: &str) -> Result<Vec<u8>, String> {
+    let bytes = STANDARD.decode(&**need(value, key)?).ok().filter(|bytes| bytes.len() == 32);
     bytes.ok_or_else(|| format!("`{key}` is not a digest"))
 }

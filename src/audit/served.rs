@@ -24,7 +24,8 @@ pub async fn checkpoint(
     Ok(newest.map(|checkpoint| (checkpoint.size, checkpoint.note)))
 }
 
-/// A tile or an entry bundle; `None` when the lane does not have it (yet), or no longer publishes it.
+/// A tile or an entry bundle; `None` when the lane does not have it (yet), or no longer publishes it. `known` is what was
+/// given before of a tile, from its beginning: that is not read again. Empty for none.
 ///
 /// # Errors
 /// When the database does not answer, or lacks what it must have.
@@ -32,6 +33,7 @@ pub async fn resource(
     pool: &PgPool,
     lane: u16,
     resource: Resource,
+    known: &[u8],
 ) -> Result<Option<Vec<u8>>, AuditError> {
     let mut connection = pool.acquire().await?;
     let Some(extent) = store::extent(&mut connection, lane).await? else { return Ok(None) };
@@ -47,13 +49,21 @@ pub async fn resource(
                 .map_err(|cause| AuditError::Content(cause.to_string()))?
         }
         Resource::Tile { id, width } => {
-            let hashes = if tile::width(id, extent.size) == WIDTH {
-                kept(&mut connection, lane, id).await?
-            } else {
-                edge(&mut connection, lane, id, width).await?
-            };
-            let part = hashes.get(..usize::from(width));
-            Hash::concat(part.ok_or_else(|| lacking(lane, "a hash of a tile"))?)
+            let wanted = usize::from(width) * Hash::BYTES;
+            let mut bytes = known.to_vec();
+            if bytes.len() < wanted {
+                let full = tile::width(id, extent.size) == WIDTH;
+                let have = if full { 0 } else { width_of(known) };
+                bytes.truncate(usize::from(have) * Hash::BYTES);
+                bytes.extend(Hash::concat(&if full {
+                    kept(&mut connection, lane, id).await?
+                } else {
+                    edge(&mut connection, lane, id, (have, width)).await?
+                }));
+            }
+            bytes.truncate(wanted);
+            let whole = bytes.len() == wanted;
+            whole.then_some(bytes).ok_or_else(|| lacking(lane, "a hash of a tile"))?
         }
     };
     Ok(Some(bytes))
@@ -102,21 +112,22 @@ pub(super) async fn edge_at(
     let mut levels = Vec::new();
     for (id, width) in tile::partials(size) {
         levels.resize(usize::from(id.level), Vec::new());
-        levels.push(edge(connection, lane, id, width).await?);
+        levels.push(edge(connection, lane, id, (0, width)).await?);
     }
     let tops = (u64::BITS - size.leading_zeros()).div_ceil(tile::HEIGHT) as usize;
     levels.resize(tops.max(levels.len()), Vec::new());
     tile::Edge::from_partials(size, levels).ok_or_else(|| lacking(lane, "records or tiles"))
 }
 
-/// The tile at the right edge of its level: from the leaves, or from the full tiles below it.
+/// Hashes `have` to `width` of the tile at the right edge of its level: from the leaves, or from the full tiles below it.
 async fn edge(
     connection: &mut PgConnection,
     lane: u16,
     id: Id,
-    width: u16,
+    (have, width): (u16, u16),
 ) -> Result<Vec<Hash>, AuditError> {
-    let (from, to) = span(id.index, width);
+    let (first, to) = span(id.index, width);
+    let from = first + u64::from(have);
     let hashes: Vec<Hash> = match id.level.checked_sub(1) {
         None => {
             leaves(connection, lane, from, to).await?.iter().map(|leaf| Hash::leaf(leaf)).collect()
@@ -128,8 +139,13 @@ async fn edge(
             .map(|hashes| tile::root(&hashes))
             .collect(),
     };
-    whole(lane, width, hashes.len())?;
+    whole(lane, width - have, hashes.len())?;
     Ok(hashes)
+}
+
+/// Hashes of a part of a tile.
+fn width_of(part: &[u8]) -> u16 {
+    u16::try_from(part.len() / Hash::BYTES).unwrap_or(0)
 }
 
 /// Places of the level below: leaves, or full tiles.

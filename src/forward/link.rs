@@ -49,7 +49,9 @@ impl Link {
     /// Connects, within the configured time. Boxed: it is moved often and is large.
     pub async fn open(endpoint: &Endpoint, config: &Config) -> Result<Box<Self>, Failure> {
         let limit = Duration::from_millis(config.connect_ms);
-        timeout(limit, Self::connect(endpoint)).await.unwrap_or(Err(Failure::ConnectTimeout))
+        // Most requests find an open one, and do not carry the room for this.
+        let connecting = Box::pin(Self::connect(endpoint));
+        timeout(limit, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 
     async fn connect(endpoint: &Endpoint) -> Result<Box<Self>, Failure> {

@@ -38,11 +38,11 @@ impl Gate {
             let on_file = OnFile::default();
             return Ok(Ready { prepared, target, reserved: None, more: None, on_file });
         }
-        let on_file = self.on_file(known, claims, now).await?;
+        let on_file = Box::pin(self.on_file(known, claims, now)).await?;
         if !prepared.may_use && on_file.releases.is_empty() {
             return Ok(Ready { prepared, target: None, reserved: None, more: None, on_file });
         }
-        self.reserved(known, claims, now, on_file).await
+        Box::pin(self.reserved(known, claims, now, on_file)).await
     }
 
     async fn on_file(

@@ -117,7 +117,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills the server with SIGKILL, as a power cut would, and reaps it. [`Cluster::restart`] recovers.
+    /// Kills the server with SIGKILL and reaps it; its backends end when they notice. [`Cluster::restart`] recovers.
     pub fn kill9(&mut self) -> Result<(), PostgresError> {
         if let Some(mut server) = self.server.take() {
             server.kill().and_then(|()| server.wait()).map_err(PostgresError::Signal)?;

@@ -41,15 +41,25 @@ pub(super) async fn lags(
     sqlx::query_as(select).fetch_all(connection).await
 }
 
-/// The batches that begin at `from <= index < to`, in order.
+/// The batches that begin at `from <= index < to`, in order: first index, number of records, marks.
 pub(super) async fn batches(
     connection: &mut PgConnection,
     lane: i32,
     (from, to): (i64, i64),
 ) -> Result<Vec<(i64, i32, Vec<u8>)>, sqlx::Error> {
-    let select = "select first_index, count, leaves from log_batch
+    let select = "select first_index, count, marks from log_batch
                   where lane = $1 and first_index >= $2 and first_index < $3 order by first_index";
     sqlx::query_as(select).bind(lane).bind(from).bind(to).fetch_all(connection).await
+}
+
+/// The leaves of the batches that begin at these indexes, which rise.
+pub(super) async fn leaves(
+    connection: &mut PgConnection,
+    lane: i32,
+    firsts: &[i64],
+) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    let select = "select leaves from log_batch where lane = $1 and first_index = any ($2) order by first_index";
+    sqlx::query_scalar(select).bind(lane).bind(firsts).fetch_all(connection).await
 }
 
 pub(super) async fn text(
@@ -65,7 +75,7 @@ pub(super) async fn write(
     connection: &mut PgConnection,
     lane: i32,
     (from, to): (i64, i64),
-    rows: &[Row],
+    rows: &[Row<'_>],
     flows: &[Flows],
 ) -> Result<(), AuditError> {
     let mut transaction = connection.begin().await?;
@@ -87,8 +97,10 @@ pub(super) async fn write(
     Ok(())
 }
 
-async fn decisions(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
-    let rows: Vec<&DecisionRow> = rows
+// In the three inserts each column is unnested where it stands: of `from unnest(...)` Postgres makes a table in between for each column.
+
+async fn decisions(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    let rows: Vec<&DecisionRow<'_>> = rows
         .iter()
         .filter_map(|row| if let Row::Decision(row) = row { Some(row) } else { None })
         .collect();
@@ -103,22 +115,23 @@ async fn decisions(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sq
     sqlx::query(
         "insert into row_decision (lane, index, id, at_ns, org, actor, outcome, reason, rule, site, service, operation,
                                    issuer, facts, detail, bundle)
-         select * from unnest($1::int[], $2::bigint[], $3::uuid[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
-                              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[],
-                              $15::bytea[], $16::bytea[])",
+         select unnest($1::int[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::bigint[]), unnest($5::text[]),
+                unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
+                unnest($11::text[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]), unnest($15::bytea[]),
+                unnest($16::bytea[])",
     )
     .bind(column!(row => row.place.lane))
     .bind(column!(row => row.place.index))
     .bind(column!(row => row.place.id))
     .bind(column!(row => row.place.at_ns))
-    .bind(column!(row => row.org.as_str()))
+    .bind(column!(row => &*row.org))
     .bind(column!(row => row.actor.as_slice()))
-    .bind(column!(row => row.outcome.as_str()))
-    .bind(column!(row => row.reason.as_str()))
+    .bind(column!(row => &*row.outcome))
+    .bind(column!(row => &*row.reason))
     .bind(column!(row => row.rule.as_deref()))
     .bind(column!(row => row.site.as_deref()))
-    .bind(column!(row => row.service.as_str()))
-    .bind(column!(row => row.operation.as_str()))
+    .bind(column!(row => &*row.service))
+    .bind(column!(row => &*row.operation))
     .bind(column!(row => row.issuer.as_deref()))
     .bind(column!(row => row.facts.as_slice()))
     .bind(column!(row => row.detail.as_slice()))
@@ -128,8 +141,8 @@ async fn decisions(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sq
     .map(drop)
 }
 
-async fn started(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
-    let rows: Vec<&StartedRow> = rows
+async fn started(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    let rows: Vec<&StartedRow<'_>> = rows
         .iter()
         .filter_map(|row| if let Row::Started(row) = row { Some(row) } else { None })
         .collect();
@@ -138,21 +151,22 @@ async fn started(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx
     }
     sqlx::query(
         "insert into row_started (lane, index, id, at_ns, decision, identity)
-         select * from unnest($1::int[], $2::bigint[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[])",
+         select unnest($1::int[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::bigint[]), unnest($5::uuid[]),
+                unnest($6::text[])",
     )
     .bind(rows.iter().map(|row| row.place.lane).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.index).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.at_ns).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.decision).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.identity.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.identity).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map(drop)
 }
 
-async fn ended(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
-    let rows: Vec<&EndedRow> = rows
+async fn ended(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    let rows: Vec<&EndedRow<'_>> = rows
         .iter()
         .filter_map(|row| if let Row::Ended(row) = row { Some(row) } else { None })
         .collect();
@@ -161,15 +175,16 @@ async fn ended(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::
     }
     sqlx::query(
         "insert into row_ended (lane, index, id, at_ns, decision, how, status, bytes_out, bytes_back, duration_ms, why)
-         select * from unnest($1::int[], $2::bigint[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::int[],
-                              $8::bigint[], $9::bigint[], $10::bigint[], $11::text[])",
+         select unnest($1::int[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::bigint[]), unnest($5::uuid[]),
+                unnest($6::text[]), unnest($7::int[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
+                unnest($11::text[])",
     )
     .bind(rows.iter().map(|row| row.place.lane).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.index).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.at_ns).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.decision).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.how.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.how).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.status).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.bytes_out).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.bytes_back).collect::<Vec<_>>())

@@ -201,7 +201,7 @@ impl Walker {
     /// Any other leaf, with everything that may be wrong with one.
     fn read(&mut self, bytes: &[u8], changed: Option<&str>, epoch: u64, rows: &mut Rows) {
         let read = Leaf::read(bytes);
-        let id = read.as_ref().ok().map(|leaf| leaf.id.clone());
+        let id = read.as_ref().ok().map(|leaf| leaf.id.to_string());
         let at = At { lane: self.at.lane, index: self.at.next, id: id.map(Id::of) };
         if let Some(about) = changed {
             self.walk.find(&at, What::Edited, about);
@@ -232,7 +232,7 @@ impl Walker {
         }
     }
 
-    fn slow_row(&mut self, row: &Row, rows: &mut Rows, at: &At) {
+    fn slow_row(&mut self, row: &Row<'_>, rows: &mut Rows, at: &At) {
         tuple::of_row(row, &mut self.due);
         let kind = match row {
             Row::Decision(_) => Hot::Decision,

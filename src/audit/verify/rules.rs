@@ -37,10 +37,10 @@ pub(super) struct Stands {
 }
 
 impl Stands {
-    pub fn of(leaf: &Leaf) -> Self {
-        let opens = leaf.kind == "lane_open";
-        let changes = opens || leaf.kind == "fact_change";
-        let judged = matches!(leaf.kind.as_str(), "decision" | "preflight");
+    pub fn of(leaf: &Leaf<'_>) -> Self {
+        let opens = &*leaf.kind == "lane_open";
+        let changes = opens || &*leaf.kind == "fact_change";
+        let judged = matches!(&*leaf.kind, "decision" | "preflight");
         Self {
             lane: leaf.lane,
             index: leaf.index,
@@ -104,12 +104,12 @@ impl Position {
 }
 
 /// What is checked over all lanes when the walk is over.
-pub(super) fn gather(leaf: &Leaf, at: &At, projected: bool, walk: &mut Walk) {
+pub(super) fn gather(leaf: &Leaf<'_>, at: &At, projected: bool, walk: &mut Walk) {
     let id = leaf.id.parse().ok();
     let of = leaf.decision.as_deref().and_then(|id| id.parse().ok());
     let texts = [&leaf.facts, &leaf.detail, &leaf.bundle];
     let texts = texts.map(|text| text.as_deref().unwrap_or_default().as_bytes());
-    match (leaf.kind.as_str(), id, of) {
+    match (&*leaf.kind, id, of) {
         ("decision", Some(id), _) => {
             let allows =
                 leaf.outcome.as_deref().is_some_and(|outcome| outcome.starts_with("ALLOW"));
@@ -162,7 +162,7 @@ pub(super) fn named(texts: [&[u8]; 3], at: &At, projected: bool, walk: &mut Walk
 }
 
 /// The log itself says that records were lost: that is so, whatever else agrees.
-fn rollback(leaf: &Leaf, at: &At, walk: &mut Walk) {
+fn rollback(leaf: &Leaf<'_>, at: &At, walk: &mut Walk) {
     let (Some(lane), Some(size), Some(found)) = (leaf.of, leaf.size, leaf.found) else {
         return walk.find(at, What::Rule, "a `rollback` without `of`, `size` and `found`");
     };

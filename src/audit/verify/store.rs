@@ -1,5 +1,7 @@
 //! The log as it is, read in one snapshot; for verifying and for exporting.
 
+use std::borrow::Cow;
+
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
 use tlog::{Frontier, Hash};
 
@@ -302,7 +304,7 @@ pub(in crate::audit) async fn rows(
     connection: &mut PgConnection,
     lane: u16,
     (from, to): (u64, u64),
-) -> Result<Vec<Row>, sqlx::Error> {
+) -> Result<Vec<Row<'static>>, sqlx::Error> {
     let mut all = Vec::new();
     for select in [DECISIONS, STARTED, ENDED] {
         let query = sqlx::query(select).bind(i32::from(lane)).bind(big(from)).bind(big(to));
@@ -327,40 +329,48 @@ fn place(row: &PgRow) -> Result<Place, sqlx::Error> {
     })
 }
 
-fn decision(row: &PgRow) -> Result<Row, sqlx::Error> {
+fn word(row: &PgRow, column: &str) -> Result<Cow<'static, str>, sqlx::Error> {
+    row.try_get(column).map(Cow::Owned)
+}
+
+fn word_if(row: &PgRow, column: &str) -> Result<Option<Cow<'static, str>>, sqlx::Error> {
+    Ok(row.try_get::<Option<String>, _>(column)?.map(Cow::Owned))
+}
+
+fn decision(row: &PgRow) -> Result<Row<'static>, sqlx::Error> {
     Ok(Row::Decision(DecisionRow {
         place: place(row)?,
-        org: row.try_get("org")?,
+        org: word(row, "org")?,
         actor: row.try_get("actor")?,
-        outcome: row.try_get("outcome")?,
-        reason: row.try_get("reason")?,
-        rule: row.try_get("rule")?,
-        site: row.try_get("site")?,
-        service: row.try_get("service")?,
-        operation: row.try_get("operation")?,
-        issuer: row.try_get("issuer")?,
+        outcome: word(row, "outcome")?,
+        reason: word(row, "reason")?,
+        rule: word_if(row, "rule")?,
+        site: word_if(row, "site")?,
+        service: word(row, "service")?,
+        operation: word(row, "operation")?,
+        issuer: word_if(row, "issuer")?,
         facts: row.try_get("facts")?,
         detail: row.try_get("detail")?,
         bundle: row.try_get("bundle")?,
     }))
 }
 
-fn started(row: &PgRow) -> Result<Row, sqlx::Error> {
+fn started(row: &PgRow) -> Result<Row<'static>, sqlx::Error> {
     let (place, decision, identity) =
-        (place(row)?, row.try_get("decision")?, row.try_get("identity")?);
+        (place(row)?, row.try_get("decision")?, word(row, "identity")?);
     Ok(Row::Started(StartedRow { place, decision, identity }))
 }
 
-fn ended(row: &PgRow) -> Result<Row, sqlx::Error> {
+fn ended(row: &PgRow) -> Result<Row<'static>, sqlx::Error> {
     Ok(Row::Ended(EndedRow {
         place: place(row)?,
         decision: row.try_get("decision")?,
-        how: row.try_get("how")?,
+        how: word(row, "how")?,
         status: row.try_get("status")?,
         bytes_out: row.try_get("bytes_out")?,
         bytes_back: row.try_get("bytes_back")?,
         duration_ms: row.try_get("duration_ms")?,
-        why: row.try_get("why")?,
+        why: word_if(row, "why")?,
     }))
 }
 

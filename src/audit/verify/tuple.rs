@@ -60,7 +60,7 @@ pub(super) const STARTED: i16 = 6;
 pub(super) const ENDED: i16 = 11;
 
 /// The tuple of a row that was read the slow way.
-pub(super) fn of_row(row: &Row, out: &mut Vec<u8>) {
+pub(super) fn of_row(row: &Row<'_>, out: &mut Vec<u8>) {
     match row {
         Row::Decision(row) => decision(row, out),
         Row::Started(row) => started(row, out),
@@ -68,7 +68,7 @@ pub(super) fn of_row(row: &Row, out: &mut Vec<u8>) {
     }
 }
 
-fn decision(row: &DecisionRow, out: &mut Vec<u8>) {
+fn decision(row: &DecisionRow<'_>, out: &mut Vec<u8>) {
     let mut tuple = Tuple::new(out, DECISION);
     tuple.place(&row.place);
     tuple.bytes(row.org.as_bytes());
@@ -85,14 +85,14 @@ fn decision(row: &DecisionRow, out: &mut Vec<u8>) {
     tuple.bytes(&row.bundle);
 }
 
-fn started(row: &StartedRow, out: &mut Vec<u8>) {
+fn started(row: &StartedRow<'_>, out: &mut Vec<u8>) {
     let mut tuple = Tuple::new(out, STARTED);
     tuple.place(&row.place);
     tuple.bytes(row.decision.as_bytes());
     tuple.bytes(row.identity.as_bytes());
 }
 
-fn ended(row: &EndedRow, out: &mut Vec<u8>) {
+fn ended(row: &EndedRow<'_>, out: &mut Vec<u8>) {
     let mut tuple = Tuple::new(out, ENDED);
     tuple.place(&row.place);
     tuple.bytes(row.decision.as_bytes());
