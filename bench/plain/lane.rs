@@ -57,6 +57,7 @@ impl Lane {
         self.shared.board.held(self.slot);
         let mut heard = Instant::now();
         while !self.shared.stop.is_cancelled() {
+            self.shared.queue.gather().await;
             let due = match self.shared.queue.next() {
                 Next::Commit(items, _turn) => {
                     self.commit(&mut connection, items).await?;

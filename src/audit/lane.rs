@@ -152,6 +152,7 @@ impl Lane {
                 Items { notices: vec![Notice::Heartbeat { heads }.into()], decisions: Vec::new() };
             return self.commit(held, beat).await;
         }
+        self.shared.queue.gather().await;
         let due = match self.shared.queue.next() {
             Next::Commit(items, _turn) => return self.commit(held, items).await,
             Next::Wait(due) => due,

@@ -307,6 +307,12 @@ impl Queue {
         self.lock().split()
     }
 
+    /// Lets every request that can run now come in first: the busier the process, the larger the commit. A moment where none
+    /// can. Cancel-safe.
+    pub async fn gather(&self) {
+        tokio::task::yield_now().await;
+    }
+
     /// Waits until something may be waiting. Cancel-safe.
     pub async fn wait(&self) {
         self.wake.notified().await;
