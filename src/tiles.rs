@@ -40,7 +40,7 @@ pub struct Tiles {
     /// The path of the deployment's origin: `/log` of `gateway.example.kr/log`.
     prefix: String,
     /// Tiles as far as they were given: a full one never changes, and a partial one only grows at its end.
-    tiles: Cache<(u16, Id), Bytes>,
+    given: Cache<(u16, Id), Bytes>,
     /// Records of the largest checkpoint shown of each lane. A cosigned one is preferred to a newer one, and none is shown that is
     /// smaller than one before: a reader may take that for a log that was rolled back.
     shown: Mutex<BTreeMap<u16, u64>>,
@@ -82,7 +82,7 @@ impl Tiles {
             callers,
             readers,
             prefix,
-            tiles: Cache::new(TILES_MAX),
+            given: Cache::new(TILES_MAX),
             shown: Mutex::default(),
             reads: Reads::default(),
         }
@@ -162,7 +162,7 @@ impl Tiles {
     }
 
     async fn tile(&self, lane: u16, id: Id, width: u16) -> Result<Bytes, Without> {
-        let known = self.tiles.get(&(lane, id)).unwrap_or_default();
+        let known = self.given.get(&(lane, id)).unwrap_or_default();
         if width == WIDTH && known.len() == FULL_TILE_BYTES {
             return Ok(known);
         }
@@ -170,7 +170,7 @@ impl Tiles {
         let found = audit::resource(&self.pool, lane, resource, &known).await?;
         let bytes = Bytes::from(found.ok_or(Without::NotFound)?);
         if bytes.len() > known.len() {
-            self.tiles.insert((lane, id), bytes.clone());
+            self.given.insert((lane, id), bytes.clone());
         }
         Ok(bytes)
     }

@@ -561,11 +561,11 @@ pub(super) mod tests {
     }
 
     /// A batch of `count` decisions that begins at an index.
-    pub fn committed(first: u64, count: usize) -> Arc<Committed> {
+    pub fn committed(first: usize, count: usize) -> Arc<Committed> {
         let mut tip = tip();
-        (0..first).for_each(|_| tip.frontier.append(Hash::EMPTY));
-        tip.edge =
-            tile::Edge::from_partials(first, vec![vec![Hash::EMPTY; first as usize]]).unwrap();
+        let before = vec![Hash::EMPTY; first];
+        tip.frontier = tip.frontier.append_batch(&before).into_frontier();
+        tip.edge = tile::Edge::from_partials(first as u64, vec![before]).unwrap();
         let (items, _waiting) = items(count);
         let (batch, _) = build(&tip, items, Facts::default(), 1_000, &mut memory()).unwrap();
         Arc::new(batch.unwrap().committed(String::new()).0)

@@ -77,7 +77,9 @@ mod tests {
         recent.add(0, &batches[0]);
         assert!(!given(0, 0, 0), "nobody wants any");
         recent.keep(true);
-        batches.iter().for_each(|batch| recent.add(0, batch));
+        for batch in &batches {
+            recent.add(0, batch);
+        }
         assert!(!given(1, 0, 0), "of another lane");
         assert!(given(0, 0, 0) && !given(0, 0, 0), "once");
         assert!(given(0, 2, 2) && !given(0, 1, 1), "what lies before is not asked for again");
