@@ -17,7 +17,7 @@ use http_body_util::Full;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
 use tlog::Hash;
-use tlog::tile::{Id, Resource, WIDTH};
+use tlog::tile::{self, Id, Resource, WIDTH};
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,7 @@ pub struct Tiles {
     readers: Vec<Reader>,
     /// The path of the deployment's origin: `/log` of `gateway.example.kr/log`.
     prefix: String,
-    /// Tiles as far as they were given: a full one never changes, and a partial one only grows at its end.
+    /// Tiles as far as they were given under a checkpoint that was shown: what is signed never changes, and a tile grows at its end.
     given: Cache<(u16, Id), Bytes>,
     /// Records of the largest checkpoint shown of each lane. A cosigned one is preferred to a newer one, and none is shown that is
     /// smaller than one before: a reader may take that for a log that was rolled back.
@@ -169,8 +169,12 @@ impl Tiles {
         let resource = Resource::Tile { id, width };
         let found = audit::resource(&self.pool, lane, resource, &known).await?;
         let bytes = Bytes::from(found.ok_or(Without::NotFound)?);
-        if bytes.len() > known.len() {
-            self.given.insert((lane, id), bytes.clone());
+        // Beyond the last checkpoint that was shown there may be records that a failover takes away.
+        let shown = self.shown().get(&lane).copied().unwrap_or(0);
+        let signed = usize::from(tile::width(id, shown)) * Hash::BYTES;
+        let signed = bytes.slice(..signed.min(bytes.len()));
+        if signed.len() > known.len() {
+            self.given.insert((lane, id), signed);
         }
         Ok(bytes)
     }

@@ -148,6 +148,8 @@ impl Lane {
             return Err(Left::Lost("the database is at another server now".to_owned()));
         }
         if let Some(heads) = self.shared.board.beat(self.slot) {
+            // We may have been woken for something else, which is not to wait for this.
+            self.shared.queue.hand_on();
             let beat =
                 Items { notices: vec![Notice::Heartbeat { heads }.into()], decisions: Vec::new() };
             return self.commit(held, beat).await;

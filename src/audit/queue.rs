@@ -307,8 +307,8 @@ impl Queue {
         self.lock().split()
     }
 
-    /// Lets every request that can run now come in first: the busier the process, the larger the commit. A moment where none
-    /// can. Cancel-safe.
+    /// Lets requests that this thread has ready come in first, up to its next look at the sockets: the busier the process, the
+    /// larger the commit. A moment where there is none. Cancel-safe.
     pub async fn gather(&self) {
         tokio::task::yield_now().await;
     }
@@ -318,7 +318,7 @@ impl Queue {
         self.wake.notified().await;
     }
 
-    /// A lane leaves: if it was the one that was woken for what waits, another is.
+    /// A lane leaves, or has something else to do: if it was the one that was woken for what waits, another is.
     pub fn hand_on(&self) {
         if !self.lock().is_empty() {
             self.wake.notify_one();

@@ -147,7 +147,10 @@ impl Notes {
         let trusted = self.trust.check(note).map_err(|_| Refused::Untrusted)?;
         let checkpoint = Arc::new(trusted.checkpoint);
         let tree = Arc::new(Tree { checkpoint, path: OnceLock::new() });
-        self.checked.insert(note.into(), Arc::clone(&tree));
+        // A note may hold any number of lines that nobody knows the key of.
+        if note.len() <= NOTE_KEPT_MAX {
+            self.checked.insert(note.into(), Arc::clone(&tree));
+        }
         Ok(tree)
     }
 }
@@ -242,5 +245,7 @@ const LEAF: HeaderName = HeaderName::from_static("haetae-leaf");
 /// Of docs/record.md.
 const VERSION: u64 = 1;
 const ALLOWING: [&str; 2] = ["ALLOW", "ALLOW_WITH_OBLIGATIONS"];
-/// About 2 kB each: 8 MB. Commits are hundreds a second at the very most, and a receipt is used within seconds.
+/// Of a log's checkpoint with a dozen signatures.
+const NOTE_KEPT_MAX: usize = 2_048;
+/// At most 4 kB each: 16 MB. Commits are hundreds a second at the very most, and a receipt is used within seconds.
 const NOTES_MAX: usize = 4_096;

@@ -219,8 +219,19 @@ async fn at_every_size_others_prove_records_from_what_is_served() {
     // What a checkpoint was made for is still served when the log has grown past it.
     for size in SIZES {
         for (id, width) in tile::partials(size) {
-            assert_eq!(log.tile(id, width).await.len(), usize::from(width) * 32, "{size}");
+            let bytes = log.tile(id, width).await;
+            assert_eq!(bytes.len(), usize::from(width) * 32, "{size}");
+            if id.level == 0 {
+                let from = usize::try_from(id.index).unwrap() * usize::from(WIDTH);
+                let leaves = &log.leaves[from..from + usize::from(width)];
+                assert_eq!(bytes, Hash::concat(leaves), "{size}");
+            }
         }
+    }
+    // Wider than it was given before, of a tile that is full by now.
+    let (first, leaves) = (Id { level: 0, index: 0 }, &log.leaves[..256]);
+    for width in [1_u16, 2, 200, 255, 256, 3] {
+        assert_eq!(log.tile(first, width).await, Hash::concat(&leaves[..usize::from(width)]));
     }
     for none in [
         "tile/0/273",
@@ -325,6 +336,25 @@ async fn a_log_that_lacks_a_tile_says_so_and_gives_nothing() {
     assert_eq!(log.status("/log/3/tile/1/000.p/1").await, 200);
     sqlx::query("delete from log_batch where first_index = 0").execute(&log.pool).await.unwrap();
     assert_eq!(log.status("/log/3/tile/entries/000").await, 500);
+}
+
+/// A record that a standby did not have is seen until the failover takes it away; no receipt and no checkpoint has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_checkpoint_covered_is_read_again() {
+    let mut log = Log::new().await;
+    log.grow(10).await;
+    log.bytes("/log/3/checkpoint", None).await;
+    let (first, before) = (Id { level: 0, index: 0 }, (log.frontier.clone(), log.edge.clone()));
+    log.append((100..103).map(leaf).collect()).await;
+    assert_eq!(log.tile(first, 13).await, Hash::concat(&log.leaves));
+    (log.frontier, log.edge) = before;
+    log.leaves.truncate(10);
+    sqlx::query("delete from log_batch where first_index = 10").execute(&log.pool).await.unwrap();
+    log.grow(20).await;
+    for width in [13_u16, 20, 12, 5] {
+        let leaves = &log.leaves[..usize::from(width)];
+        assert_eq!(log.tile(first, width).await, Hash::concat(leaves), "{width}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
