@@ -49,7 +49,14 @@ async fn write(
     commits: Arc<AtomicU64>,
 ) {
     let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, RECORDS_MAX).await > 0 {
+    while waiting.recv_many(&mut batch, 1).await > 0 {
+        // As the product's lanes do: who is ready comes in first.
+        tokio::task::yield_now().await;
+        while batch.len() < RECORDS_MAX
+            && let Ok(record) = waiting.try_recv()
+        {
+            batch.push(record);
+        }
         let (mut traces, mut bodies, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for Record { trace, body, done } in batch.drain(..) {
             traces.push(trace);
