@@ -6,6 +6,7 @@ use std::{borrow::Cow, ops::Deref};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
+use tlog::Hash;
 use uuid::Uuid;
 use verdict::{
     decision::{CellOutcome, Flow},
@@ -343,6 +344,6 @@ fn uuid(value: Option<&Text<'_>>) -> Result<Uuid, String> {
 }
 
 fn digest(value: Option<&Text<'_>>, key: &str) -> Result<Vec<u8>, String> {
-    let bytes = STANDARD.decode(&**need(value, key)?).ok().filter(|bytes| bytes.len() == 32);
-    bytes.ok_or_else(|| format!("`{key}` is not a digest"))
+    let hash = need(value, key)?.parse::<Hash>();
+    hash.map(|hash| hash.0.to_vec()).map_err(|_| format!("`{key}` is not a digest"))
 }

@@ -49,21 +49,7 @@ pub async fn resource(
                 .map_err(|cause| AuditError::Content(cause.to_string()))?
         }
         Resource::Tile { id, width } => {
-            let wanted = usize::from(width) * Hash::BYTES;
-            let mut bytes = known.to_vec();
-            if bytes.len() < wanted {
-                let full = tile::width(id, extent.size) == WIDTH;
-                let have = if full { 0 } else { width_of(known) };
-                bytes.truncate(usize::from(have) * Hash::BYTES);
-                bytes.extend(Hash::concat(&if full {
-                    kept(&mut connection, lane, id).await?
-                } else {
-                    edge(&mut connection, lane, id, (have, width)).await?
-                }));
-            }
-            bytes.truncate(wanted);
-            let whole = bytes.len() == wanted;
-            whole.then_some(bytes).ok_or_else(|| lacking(lane, "a hash of a tile"))?
+            part(&mut connection, lane, (id, width), extent.size, known).await?
         }
     };
     Ok(Some(bytes))
@@ -93,6 +79,26 @@ impl Extent {
         let end = id.index.saturating_add(1).saturating_mul(below);
         width <= tile::width(id, self.size) && end > self.minimum_index
     }
+}
+
+/// The first `width` hashes of a tile: as they are known, as they were stored, or what is known and what came since.
+async fn part(
+    connection: &mut PgConnection,
+    lane: u16,
+    (id, width): (Id, u16),
+    size: u64,
+    known: &[u8],
+) -> Result<Vec<u8>, AuditError> {
+    if let Some(known) = known.get(..usize::from(width) * Hash::BYTES) {
+        return Ok(known.to_vec());
+    }
+    if tile::width(id, size) == WIDTH {
+        let hashes = kept(connection, lane, id).await?;
+        let part = hashes.get(..usize::from(width));
+        return Ok(Hash::concat(part.ok_or_else(|| lacking(lane, "a hash of a tile"))?));
+    }
+    let since = edge(connection, lane, id, (width_of(known), width)).await?;
+    Ok([known, &Hash::concat(&since)].concat())
 }
 
 /// A full tile as it was stored when it was filled.

@@ -1,7 +1,7 @@
 //! Inclusion and consistency proofs (RFC 6962, section 2.1; verification as in RFC 9162, section 2.1): made and held.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::{fmt, ops::Range};
+use core::fmt;
 
 use crate::hash::Hash;
 
@@ -99,8 +99,8 @@ pub struct Path {
     index: u64,
     size: u64,
     root: Hash,
-    /// By level from the leaf's: the node on the path, and the siblings from there up.
-    nodes: Vec<(Hash, Range<usize>)>,
+    /// By level from the leaf's: the node on the path, and how many siblings of the proof are below it.
+    nodes: Vec<(Hash, usize)>,
     proof: Vec<Hash>,
 }
 
@@ -115,8 +115,7 @@ impl Path {
     ) -> Result<Self, ProofError> {
         let mut climb = Climb::from_leaf(*leaf, index, size, proof)?;
         let mut nodes = Vec::with_capacity(proof.len() + 1);
-        let here =
-            |climb: &Climb<'_>| (climb.node, proof.len() - climb.siblings.len()..proof.len());
+        let here = |climb: &Climb<'_>| (climb.node, proof.len() - climb.siblings.len());
         nodes.push(here(&climb));
         while !climb.is_at_root() {
             climb.up()?;
@@ -139,8 +138,8 @@ impl Path {
             climb.up()?;
         }
         let known = self.nodes.get(meet as usize);
-        let same = known.is_some_and(|(node, siblings)| {
-            climb.node == *node && self.proof.get(siblings.clone()) == Some(climb.siblings)
+        let same = known.is_some_and(|(node, below)| {
+            climb.node == *node && self.proof.get(*below..) == Some(climb.siblings)
         });
         if same { Ok(()) } else { climb.leads_to(&self.root) }
     }

@@ -1,6 +1,6 @@
 //! A row as `COPY ... (format binary)` writes it: the number of columns, then a length before each value, -1 for none.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tlog::Hash;
 
 use crate::audit::row::{DecisionRow, EndedRow, Place, Row, StartedRow};
 
@@ -39,10 +39,8 @@ impl<'o> Tuple<'o> {
 
     /// 32 bytes that stand in base64.
     pub fn digest(&mut self, text: &[u8]) -> Option<()> {
-        // Room for what 44 characters may decode to before it is known that they end with padding.
-        let mut digest = [0; 33];
-        let length = STANDARD.decode_slice(text, &mut digest).ok()?;
-        self.bytes(digest.get(..length).filter(|digest| digest.len() == 32)?);
+        let digest: Hash = std::str::from_utf8(text).ok()?.parse().ok()?;
+        self.bytes(&digest.0);
         Some(())
     }
 
