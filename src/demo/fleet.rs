@@ -55,8 +55,8 @@ impl Fleet {
         let observer = pki.client(By::Root, "observer", OBSERVER)?;
         let guard = pki.client(By::Root, "guard", GUARD)?;
         let start = |plan| Site::start(program, pki, log, &guard, plan);
-        let sites = plans.into_iter().map(start).collect::<Result<Vec<_>>>()?;
-        for site in &sites {
+        let mut sites = plans.into_iter().map(start).collect::<Result<Vec<_>>>()?;
+        for site in &mut sites {
             site.until_open().await?;
         }
         Ok(Self { sites, observer: Client::new(&pki.ca(By::Sites), Some(&observer))? })
@@ -103,15 +103,20 @@ impl Site {
         Ok(Self { plan, guard, service, behind })
     }
 
-    async fn until_open(&self) -> Result<()> {
+    async fn until_open(&mut self) -> Result<()> {
         let deadline = Instant::now() + OPEN_WAIT_MAX;
-        while let Err(error) = TcpStream::connect(self.plan.address).await {
+        loop {
+            let connected = TcpStream::connect(self.plan.address).await;
+            // Else what listens there is another's, and the guard found its address taken.
+            if let Some(status) = self.guard.try_wait()? {
+                bail!("the guard of {} ended ({status}): see its log", self.plan.id);
+            }
+            let Err(error) = connected else { return Ok(()) };
             if Instant::now() > deadline {
                 bail!("the guard of {} does not listen ({error}): see its log", self.plan.id);
             }
             sleep(POLL).await;
         }
-        Ok(())
     }
 }
 

@@ -233,7 +233,8 @@ impl Follow {
         if contradiction.is_none() {
             let mut state = lane.state();
             state.head = Head { size: new.0, root: new.1, forked: None };
-            state.noted.retain(|size, _| *size > new.0);
+            // One that came while the tiles did, and is of before them, is for the next look.
+            state.noted.retain(|size, _| *size > new.0 || from.is_some_and(|from| *size < from));
         }
         Ok(contradiction)
     }
@@ -247,23 +248,26 @@ impl Follow {
     ) -> Result<Option<String>, String> {
         let tiles = self.remote.between(lane.number, from, new.0).await;
         let tiles = tiles.map_err(|cause| cause.to_string())?;
-        let root = |size: u64| proof::root(&tiles, size).unwrap_or(Hash::EMPTY);
-        if root(new.0) != new.1 {
+        let root = |size: u64| proof::root(&tiles, size).map_err(|_| wrong_tiles(size));
+        if root(new.0)? != new.1 {
             return Err(wrong_tiles(new.0));
         }
         let state = lane.state();
         let (size, before) = state.at();
-        if size > 0 && root(size) != before {
+        if size > 0 && root(size)? != before {
             return Ok(Some(format!(
                 "the tree of {} records does not extend the one of {size}",
                 new.0
             )));
         }
-        let mut noted = state.noted.range(..=new.0);
-        let other = noted.find(|(size, seen)| root(**size) != **seen);
-        Ok(other.map(|(size, _)| {
-            format!("a receipt's tree of {size} records is no part of the published log")
-        }))
+        for (size, seen) in state.noted.range(from..=new.0) {
+            if root(*size)? != *seen {
+                return Ok(Some(format!(
+                    "a receipt's tree of {size} records is no part of the published log"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// What shows that the larger tree does not extend the smaller one; nothing when it does.

@@ -1,7 +1,10 @@
 //! A guard that follows the published log: receipts of the tree that everybody sees open its site; of another history they
 //! do not, not even once the guard was restarted; and without the log it goes on for a while, and then lets nothing in.
 
+use std::sync::mpsc;
+
 use haetae::guard::FollowConfig;
+use tokio::task::{block_in_place, spawn_blocking};
 
 use super::*;
 use crate::support::served::Served;
@@ -17,9 +20,15 @@ struct Follower {
 
 impl Follower {
     async fn open() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// The same, once this was done to what is served.
+    async fn with(first: impl FnOnce(&Served)) -> Self {
         // One lane, so that it is known which is longer.
         let site = Site::with(1).await;
         let (served, url) = Served::start(&site.lab.pool).await;
+        first(&served);
         let mut config = site.config.clone();
         config.journal = config.journal.with_extension("following");
         let state = config.journal.with_extension("followed");
@@ -144,6 +153,51 @@ async fn a_receipt_ahead_of_the_log_is_found_out_at_the_next_look() {
     it.refuses("receipt_of_a_forked_log").await;
     forked.stop().await;
     it.site.lab.stop().await;
+}
+
+/// A receipt's tree needs tiles that the first look, at a log of three tiles, does not ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_comes_during_the_first_look_is_held_against_the_log_at_the_next() {
+    for is_forked in [false, true] {
+        let it = Follower::with(|served| served.is_away(true)).await;
+        let (_fresh, forked) = it.fork().await;
+        let lab = if is_forked { &forked } else { &it.site.lab };
+        let mut proof = allow(&it.site, lab).await;
+        for _ in 0..300 {
+            proof = allow(&it.site, lab).await;
+        }
+        for _ in 0..600 {
+            it.site.allow().await;
+        }
+        let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel::<()>());
+        let may_answer = Mutex::new(Some(may_answer));
+        it.served.spoil(move |path, _| {
+            // Of several that are asked for at once, one waits.
+            let first = path.contains("/tile/").then(|| may_answer.lock().unwrap().take());
+            if let Some(may_answer) = first.flatten() {
+                asked.send(()).unwrap();
+                let _there_is_nobody_to_say_so = block_in_place(|| may_answer.recv());
+            }
+        });
+        it.served.is_away(false);
+        spawn_blocking(move || is_asked.recv()).await.unwrap().unwrap();
+        assert!(it.guard.stands().iter().all(|lane| lane.size == 0), "this is the first look");
+        assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+        drop(answer);
+        if is_forked {
+            it.refuses("receipt_of_a_forked_log").await;
+        } else {
+            // Twice: that it was held against the log, too.
+            for _ in 0..2 {
+                it.site.allow().await;
+                it.caught_up().await;
+            }
+            let proof = it.site.allow().await;
+            assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+        }
+        forked.stop().await;
+        it.site.lab.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,8 @@ async fn what_is_not_in_order_is_not_judged_with() {
     register(&pool, &people).await;
     let [open, shut] = two_bundles(&stage);
     let (open, shut) = (propose(&pool, &open).await, propose(&pool, &shut).await);
-    assert_eq!(ask(&stage).await.status, 200);
+    let allowed = ask(&stage).await;
+    assert_eq!(allowed.status, 200, "{}", allowed.text());
 
     // too few, and only administrators: nothing is written
     for (signed, why) in

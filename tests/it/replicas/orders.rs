@@ -44,6 +44,8 @@ async fn while_an_order_stands_neither_of_two_processes_commits_an_allow() {
         load.goes_on(Told::Allowed).await;
     }
     load.stop().await;
+    // An act is a record within a second of it; a process that is told to stop leaves it to the next one.
+    eventually("every act is a record", async || acts_that_wait(&pool).await == 0).await;
     pair.stop().await;
     timeline.judge(&pool, rounds, is_killed).await;
     let verified =
@@ -74,6 +76,11 @@ async fn ended(pool: &PgPool, id: &str, pair: &Pair) {
     let brought = brought(pair);
     let at = Stamp::at(brought.now).unwrap();
     end(pool, id, &at, "lee", brought).await.unwrap();
+}
+
+async fn acts_that_wait(pool: &PgPool) -> i64 {
+    let count = "select count(*) from log_outbox where not written";
+    sqlx::query_scalar(count).fetch_one(pool).await.unwrap()
 }
 
 /// Clients of both processes that go on whatever happens.
