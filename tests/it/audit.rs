@@ -8,6 +8,7 @@ mod erased;
 mod erasers;
 mod keys;
 mod killed;
+mod migrated;
 mod outage;
 mod pace;
 mod private;

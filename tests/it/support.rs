@@ -31,6 +31,19 @@ pub async fn fresh_database() -> Fresh {
     open(cluster, name).await
 }
 
+/// A new database with the migrations below this number.
+pub async fn database_before(migration: i64) -> Fresh {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let cluster = shared_cluster().await;
+    let name = format!("m{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    cluster.create_database(&name, None).await.unwrap();
+    let fresh = open(cluster, name).await;
+    let all = sqlx::migrate!("./migrations");
+    let before = all.iter().filter(|one| one.version < migration).cloned().collect();
+    sqlx::migrate::Migrator::with_migrations(before).run(&fresh.pool).await.unwrap();
+    fresh
+}
+
 /// A copy of a database of the run's cluster as it is now, as a backup would be. Whoever is connected to it is cut off.
 pub async fn backup(of: &Fresh) -> Fresh {
     static COUNT: AtomicU32 = AtomicU32::new(0);

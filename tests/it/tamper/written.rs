@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use haetae::audit::{Config, Key, Range, export, verify};
 use haetae::clock::Clock;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use tlog::{Frontier, Hash, tile};
 use tokio::sync::OnceCell;
 
@@ -43,16 +43,6 @@ impl Written {
             let done = sqlx::query(*statement).execute(self.pool()).await.unwrap();
             assert!(done.rows_affected() > 0, "{statement}");
         }
-    }
-
-    /// As superuser: takes off the check constraint of a table that speaks of a column.
-    pub async fn without_check(&self, table: &str, column: &str) {
-        let select = "select conname::text from pg_constraint
-                      where conrelid = $1::regclass and contype = 'c' and pg_get_constraintdef(oid) like '%' || $2 || '%'";
-        let named = sqlx::query_scalar(select).bind(table).bind(column);
-        let name: String = named.fetch_one(self.pool()).await.unwrap();
-        let drop = AssertSqlSafe(format!("alter table {table} drop constraint {name}"));
-        sqlx::raw_sql(drop).execute(self.pool()).await.unwrap();
     }
 
     /// `haetae log verify`: everything that it finds.
