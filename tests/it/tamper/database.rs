@@ -23,8 +23,13 @@ async fn cut_the_marks_of_a_batch() {
         .execute(log.pool())
         .await
         .unwrap();
-    log.run(&["update log_batch set marks = '' where first_index = 7"]).await;
+    log.run(&[
+        "update log_batch set marks = '' where first_index = 7",
+        "update log_batch set marks = marks || marks where first_index = 9",
+    ])
+    .await;
     let (inside, outside) = (log.inside().await, log.outside(&[]).await);
+    found(&inside, "index 9: edited: the marks of a batch of 1 records are 16 bytes");
     row(
         "cut_the_marks_of_a_batch",
         &[("log verify", found(&inside, "marks")), ("haetae-verify", found(&outside, "7"))],
