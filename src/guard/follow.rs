@@ -31,6 +31,7 @@ pub(super) struct Follow {
     path: PathBuf,
     every: Duration,
     alone_ns: i64,
+    between_max: u64,
     counters: Counters,
     clock: Clock,
 }
@@ -109,7 +110,8 @@ impl Follow {
         let (path, every) =
             (config.state.clone(), Duration::from_secs(config.every_s.max(1).into()));
         let alone_ns = i64::from(config.alone_s) * NS;
-        Ok(Self { remote, lanes, path, every, alone_ns, counters, clock })
+        let between_max = config.between_max;
+        Ok(Self { remote, lanes, path, every, alone_ns, between_max, counters, clock })
     }
 
     /// Looks from now on.
@@ -223,28 +225,33 @@ impl Follow {
             let about = format!("{} records are published, and {} were before", new.0, old.0);
             return if state.stale < STALE_LOOKS { Err(about) } else { Ok(Some(about)) };
         }
-        lane.state().stale = 0;
-        let from = lane.state().from(old.0, new.0);
-        let contradiction = match from {
-            Some(from) => self.between(lane, from, new).await?,
-            // Far behind: only that it grew, from a proof.
-            None => self.extends(lane, old, new).await?,
+        let seen = {
+            let mut state = lane.state();
+            state.stale = 0;
+            state.up_to(new.0)
+        };
+        let from = first(&seen, old.0, new.0);
+        let contradiction = if new.0 - from <= self.between_max {
+            self.between(lane, from, new, &seen).await?
+        } else {
+            self.apart(lane, old, new, &seen).await?
         };
         if contradiction.is_none() {
             let mut state = lane.state();
             state.head = Head { size: new.0, root: new.1, forked: None };
-            // One that came while the tiles did, and is of before them, is for the next look.
-            state.noted.retain(|size, _| *size > new.0 || from.is_some_and(|from| *size < from));
+            // What came meanwhile is for the next look.
+            state.noted.retain(|size, _| !seen.contains_key(size));
         }
         Ok(contradiction)
     }
 
-    /// Computes from the served tiles every root that was seen from `from` on, receipts' included; gives what contradicts.
+    /// Computes from the served tiles every root that was seen, the smallest of them at `from`; gives what contradicts.
     async fn between(
         &self,
         lane: &Lane,
         from: u64,
         new: (u64, Hash),
+        seen: &BTreeMap<u64, Hash>,
     ) -> Result<Option<String>, String> {
         let tiles = self.remote.between(lane.number, from, new.0).await;
         let tiles = tiles.map_err(|cause| cause.to_string())?;
@@ -252,19 +259,36 @@ impl Follow {
         if root(new.0)? != new.1 {
             return Err(wrong_tiles(new.0));
         }
-        let state = lane.state();
-        let (size, before) = state.at();
+        let (size, before) = lane.state().at();
         if size > 0 && root(size)? != before {
             return Ok(Some(format!(
                 "the tree of {} records does not extend the one of {size}",
                 new.0
             )));
         }
-        for (size, seen) in state.noted.range(from..=new.0) {
+        for (size, seen) in seen {
             if root(*size)? != *seen {
                 return Ok(Some(format!(
                     "a receipt's tree of {size} records is no part of the published log"
                 )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same for roots that lie far apart: each is proven by itself, from far fewer tiles than lie between them.
+    async fn apart(
+        &self,
+        lane: &Lane,
+        old: (u64, Hash),
+        new: (u64, Hash),
+        seen: &BTreeMap<u64, Hash>,
+    ) -> Result<Option<String>, String> {
+        let seen = seen.iter().map(|(size, root)| (*size, *root));
+        for one in std::iter::once(old).chain(seen) {
+            let contradiction = self.extends(lane, one, new).await?;
+            if contradiction.is_some() {
+                return Ok(contradiction);
             }
         }
         Ok(None)
@@ -353,12 +377,9 @@ impl State {
         (self.head.size, self.head.root)
     }
 
-    /// The smallest size of which a root was seen since the last look; none when that is too far back to fetch all between.
-    fn from(&self, old: u64, new: u64) -> Option<u64> {
-        let first = self.noted.first_key_value().map(|(size, _)| *size);
-        let old = if old == 0 { new } else { old };
-        let from = first.map_or(old, |first| first.min(old));
-        (new.saturating_sub(from) <= BETWEEN_MAX).then_some(from)
+    /// Receipts' trees of at most this size.
+    fn up_to(&self, size: u64) -> BTreeMap<u64, Hash> {
+        self.noted.range(..=size).map(|(size, root)| (*size, *root)).collect()
     }
 
     /// Two receipts of one size and different roots show a fork by themselves.
@@ -381,6 +402,12 @@ impl State {
     }
 }
 
+/// The smallest size of which a root was seen since the last look, at most `new`.
+fn first(seen: &BTreeMap<u64, Hash>, old: u64, new: u64) -> u64 {
+    let old = if old == 0 { new } else { old };
+    seen.first_key_value().map_or(old, |(first, _)| old.min(*first))
+}
+
 fn wrong_tiles(size: u64) -> String {
     format!("the served tiles do not lead to the signed root of {size} records")
 }
@@ -392,8 +419,6 @@ fn number(origin: &str, log: &str) -> Option<u16> {
 }
 
 const STALE_LOOKS: u32 = 3;
-/// 1,024 tiles of 8 kB.
-const BETWEEN_MAX: u64 = 1_024 * 256;
 const NS: i64 = 1_000_000_000;
 /// Trees of a lane between two looks, the newest; a hundred commits a second for ten seconds.
 const NOTED_MAX: usize = 1_024;

@@ -20,11 +20,11 @@ struct Follower {
 
 impl Follower {
     async fn open() -> Self {
-        Self::with(|_| ()).await
+        Self::with(|_| (), 1 << 18).await
     }
 
-    /// The same, once this was done to what is served.
-    async fn with(first: impl FnOnce(&Served)) -> Self {
+    /// The same, once this was done to what is served; it fetches all tiles of so many records.
+    async fn with(first: impl FnOnce(&Served), between_max: u64) -> Self {
         // One lane, so that it is known which is longer.
         let site = Site::with(1).await;
         let (served, url) = Served::start(&site.lab.pool).await;
@@ -34,7 +34,8 @@ impl Follower {
         let state = config.journal.with_extension("followed");
         let remote = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
         let log = ORIGIN.to_owned();
-        config.follow = Some(FollowConfig { log, remote, state, every_s: 1, alone_s: 300 });
+        config.follow =
+            Some(FollowConfig { log, remote, state, every_s: 1, alone_s: 300, between_max });
         let stop = CancellationToken::new();
         let guard = start(&config, &site.clock, &stop);
         Self { site, served, config, guard, stop }
@@ -137,7 +138,16 @@ async fn a_receipt_of_a_history_that_nobody_else_sees_closes_its_lane() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_ahead_of_the_log_is_found_out_at_the_next_look() {
-    let it = Follower::open().await;
+    is_found_out(Follower::open().await).await;
+}
+
+/// More records lie between the looks than it fetches tiles of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_ahead_of_the_log_is_found_out_at_a_look_long_after() {
+    is_found_out(Follower::with(|_| (), 1).await).await;
+}
+
+async fn is_found_out(it: Follower) {
     it.site.allow().await;
     it.caught_up().await;
     let (_fresh, forked) = it.fork().await;
@@ -159,7 +169,7 @@ async fn a_receipt_ahead_of_the_log_is_found_out_at_the_next_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_comes_during_the_first_look_is_held_against_the_log_at_the_next() {
     for is_forked in [false, true] {
-        let it = Follower::with(|served| served.is_away(true)).await;
+        let it = Follower::with(|served| served.is_away(true), 1 << 18).await;
         let (_fresh, forked) = it.fork().await;
         let lab = if is_forked { &forked } else { &it.site.lab };
         let mut proof = allow(&it.site, lab).await;
