@@ -124,8 +124,9 @@ async fn held(
         return Ok(None);
     };
     let ns = |seconds: i64| seconds.saturating_mul(1_000_000_000);
-    let span = one.span().map(|(from, until)| (ns(from), ns(until))).unzip();
-    let held = reconcile::held(pool, journals, span, &Clock::system()).await?;
+    let (from, until) = one.span().map(|(from, until)| (ns(from), ns(until))).unzip();
+    let until = until.unwrap_or(i64::MAX).min(reconcile::settled(&Clock::system()));
+    let held = reconcile::held(pool, journals, (from, until)).await?;
     anyhow::ensure!(
         held.site == one.site,
         "the journals are of site `{}`, the obligation of `{}`",

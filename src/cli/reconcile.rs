@@ -28,7 +28,8 @@ pub struct Args {
 pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let from = args.since.as_deref().map(instant).transpose()?;
     let until = args.until.as_deref().map(instant).transpose()?;
-    let Held { site, report, .. } = held(pool, &args.journals, (from, until), clock).await?;
+    let until = until.unwrap_or_else(|| settled(clock));
+    let Held { site, report, .. } = held(pool, &args.journals, (from, until)).await?;
     print(&site, &report);
     Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -41,12 +42,16 @@ pub(super) struct Held {
     pub report: Report,
 }
 
-/// From the one instant (or the first entry) to the other (or until what was allowed is not on its way any more); nanoseconds.
+/// What was allowed before this instant is not on its way any more; nanoseconds since 1970.
+pub(super) fn settled(clock: &Clock) -> i64 {
+    clock.unix_ns() - UNDER_WAY_NS
+}
+
+/// From the one instant (or the first entry) to the other; nanoseconds since 1970.
 pub(super) async fn held(
     pool: &PgPool,
     journals: &[PathBuf],
-    (from, until): (Option<i64>, Option<i64>),
-    clock: &Clock,
+    (from, to): (Option<i64>, i64),
 ) -> anyhow::Result<Held> {
     let mut entries = Vec::new();
     for path in journals {
@@ -55,7 +60,6 @@ pub(super) async fn held(
     let site = site(&entries)?.to_owned();
     let first = entries.first().map_or(0, |entry| entry.at_ns);
     let from = from.unwrap_or(first).max(first);
-    let to = until.unwrap_or(i64::MAX).min(clock.unix_ns() - UNDER_WAY_NS);
     // What was let in was allowed at most this much earlier.
     let allows = audit::allows(pool, &site, from - EARLIER_NS, to).await?;
     let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
@@ -102,7 +106,9 @@ fn print(site: &str, report: &Report) {
     for mismatch in &report.mismatches {
         println!("{mismatch}");
     }
-    if report.mismatches.is_empty() {
+    if report.hours.is_empty() {
+        println!("nothing was allowed or let in in this time");
+    } else if report.mismatches.is_empty() {
         println!("whoever was let in was allowed, and whoever was sent was let in");
     }
 }

@@ -37,6 +37,17 @@ fn the_story_goes_as_expected_from_the_first_line_to_the_verified_log() {
     let lines = told.lines().filter(|line| line.ends_with(" ok")).count();
     assert_eq!(lines, 16, "{told}");
     assert!(told.contains("\n  whole: "), "{told}");
+    // What the sites say they have seen is what was allowed, and what their guards let in.
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let seen = told.lines().filter_map(|line| line.trim().split_once(" request"));
+    let seen: u64 = seen.filter_map(|(count, _)| number(count.rsplit(' ').next())).sum();
+    let held = told.split("haetae log reconcile").skip(1);
+    let hours = held.flat_map(str::lines).filter(|line| line.contains(":00:00Z "));
+    let columns = hours.map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let sums = columns.fold([0, 0], |[allowed, let_in], row| {
+        [allowed + number(Some(&row[1])).unwrap(), let_in + number(Some(&row[2])).unwrap()]
+    });
+    assert_eq!(([seen, seen], seen > 0), (sums, true), "{told}");
     assert!(told.ends_with("Everything went as expected, and the log is whole.\n"), "{told}");
     let left = std::fs::read_to_string(dir.join("gateway.log")).unwrap();
     assert!(left.trim_end().ends_with("stopped"), "{left}");

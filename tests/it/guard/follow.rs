@@ -168,46 +168,54 @@ async fn is_found_out(it: Follower) {
 /// A receipt's tree needs tiles that the first look, at a log of three tiles, does not ask for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_comes_during_the_first_look_is_held_against_the_log_at_the_next() {
-    for is_forked in [false, true] {
-        let it = Follower::with(|served| served.is_away(true), 1 << 18).await;
-        let (_fresh, forked) = it.fork().await;
-        let lab = if is_forked { &forked } else { &it.site.lab };
-        let mut proof = allow(&it.site, lab).await;
-        for _ in 0..300 {
-            proof = allow(&it.site, lab).await;
-        }
-        for _ in 0..600 {
-            it.site.allow().await;
-        }
-        let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel::<()>());
-        let may_answer = Mutex::new(Some(may_answer));
-        it.served.spoil(move |path, _| {
-            // Of several that are asked for at once, one waits.
-            let first = path.contains("/tile/").then(|| may_answer.lock().unwrap().take());
-            if let Some(may_answer) = first.flatten() {
-                asked.send(()).unwrap();
-                let _there_is_nobody_to_say_so = block_in_place(|| may_answer.recv());
-            }
-        });
-        it.served.is_away(false);
-        spawn_blocking(move || is_asked.recv()).await.unwrap().unwrap();
-        assert!(it.guard.stands().iter().all(|lane| lane.size == 0), "this is the first look");
-        assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
-        drop(answer);
-        if is_forked {
-            it.refuses("receipt_of_a_forked_log").await;
-        } else {
-            // Twice: that it was held against the log, too.
-            for _ in 0..2 {
-                it.site.allow().await;
-                it.caught_up().await;
-            }
-            let proof = it.site.allow().await;
-            assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
-        }
-        forked.stop().await;
-        it.site.lab.stop().await;
+    let (it, proof, answer) = first_look(false).await;
+    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+    drop(answer);
+    // Twice: that it was held against the log, too.
+    it.caught_up().await;
+    it.site.allow().await;
+    it.caught_up().await;
+    let proof = it.site.allow().await;
+    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+    it.site.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_another_history_that_comes_during_the_first_look_is_found_out() {
+    let (it, proof, answer) = first_look(true).await;
+    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+    drop(answer);
+    it.refuses("receipt_of_a_forked_log").await;
+    it.site.lab.stop().await;
+}
+
+/// A guard whose first look waits for a tile until what comes back with it is dropped, and a receipt of a tree of some 300 records
+/// of 900, or of as many of another history.
+async fn first_look(is_forked: bool) -> (Follower, Proof, mpsc::Sender<()>) {
+    let it = Follower::with(|served| served.is_away(true), 1 << 18).await;
+    let (_fresh, forked) = it.fork().await;
+    let lab = if is_forked { &forked } else { &it.site.lab };
+    let mut proof = allow(&it.site, lab).await;
+    for _ in 0..300 {
+        proof = allow(&it.site, lab).await;
     }
+    forked.stop().await;
+    for _ in 0..600 {
+        it.site.allow().await;
+    }
+    let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel());
+    let waits = Mutex::new(Some((asked, may_answer)));
+    it.served.spoil(move |path, _| {
+        // Of several that are asked for at once, one waits.
+        let first = path.contains("/tile/").then(|| waits.lock().unwrap().take());
+        let Some((asked, may_answer)) = first.flatten() else { return };
+        asked.send(()).unwrap();
+        let _there_is_nobody_to_say_so = block_in_place(|| may_answer.recv());
+    });
+    it.served.is_away(false);
+    spawn_blocking(move || is_asked.recv()).await.unwrap().unwrap();
+    assert!(it.guard.stands().iter().all(|lane| lane.size == 0), "this is the first look");
+    (it, proof, answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
