@@ -1,15 +1,17 @@
 -- Postgres reads and plans the check constraints of a table again for every statement that writes a row of it (0050); the five
 -- that a commit still met, each time with cold caches after the wait for the disk, were an eighth of a commit of one record
 -- (docs/bench.md). The constraints of a domain are read once by a session. So what a commit writes is held by domains, and
--- what it never writes by the trigger that is there already. That a batch has as many marks as leaves spans two columns, which
--- no domain does: `haetae log verify` counts them.
+-- what it never writes by the trigger that is there already. What spans two columns no domain holds: that a batch has as many
+-- marks as leaves (`haetae log verify` counts them), and that a head does not shrink below its minimum index or below zero (its
+-- size is written by the commit alone, which only lets it grow).
 
--- The head first, as a commit takes them: who waits for it holds nothing that a lane waits for. The wait for the batches, with
--- the head held, is short; who reads them for longer is waited for without it. Postgres looks for deadlocks after a second.
+-- The head first, as a commit takes them. Every wait is short: lanes queue behind it, and give up after 1.5 s; Postgres looks for
+-- deadlocks after one. Who reads head or batches for longer (log verify, an export, pg_dump) is waited for without a lock, for some
+-- four minutes; then this fails and nothing is changed: run it again when they are done.
 do $$ declare tries integer := 0; begin
     loop
         begin
-            set local lock_timeout = '60s';
+            set local lock_timeout = '200ms';
             lock table log_head in access exclusive mode;
             set local lock_timeout = '200ms';
             lock table log_batch in access exclusive mode;
@@ -17,8 +19,8 @@ do $$ declare tries integer := 0; begin
             return;
         exception when lock_not_available then
             tries := tries + 1;
-            if tries >= 100 then raise; end if;
-            perform pg_sleep(0.05);
+            if tries >= 300 then raise; end if;
+            perform pg_sleep(0.5);
         end;
     end loop;
 end $$;
