@@ -29,6 +29,7 @@ mod follow;
 mod followed;
 mod journal;
 mod metrics;
+mod noted;
 mod reconcile;
 mod refused;
 mod ticket;

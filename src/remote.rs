@@ -1,7 +1,7 @@
 //! What another's log shows over HTTP (C2SP tlog-tiles): address -> checkpoint, tiles, and for its readers records and texts.
 //!
 //! *Invariant:* reads only; every answer is bounded, and nothing of it is believed here but what can be told from the bytes
-//! alone (a tile has its hashes, a text its digest). Whether a tree is the signed one is for who asks to check.
+//! (a tile has its hashes, a text its digest, a smaller root its way to the one that whoever asks knows).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,8 +13,9 @@ use http_body_util::Full;
 use hyper::http::{Uri, header};
 use hyper::{Request, StatusCode};
 use sha2::{Digest as _, Sha256};
-use tlog::tile::{self, Id, Resource, WIDTH};
-use tlog::{Hash, bundle, proof};
+use tlog::proof::{self, ProofError};
+use tlog::tile::{self, Id, Resource, Verified, WIDTH};
+use tlog::{Hash, bundle};
 
 use crate::dial::{Http, HttpError, Limits, Own};
 
@@ -97,33 +98,26 @@ impl Remote {
         stream::iter(ids.into_iter().map(one)).buffered(AT_A_TIME).try_collect().await
     }
 
-    /// The root that the served tiles of a tree of this size lead to.
-    pub async fn root(&self, lane: u16, size: u64) -> Result<Hash, RemoteError> {
-        let tiles = self.between(lane, size, size).await?;
-        proof::root(&tiles, size).map_err(|_| self.content("", "tiles without a root"))
-    }
-
-    /// Tiles of the tree of `to` records from which its root at every size from `from` on can be computed.
-    pub async fn between(
+    /// The roots that the tree of this size and root had at smaller sizes, from the served tiles: none of a tile that is not the tree's.
+    ///
+    /// # Errors
+    /// When the log does not answer, or its tiles do not lead to the root. That says nothing against the tree.
+    pub async fn roots(
         &self,
         lane: u16,
-        from: u64,
-        to: u64,
-    ) -> Result<BTreeMap<Id, Vec<Hash>>, RemoteError> {
-        self.tiles(lane, between(from, to), to).await
-    }
-
-    /// The hashes that prove that the tree of `new` records extends the one of `old`, from the served tiles.
-    pub async fn consistency(
-        &self,
-        lane: u16,
-        old: u64,
-        new: u64,
-    ) -> Result<Vec<Hash>, RemoteError> {
-        let wrong = |_| self.content("", "tiles without a proof");
-        let needs = tile::needed_for_consistency(old, new).map_err(wrong)?;
-        let tiles = self.tiles(lane, needs, new).await?;
-        proof::consistency(&tiles, old, new).map_err(wrong)
+        (size, root): (u64, Hash),
+        smaller: Vec<u64>,
+    ) -> Result<BTreeMap<u64, Hash>, RemoteError> {
+        let needed = tile::needed_for_roots(smaller.iter().copied(), size);
+        let tiles = self.tiles(lane, needed, size).await?;
+        // Some hundred hashes a tile and a size.
+        let computed = tokio::task::spawn_blocking(move || {
+            let tiles = Verified::new(tiles, size, &root)?;
+            smaller.into_iter().map(|size| Ok((size, proof::root(&tiles, size)?))).collect()
+        });
+        let computed: Result<_, ProofError> =
+            computed.await.map_err(|_| self.content("", "tiles that nothing was computed from"))?;
+        computed.map_err(|_| self.content(&lane.to_string(), WRONG_TILES))
     }
 
     /// The records of an entry bundle. Only for readers.
@@ -178,19 +172,7 @@ impl Remote {
     }
 }
 
-/// The tiles of the tree of `to` records in which the right edges of all sizes from `from` on lie.
-fn between(from: u64, to: u64) -> Vec<Id> {
-    let above =
-        |size: u64, level: u8| size.checked_shr(tile::HEIGHT * u32::from(level)).unwrap_or(0);
-    let level = |level: u8| {
-        let places = above(from, level + 1)..=above(to, level + 1);
-        places.map(move |index| Id { level, index }).filter(move |id| tile::width(*id, to) > 0)
-    };
-    (0..LEVELS_MAX).take_while(|level| above(to, *level) > 0).flat_map(level).collect()
-}
-
-/// A size is a `u64`: eight levels of eight.
-const LEVELS_MAX: u8 = 8;
+const WRONG_TILES: &str = "tiles that do not lead to the signed root";
 /// Set by the specification of notes.
 const NOTE_BYTES_MAX: usize = tlog::Note::BYTES_MAX;
 /// As the verifier's longest line holds it in base64.
@@ -198,36 +180,3 @@ const TEXT_BYTES_MAX: usize = 12 << 20;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Requests under way to one log: enough to hide the way there, few enough to burden nobody.
 const AT_A_TIME: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    //! From the tiles between two sizes every root between them comes.
-
-    use proptest::prelude::*;
-    use tlog::tile::Edge;
-
-    use super::*;
-
-    /// Each case hashes trees of up to this many leaves four times: more cases take minutes without optimisation.
-    const LEAVES: u64 = 70_000;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn roots_between_come_from_the_tiles_between(to in 1..LEAVES, back in 0_u64..1_000) {
-            let from = to.saturating_sub(back);
-            let leaves: Vec<Hash> = (0..to).map(|n| Hash::leaf(&n.to_be_bytes())).collect();
-            let mut edge = Edge::new();
-            let mut all: BTreeMap<Id, Vec<Hash>> = edge.append(&leaves).into_iter().collect();
-            all.extend(edge.partials().into_iter().map(|(id, hashes)| (id, hashes.to_vec())));
-            let ids = between(from, to);
-            prop_assert!(ids.len() < 16);
-            let tiles: BTreeMap<Id, Vec<Hash>> = ids.into_iter().map(|id| (id, all[&id].clone())).collect();
-            for size in [from, u64::midpoint(from, to), to] {
-                let root = proof::root(&leaves, size).unwrap_or(Hash::EMPTY);
-                prop_assert_eq!(proof::root(&tiles, size).unwrap_or(Hash::EMPTY), root);
-            }
-        }
-    }
-}

@@ -60,12 +60,9 @@ pub struct FollowConfig {
     /// Seconds between two looks.
     #[serde(default = "every_s")]
     pub every_s: u32,
-    /// Seconds for which receipts alone are enough when the log cannot be read; then nothing is let in.
+    /// Seconds for which receipts alone are enough when the log cannot be read, or does not show their trees; then nothing is let in.
     #[serde(default = "alone_s")]
     pub alone_s: u32,
-    /// Records between two looks of which all tiles are fetched; of more, each tree that was seen is proven by itself.
-    #[serde(default = "between_max")]
-    pub between_max: u64,
 }
 
 /// Why a guard cannot start.
@@ -134,10 +131,6 @@ const fn alone_s() -> u32 {
     ALONE_S
 }
 
-const fn between_max() -> u64 {
-    BETWEEN_MAX
-}
-
 const fn body_bytes_max() -> u64 {
     BODY_BYTES_MAX
 }
@@ -159,7 +152,5 @@ const AGE_S: u32 = 60;
 const EVERY_S: u32 = 10;
 /// Long enough to restart a gateway; short enough that a log which is kept away from its readers is noticed.
 const ALONE_S: u32 = 300;
-/// 1,024 tiles of 8 kB.
-const BETWEEN_MAX: u64 = 1_024 * 256;
 /// Clocks that are kept by NTP differ by far less.
 const SKEW_S: u32 = 5;

@@ -3,24 +3,27 @@
 //!
 //! A receipt proves its record in the tree that it brings along. That this tree is the one that everybody else sees is shown
 //! here: one that is older than what was followed must be a part of it before it opens anything; one that is newer is
-//! noted, and proven at the next look.
+//! noted, and proven at the next look. So is one that cannot be proven because tiles are missing or are not the log's.
 //!
 //! *Invariant:* a lane of which two trees were seen that do not extend each other opens nothing any more, across restarts
-//! too; and nothing is opened on receipts alone for longer than the configuration says.
+//! too; and nothing is opened on receipts alone for longer than the configuration says: neither when the log does not answer
+//! nor when it never shows the tree of one that opened. Trees that are noted when the process ends are forgotten; what they
+//! opened is in the journal, which `haetae log reconcile` holds against the log.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use quick_cache::sync::Cache;
-use tlog::{Checkpoint, Hash, Note, Policy, VerifierKey, proof};
+use tlog::{Checkpoint, Hash, Note, Policy, VerifierKey};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::FollowConfig;
 use super::followed::{self, Head};
 use super::metrics::Counters;
+use super::noted::{AT_ONCE, Fits, Noted};
 use super::{GuardError, Refused};
 use crate::clock::Clock;
 use crate::remote::{Remote, RemoteError};
@@ -31,7 +34,6 @@ pub(super) struct Follow {
     path: PathBuf,
     every: Duration,
     alone_ns: i64,
-    between_max: u64,
     counters: Counters,
     clock: Clock,
 }
@@ -47,8 +49,7 @@ struct Lane {
 #[derive(Debug)]
 struct State {
     head: Head,
-    /// Receipts' trees that are newer than the head.
-    noted: BTreeMap<u64, Hash>,
+    noted: Noted,
     /// Looks that found less than before.
     stale: u32,
     /// Of the last look that came to something; of the start before the first.
@@ -88,16 +89,8 @@ impl Follow {
             let origin = log.key.name();
             let Some(number) = number(origin, &config.log) else { continue };
             let lane = lanes.entry(origin.to_owned()).or_insert_with(|| {
-                let head = kept.remove(origin).unwrap_or_default();
-                let state = State {
-                    head,
-                    noted: BTreeMap::new(),
-                    stale: 0,
-                    looked_ns: now_ns,
-                    trouble: None,
-                };
-                let proven = Cache::new(PROVEN_MAX);
-                Lane { number, keys: Vec::new(), state: Mutex::new(state), proven }
+                let state = Mutex::new(State::new(kept.remove(origin).unwrap_or_default(), now_ns));
+                Lane { number, keys: Vec::new(), state, proven: Cache::new(PROVEN_MAX) }
             });
             lane.keys.push(log.key.clone());
         }
@@ -110,8 +103,7 @@ impl Follow {
         let (path, every) =
             (config.state.clone(), Duration::from_secs(config.every_s.max(1).into()));
         let alone_ns = i64::from(config.alone_s) * NS;
-        let between_max = config.between_max;
-        Ok(Self { remote, lanes, path, every, alone_ns, between_max, counters, clock })
+        Ok(Self { remote, lanes, path, every, alone_ns, counters, clock })
     }
 
     /// Looks from now on.
@@ -128,43 +120,54 @@ impl Follow {
     pub async fn fits(&self, tree: &Checkpoint) -> Result<(), Refused> {
         // A log of another deployment in the trust file: nobody follows it for us.
         let Some(lane) = self.lanes.get(&tree.origin) else { return Ok(()) };
-        let (size, root) = (tree.size, tree.root);
+        let one = (tree.size, tree.root);
+        let now_ns = self.clock.unix_ns();
         let head = {
             let mut state = lane.state();
-            let head = &state.head;
-            if head.forked.is_some() {
+            if state.head.forked.is_some() {
                 return Err(Refused::Forked);
             }
             if self.is_late(&state) {
                 return Err(Refused::NotFollowed);
             }
-            match size.cmp(&head.size) {
-                Ordering::Equal if root == head.root => return Ok(()),
-                Ordering::Greater => return state.note(size, root),
-                Ordering::Equal => None,
-                Ordering::Less => Some((head.size, head.root)),
+            let head = state.at();
+            if one.0 > head.0 {
+                let noted = state.noted.add(one, now_ns);
+                drop(state);
+                return self.fits_as(lane, &tree.origin, noted);
+            }
+            head
+        };
+        if one == head || lane.proven.get(&one).is_some() {
+            return Ok(());
+        }
+        let fits = match self.contradiction(lane, &[one], head).await {
+            Ok(None) => {
+                lane.proven.insert(one, ());
+                Fits::Yes
+            }
+            Ok(Some(about)) => Fits::Fork(about),
+            // On receipts alone, for as long as the configuration says.
+            Err(trouble) => {
+                let mut state = lane.state();
+                state.trouble = Some(trouble);
+                state.noted.add(one, now_ns)
             }
         };
-        let about = match head {
-            Some(_) if lane.proven.get(&(size, root)).is_some() => return Ok(()),
-            Some(head) => match self.extends(lane, (size, root), head).await {
-                Ok(None) => {
-                    lane.proven.insert((size, root), ());
-                    return Ok(());
-                }
-                // The log cannot be asked: on receipts alone, for as long as the configuration says.
-                Err(trouble) => {
-                    lane.state().trouble = Some(trouble);
-                    return Ok(());
-                }
-                Ok(Some(about)) => about,
-            },
-            None => format!(
-                "a receipt's tree of {size} records has another root than the published one"
-            ),
-        };
-        self.forked(lane, &tree.origin, about);
-        Err(Refused::Forked)
+        self.fits_as(lane, &tree.origin, fits)
+    }
+
+    fn fits_as(&self, lane: &Lane, origin: &str, fits: Fits) -> Result<(), Refused> {
+        match fits {
+            // Something else may have been found while the log was asked.
+            Fits::Yes if lane.state().head.forked.is_some() => Err(Refused::Forked),
+            Fits::Yes => Ok(()),
+            Fits::Full => Err(Refused::NotFollowed),
+            Fits::Fork(about) => {
+                self.forked(lane, origin, about);
+                Err(Refused::Forked)
+            }
+        }
     }
 
     /// For the status: each lane.
@@ -185,23 +188,25 @@ impl Follow {
     }
 
     async fn look(&self) {
-        for (origin, lane) in &self.lanes {
-            if lane.state().head.forked.is_some() {
-                continue;
-            }
-            match self.look_at(lane).await {
-                Ok(None) => {
-                    let mut state = lane.state();
-                    state.looked_ns = self.clock.unix_ns();
-                    state.trouble = None;
-                }
-                Ok(Some(about)) => self.forked(lane, origin, about),
-                Err(trouble) => lane.state().troubled(origin, trouble),
-            }
-        }
+        join_all(self.lanes.iter().map(|(origin, lane)| self.look_for(origin, lane))).await;
         self.keep();
         for stands in self.stands() {
             self.counters.follows(&stands);
+        }
+    }
+
+    async fn look_for(&self, origin: &str, lane: &Lane) {
+        if lane.state().head.forked.is_some() {
+            return;
+        }
+        match self.look_at(lane).await {
+            Ok(None) => {
+                let mut state = lane.state();
+                state.looked_ns = self.clock.unix_ns();
+                state.trouble = None;
+            }
+            Ok(Some(about)) => self.forked(lane, origin, about),
+            Err(trouble) => lane.state().troubled(origin, trouble),
         }
     }
 
@@ -225,103 +230,47 @@ impl Follow {
             let about = format!("{} records are published, and {} were before", new.0, old.0);
             return if state.stale < STALE_LOOKS { Err(about) } else { Ok(Some(about)) };
         }
-        let seen = {
-            let mut state = lane.state();
-            state.stale = 0;
-            state.up_to(new.0)
-        };
-        let from = first(&seen, old.0, new.0);
-        let contradiction = if new.0 - from <= self.between_max {
-            self.between(lane, from, new, &seen).await?
-        } else {
-            self.apart(lane, old, new, &seen).await?
-        };
-        if contradiction.is_none() {
-            let mut state = lane.state();
-            state.head = Head { size: new.0, root: new.1, forked: None };
-            // What came meanwhile is for the next look.
-            state.noted.retain(|size, _| !seen.contains_key(size));
-        }
-        Ok(contradiction)
-    }
-
-    /// Computes from the served tiles every root that was seen, the smallest of them at `from`; gives what contradicts.
-    async fn between(
-        &self,
-        lane: &Lane,
-        from: u64,
-        new: (u64, Hash),
-        seen: &BTreeMap<u64, Hash>,
-    ) -> Result<Option<String>, String> {
-        let tiles = self.remote.between(lane.number, from, new.0).await;
-        let tiles = tiles.map_err(|cause| cause.to_string())?;
-        let root = |size: u64| proof::root(&tiles, size).map_err(|_| wrong_tiles(size));
-        if root(new.0)? != new.1 {
-            return Err(wrong_tiles(new.0));
-        }
-        let (size, before) = lane.state().at();
-        if size > 0 && root(size)? != before {
-            return Ok(Some(format!(
-                "the tree of {} records does not extend the one of {size}",
-                new.0
-            )));
-        }
-        for (size, seen) in seen {
-            if root(*size)? != *seen {
-                return Ok(Some(format!(
-                    "a receipt's tree of {size} records is no part of the published log"
-                )));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The same for roots that lie far apart: each is proven by itself, from far fewer tiles than lie between them.
-    async fn apart(
-        &self,
-        lane: &Lane,
-        old: (u64, Hash),
-        new: (u64, Hash),
-        seen: &BTreeMap<u64, Hash>,
-    ) -> Result<Option<String>, String> {
-        let seen = seen.iter().map(|(size, root)| (*size, *root));
-        for one in std::iter::once(old).chain(seen) {
-            let contradiction = self.extends(lane, one, new).await?;
+        lane.state().stale = 0;
+        loop {
+            let (head, noted) = {
+                let state = lane.state();
+                (state.at(), state.noted.up_to(new.0))
+            };
+            let seen: Vec<(u64, Hash)> = std::iter::once(head).chain(noted).collect();
+            let contradiction = self.contradiction(lane, &seen, new).await?;
             if contradiction.is_some() {
                 return Ok(contradiction);
             }
+            lane.follow(new, &seen);
+            if seen.len() <= AT_ONCE {
+                return Ok(None);
+            }
         }
-        Ok(None)
     }
 
-    /// What shows that the larger tree does not extend the smaller one; nothing when it does.
-    async fn extends(
+    /// What shows that the larger tree does not extend these; nothing when it does. An error says nothing against it.
+    async fn contradiction(
         &self,
         lane: &Lane,
-        old: (u64, Hash),
+        seen: &[(u64, Hash)],
         new: (u64, Hash),
     ) -> Result<Option<String>, String> {
-        if old.0 == new.0 {
-            let about = format!("two trees of {} records have different roots", new.0);
-            return Ok((old.1 != new.1).then_some(about));
+        // Without asking: the tree itself, and the empty one, which is a part of each.
+        let asked = seen.iter().filter(|one| **one != new && one.0 > 0);
+        let asked: Vec<(u64, Hash)> = asked.copied().collect();
+        if asked.iter().any(|(size, _)| *size == new.0) {
+            return Ok(Some(format!("two trees of {} records have different roots", new.0)));
         }
-        let proof = match old.0 {
-            0 => Vec::new(),
-            size => {
-                let proof = self.remote.consistency(lane.number, size, new.0).await;
-                proof.map_err(|cause| cause.to_string())?
-            }
-        };
-        if proof::verify_consistency((old.0, &old.1), (new.0, &new.1), &proof).is_ok() {
+        if asked.is_empty() {
             return Ok(None);
         }
-        // Tiles that are not the signed tree's prove nothing against it: that is a trouble of who serves them.
-        let served =
-            self.remote.root(lane.number, new.0).await.map_err(|cause| cause.to_string())?;
-        if served != new.1 {
-            return Err(wrong_tiles(new.0));
-        }
-        Ok(Some(format!("the tree of {} records does not extend the one of {}", new.0, old.0)))
+        let sizes = asked.iter().map(|(size, _)| *size).collect();
+        let roots = self.remote.roots(lane.number, new, sizes).await;
+        let roots = roots.map_err(|cause| cause.to_string())?;
+        let other = asked.iter().find(|(size, root)| roots.get(size) != Some(root));
+        Ok(other.map(|(size, _)| {
+            format!("the tree of {} records does not extend the one of {size}", new.0)
+        }))
     }
 
     fn forked(&self, lane: &Lane, origin: &str, about: String) {
@@ -335,7 +284,11 @@ impl Follow {
     }
 
     fn is_late(&self, state: &State) -> bool {
-        self.clock.unix_ns().saturating_sub(state.looked_ns) > self.alone_ns
+        let since_ns = state
+            .noted
+            .since_ns()
+            .map_or(state.looked_ns, |since_ns| since_ns.min(state.looked_ns));
+        self.clock.unix_ns().saturating_sub(since_ns) > self.alone_ns
     }
 
     fn keep(&self) {
@@ -359,12 +312,27 @@ impl Lane {
         if own { Ok(tree) } else { Err("what is published is of another log".to_owned()) }
     }
 
+    /// From now on this is the tree, and these are parts of it.
+    fn follow(&self, new: (u64, Hash), parts: &[(u64, Hash)]) {
+        let mut state = self.state();
+        // A fork that was found meanwhile stays one.
+        (state.head.size, state.head.root) = new;
+        state.noted.remove(parts);
+        for part in parts {
+            self.proven.insert(*part, ());
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    const fn new(head: Head, now_ns: i64) -> Self {
+        Self { head, noted: Noted::new(), stale: 0, looked_ns: now_ns, trouble: None }
+    }
+
     /// The same trouble is said once.
     fn troubled(&mut self, log: &str, trouble: String) {
         if self.trouble.as_ref() != Some(&trouble) {
@@ -376,40 +344,6 @@ impl State {
     const fn at(&self) -> (u64, Hash) {
         (self.head.size, self.head.root)
     }
-
-    /// Receipts' trees of at most this size.
-    fn up_to(&self, size: u64) -> BTreeMap<u64, Hash> {
-        self.noted.range(..=size).map(|(size, root)| (*size, *root)).collect()
-    }
-
-    /// Two receipts of one size and different roots show a fork by themselves.
-    fn note(&mut self, size: u64, root: Hash) -> Result<(), Refused> {
-        match self.noted.get(&size) {
-            Some(known) if *known == root => return Ok(()),
-            Some(_) => {
-                let about =
-                    format!("two receipts have trees of {size} records with different roots");
-                self.head.forked = Some(about);
-                return Err(Refused::Forked);
-            }
-            None => {}
-        }
-        if self.noted.len() >= NOTED_MAX {
-            self.noted.pop_first();
-        }
-        self.noted.insert(size, root);
-        Ok(())
-    }
-}
-
-/// The smallest size of which a root was seen since the last look, at most `new`.
-fn first(seen: &BTreeMap<u64, Hash>, old: u64, new: u64) -> u64 {
-    let old = if old == 0 { new } else { old };
-    seen.first_key_value().map_or(old, |(first, _)| old.min(*first))
-}
-
-fn wrong_tiles(size: u64) -> String {
-    format!("the served tiles do not lead to the signed root of {size} records")
 }
 
 /// The number of a lane of this deployment.
@@ -420,7 +354,5 @@ fn number(origin: &str, log: &str) -> Option<u16> {
 
 const STALE_LOOKS: u32 = 3;
 const NS: i64 = 1_000_000_000;
-/// Trees of a lane between two looks, the newest; a hundred commits a second for ten seconds.
-const NOTED_MAX: usize = 1_024;
 /// Older trees that receipts brought along.
 const PROVEN_MAX: usize = 4_096;

@@ -42,7 +42,7 @@ refusals! {
     Forked FORBIDDEN "receipt_of_a_forked_log"
         "The log that the receipt is from contradicts itself or what it published, so this site lets in nothing of it: its operator must be asked."
     NotFollowed SERVICE_UNAVAILABLE "log_not_followed"
-        "This site could not read the published log for longer than it goes on with receipts alone: it lets nothing in until it can."
+        "This site could not read the published log, or not find receipts' trees in it, for longer than it goes on with receipts alone: it lets nothing in until it can."
     NotAllowed FORBIDDEN "receipt_not_an_allow"
         "The record that the receipt proves does not allow anything: the gateway's answer says why."
     OtherSite FORBIDDEN "receipt_of_another_site"

@@ -1,6 +1,11 @@
 //! Tiles (C2SP tlog-tiles): a tree cut into pieces of 256 hashes, eight levels high, that never change once full.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
 use core::{fmt, str::FromStr};
 
 use crate::{
@@ -8,6 +13,10 @@ use crate::{
     hash::Hash,
     proof::{ProofError, Subtrees},
 };
+
+mod verified;
+
+pub use verified::Verified;
 
 /// Hashes in a full tile.
 pub const WIDTH: u16 = 256;
@@ -143,6 +152,29 @@ pub fn needed_for_inclusion(index: u64, size: u64) -> Result<Vec<Id>, ProofError
 /// The tiles that a consistency proof is made of.
 pub fn needed_for_consistency(old: u64, new: u64) -> Result<Vec<Id>, ProofError> {
     crate::proof::consistency_needs(old, new).map(|nodes| tiles_of(&nodes))
+}
+
+/// The tiles from which the roots at `sizes` of a tree of `size` leaves come, with those that [`Verified`] needs beside them: the
+/// tree's right edge, and for each full tile the one above it. Sizes that the tree does not have need nothing.
+#[must_use]
+pub fn needed_for_roots(sizes: impl IntoIterator<Item = u64>, size: u64) -> Vec<Id> {
+    let mut needs = BTreeSet::new();
+    let smaller = sizes.into_iter().filter(|smaller| *smaller < size);
+    for (id, _) in smaller.chain([size]).flat_map(partials) {
+        let mut next = Some(id);
+        // What is above a tile that is known is known as well.
+        while let Some(id) = next.filter(|id| needs.insert(*id)) {
+            next = (width(id, size) == WIDTH).then_some(above(id).0);
+        }
+    }
+    needs.into_iter().collect()
+}
+
+/// Where the root of a full tile stands: the tile above it, and the place in that one.
+fn above(id: Id) -> (Id, usize) {
+    let place = id.index % u64::from(WIDTH);
+    let above = Id { level: id.level.saturating_add(1), index: id.index >> HEIGHT };
+    (above, usize::try_from(place).unwrap_or(usize::MAX))
 }
 
 /// Tiles, full and partial: proofs can be made from them.

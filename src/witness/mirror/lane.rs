@@ -163,7 +163,8 @@ impl Lane {
         note: &str,
         checkpoint: &Checkpoint,
     ) -> Result<Option<Wrong>, String> {
-        let (old, new) = (self.tree().head().size, checkpoint.size);
+        let (old, new) = (self.tree().head().clone(), checkpoint.size);
+        let old = (old.size, old.root);
         while self.tree().size() < new {
             let from = self.tree().size();
             let first = from / BUNDLE;
@@ -198,24 +199,33 @@ impl Lane {
             self.seen().mirrored = new;
             return Ok(None);
         }
-        // The served tiles lead to the signed root: then it is the tree that was rewritten. Otherwise the tiles are not the tree's.
-        let served =
-            mirror.remote.root(self.number, new).await.map_err(|cause| cause.to_string())?;
-        Ok(Some(if served == checkpoint.root {
-            Wrong {
+        let signed = (new, checkpoint.root);
+        self.unlike(mirror, old, signed).await.map(Some)
+    }
+
+    /// Why what was served does not continue the mirrored tree: because the signed one does not, or because it is not of the signed one.
+    async fn unlike(
+        &self,
+        mirror: &Arc<Mirror>,
+        (old, root): (u64, Hash),
+        signed: (u64, Hash),
+    ) -> Result<Wrong, String> {
+        let new = signed.0;
+        Ok(match mirror.remote.roots(self.number, signed, vec![old]).await {
+            Ok(roots) if roots.get(&old) != Some(&root) => Wrong {
                 what: "fork",
                 about: format!(
                     "the signed tree of {new} records does not extend the one of {old} that was seen before"
                 ),
-            }
-        } else {
-            Wrong {
+            },
+            Ok(_) | Err(RemoteError::Content { .. }) => Wrong {
                 what: "tree_root",
                 about: format!(
                     "the tiles that are served do not lead to the root that was signed for {new} records"
                 ),
-            }
-        }))
+            },
+            Err(cause) => return Err(cause.to_string()),
+        })
     }
 
     /// What this witness cosigned is what is mirrored.

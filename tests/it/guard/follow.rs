@@ -1,6 +1,8 @@
 //! A guard that follows the published log: receipts of the tree that everybody sees open its site; of another history they
 //! do not, not even once the guard was restarted; and without the log it goes on for a while, and then lets nothing in.
 
+mod spoilt;
+
 use std::sync::mpsc;
 
 use haetae::guard::FollowConfig;
@@ -20,22 +22,15 @@ struct Follower {
 
 impl Follower {
     async fn open() -> Self {
-        Self::with(|_| (), 1 << 18).await
-    }
-
-    /// The same, once this was done to what is served; it fetches all tiles of so many records.
-    async fn with(first: impl FnOnce(&Served), between_max: u64) -> Self {
         // One lane, so that it is known which is longer.
         let site = Site::with(1).await;
         let (served, url) = Served::start(&site.lab.pool).await;
-        first(&served);
         let mut config = site.config.clone();
         config.journal = config.journal.with_extension("following");
         let state = config.journal.with_extension("followed");
         let remote = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
         let log = ORIGIN.to_owned();
-        config.follow =
-            Some(FollowConfig { log, remote, state, every_s: 1, alone_s: 300, between_max });
+        config.follow = Some(FollowConfig { log, remote, state, every_s: 1, alone_s: 300 });
         let stop = CancellationToken::new();
         let guard = start(&config, &site.clock, &stop);
         Self { site, served, config, guard, stop }
@@ -44,6 +39,23 @@ impl Follower {
     async fn send(&self, proof: &Proof) -> (u16, String) {
         let (status, code) = send(&self.guard, request(proof)).await;
         (status.as_u16(), code)
+    }
+
+    /// The next tile that is asked for waits until what this gives, once it is asked for, is dropped.
+    fn hold_a_tile(&self) -> impl Future<Output = mpsc::Sender<()>> + use<> {
+        let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel());
+        let waits = Mutex::new(Some((asked, may_answer)));
+        self.served.spoil(move |path, _| {
+            // Of several that are asked for at once, one waits.
+            let first = path.contains("/tile/").then(|| waits.lock().unwrap().take());
+            let Some((asked, may_answer)) = first.flatten() else { return };
+            asked.send(()).unwrap();
+            let _there_is_nobody_to_say_so = block_in_place(|| may_answer.recv());
+        });
+        async move {
+            spawn_blocking(move || is_asked.recv()).await.unwrap().unwrap();
+            answer
+        }
     }
 
     /// Waits until both lanes were followed to what is committed now.
@@ -57,6 +69,17 @@ impl Follower {
             stands.iter().zip(sizes).all(|(lane, size)| i64::try_from(lane.size).unwrap() == size)
         })
         .await;
+    }
+
+    /// A guard that followed so many records, and a lab with another history.
+    async fn beside_a_fork(records: usize) -> (Self, Fresh, Lab) {
+        let it = Self::open().await;
+        for _ in 0..records {
+            it.site.allow().await;
+        }
+        it.caught_up().await;
+        let (fresh, forked) = it.fork().await;
+        (it, fresh, forked)
     }
 
     /// The same key signs another history.
@@ -110,12 +133,7 @@ async fn receipts_of_the_published_log_open_the_site() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_of_a_history_that_nobody_else_sees_closes_its_lane() {
-    let it = Follower::open().await;
-    for _ in 0..40 {
-        it.site.allow().await;
-    }
-    it.caught_up().await;
-    let (_fresh, forked) = it.fork().await;
+    let (it, _fresh, forked) = Follower::beside_a_fork(40).await;
     // Signed with the real key, in time, for this very request: and of another tree.
     let proof = allow(&it.site, &forked).await;
     assert_eq!(it.send(&proof).await, (403, "receipt_of_a_forked_log".to_owned()));
@@ -138,19 +156,7 @@ async fn a_receipt_of_a_history_that_nobody_else_sees_closes_its_lane() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_ahead_of_the_log_is_found_out_at_the_next_look() {
-    is_found_out(Follower::open().await).await;
-}
-
-/// More records lie between the looks than it fetches tiles of.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_ahead_of_the_log_is_found_out_at_a_look_long_after() {
-    is_found_out(Follower::with(|_| (), 1).await).await;
-}
-
-async fn is_found_out(it: Follower) {
-    it.site.allow().await;
-    it.caught_up().await;
-    let (_fresh, forked) = it.fork().await;
+    let (it, _fresh, forked) = Follower::beside_a_fork(1).await;
     for _ in 0..30 {
         allow(&it.site, &forked).await;
     }
@@ -165,10 +171,10 @@ async fn is_found_out(it: Follower) {
     it.site.lab.stop().await;
 }
 
-/// A receipt's tree needs tiles that the first look, at a log of three tiles, does not ask for.
+/// A receipt's tree needs tiles that the look, at a log of three tiles, does not ask for.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_that_comes_during_the_first_look_is_held_against_the_log_at_the_next() {
-    let (it, proof, answer) = first_look(false).await;
+async fn a_receipt_that_comes_during_a_look_is_held_against_the_log_at_the_next() {
+    let (it, proof, answer) = long_look(false).await;
     assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
     drop(answer);
     // Twice: that it was held against the log, too.
@@ -181,18 +187,21 @@ async fn a_receipt_that_comes_during_the_first_look_is_held_against_the_log_at_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_of_another_history_that_comes_during_the_first_look_is_found_out() {
-    let (it, proof, answer) = first_look(true).await;
+async fn a_receipt_of_another_history_that_comes_during_a_look_is_found_out() {
+    let (it, proof, answer) = long_look(true).await;
     assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
     drop(answer);
     it.refuses("receipt_of_a_forked_log").await;
     it.site.lab.stop().await;
 }
 
-/// A guard whose first look waits for a tile until what comes back with it is dropped, and a receipt of a tree of some 300 records
+/// A guard whose look waits for a tile until what comes back with it is dropped, and a receipt of a tree of some 300 records
 /// of 900, or of as many of another history.
-async fn first_look(is_forked: bool) -> (Follower, Proof, mpsc::Sender<()>) {
-    let it = Follower::with(|served| served.is_away(true), 1 << 18).await;
+async fn long_look(is_forked: bool) -> (Follower, Proof, mpsc::Sender<()>) {
+    let it = Follower::open().await;
+    it.site.allow().await;
+    it.caught_up().await;
+    it.served.is_away(true);
     let (_fresh, forked) = it.fork().await;
     let lab = if is_forked { &forked } else { &it.site.lab };
     let mut proof = allow(&it.site, lab).await;
@@ -203,27 +212,36 @@ async fn first_look(is_forked: bool) -> (Follower, Proof, mpsc::Sender<()>) {
     for _ in 0..600 {
         it.site.allow().await;
     }
-    let ((asked, is_asked), (answer, may_answer)) = (mpsc::channel(), mpsc::channel());
-    let waits = Mutex::new(Some((asked, may_answer)));
-    it.served.spoil(move |path, _| {
-        // Of several that are asked for at once, one waits.
-        let first = path.contains("/tile/").then(|| waits.lock().unwrap().take());
-        let Some((asked, may_answer)) = first.flatten() else { return };
-        asked.send(()).unwrap();
-        let _there_is_nobody_to_say_so = block_in_place(|| may_answer.recv());
-    });
+    let held = it.hold_a_tile();
     it.served.is_away(false);
-    spawn_blocking(move || is_asked.recv()).await.unwrap().unwrap();
-    assert!(it.guard.stands().iter().all(|lane| lane.size == 0), "this is the first look");
+    let answer = held.await;
+    assert!(
+        it.guard.stands().iter().all(|lane| lane.size < 10),
+        "it was not followed that far yet"
+    );
     (it, proof, answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_published_log_that_does_not_extend_what_was_followed_opens_nothing() {
-    let it = Follower::open().await;
+async fn a_fork_that_is_found_during_a_look_stays_one() {
+    let (it, _fresh, forked) = Follower::beside_a_fork(40).await;
+    let proof = allow(&it.site, &forked).await;
+    let held = it.hold_a_tile();
     it.site.allow().await;
+    let answer = held.await;
+    assert_eq!(it.send(&proof).await, (403, "receipt_of_a_forked_log".to_owned()));
+    drop(answer);
+    // The look comes to its end, and by itself found nothing.
     it.caught_up().await;
-    let (fresh, forked) = it.fork().await;
+    let proof = it.site.allow().await;
+    assert_eq!(it.send(&proof).await, (403, "receipt_of_a_forked_log".to_owned()));
+    forked.stop().await;
+    it.site.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_log_that_does_not_extend_what_was_followed_opens_nothing() {
+    let (it, fresh, forked) = Follower::beside_a_fork(1).await;
     for _ in 0..30 {
         allow(&it.site, &forked).await;
     }

@@ -9,7 +9,7 @@ use haetae::audit::{Key, Recorded};
 use haetae::clock::Clock;
 use haetae::witness::Config;
 use serde_json::{Value, json};
-use tlog::{Checkpoint, Note, bundle};
+use tlog::{Checkpoint, Hash, Note, bundle};
 use verdict::decision::Outcome;
 
 use super::config;
@@ -233,6 +233,28 @@ async fn tiles_that_are_not_the_signed_trees_are_an_alarm_and_not_taken_over() {
     // Served right again, it goes on.
     scene.served.spoil(|_, _| {});
     scene.caught_up().await;
+    scene.stop().await;
+}
+
+/// The tiles above and at the right edge are the log's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_full_tile_is_no_fork() {
+    let scene = Scene::open().await;
+    scene.grown().await;
+    scene.served.spoil(|path, body| {
+        if path.ends_with("/tile/0/000") {
+            body[Hash::BYTES * 255] ^= 1;
+        }
+    });
+    for _ in 0..800 {
+        let _ = scene.lab.allow().await;
+    }
+    let about = scene.alarmed("tree_root").await;
+    assert!(about.contains("do not lead to the root that was signed"), "{about}");
+    scene.served.spoil(|_, _| {});
+    scene.caught_up().await;
+    let alarms = scene.status().await;
+    assert!(!alarms.to_string().contains("does not extend"), "{alarms}");
     scene.stop().await;
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tlog::{
     Hash, bundle,
     proof::{self, ProofError},
-    tile::{self, Edge, Id, Resource, WIDTH},
+    tile::{self, Edge, Id, Resource, Verified, WIDTH},
 };
 
 use crate::leaves;
@@ -128,6 +128,11 @@ fn the_edge_hands_out_each_tile_once_and_whole() {
     assert_eq!(missing, Err(ProofError::Missing { level: 0, index: 1 }));
 }
 
+/// Small trees, and some of three levels of tiles.
+fn sizes() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => 1_u64..3_000, 1 => 65_000_u64..67_000, 1 => Just(65_536)]
+}
+
 proptest! {
     #![proptest_config(crate::cases(32))]
 
@@ -147,6 +152,41 @@ proptest! {
         let needed = tile::needed_for_consistency(old, new).unwrap();
         tiles.retain(|id, _| needed.contains(id));
         prop_assert_eq!(proof::consistency(&tiles, old, new), proof::consistency(&all, old, new));
+    }
+
+    /// Roots of smaller trees come from tiles that were held against the larger one's, and from no others.
+    #[test]
+    fn verified_tiles_are_those_of_the_signed_tree(
+        (size, smaller) in sizes().prop_flat_map(|n| (Just(n), prop::collection::vec(0..=n, 1..5))),
+        (which, place, bit) in any::<(prop::sample::Index, prop::sample::Index, u8)>(),
+    ) {
+        let all = leaves(size);
+        let root = proof::root(&all, size).unwrap();
+        let mut edge = Edge::new();
+        let mut tiles: BTreeMap<Id, Vec<Hash>> = edge.append(&all).into_iter().collect();
+        tiles.extend(edge.partials().into_iter().map(|(id, hashes)| (id, hashes.to_vec())));
+        let needed = tile::needed_for_roots(smaller.iter().copied(), size);
+        // An edge for each, and the way up from there.
+        prop_assert!(needed.len() <= 6 * (smaller.len() + 1), "{needed:?}");
+        tiles.retain(|id, _| needed.contains(id));
+        prop_assert_eq!(tiles.len(), needed.len());
+        let verified = Verified::new(tiles.clone(), size, &root).unwrap();
+        for size in &smaller {
+            prop_assert_eq!(proof::root(&verified, *size), proof::root(&all, *size));
+        }
+
+        let id = *which.get(&needed);
+        let mut missing = tiles.clone();
+        missing.remove(&id);
+        let without = Verified::new(missing, size, &root);
+        prop_assert!(without.is_err() || smaller.iter().any(|size| proof::root(without.as_ref().unwrap(), *size).is_err()));
+        let mut short = tiles.clone();
+        short.get_mut(&id).unwrap().pop();
+        prop_assert_eq!(Verified::new(short, size, &root), Err(ProofError::Length));
+        let hashes = tiles.get_mut(&id).unwrap();
+        let place = place.index(hashes.len());
+        hashes[place].0[usize::from(bit) % Hash::BYTES] ^= 1;
+        prop_assert_eq!(Verified::new(tiles, size, &root), Err(ProofError::Root));
     }
 
     #[test]

@@ -1,0 +1,133 @@
+//! What is served is not what was signed, or is kept back: that is no fork, hides none, and is not lived with for long.
+
+use tlog::Hash;
+
+use super::*;
+
+impl Follower {
+    async fn says(&self, trouble: &'static str) {
+        eventually(trouble, async || {
+            let stands = self.guard.stands();
+            stands
+                .iter()
+                .any(|lane| lane.trouble.as_ref().is_some_and(|said| said.contains(trouble)))
+        })
+        .await;
+        assert!(self.guard.stands().iter().all(|lane| lane.forked.is_none()), "that is no fork");
+    }
+
+    /// Longer than receipts alone are enough.
+    fn time_passes(&self) {
+        self.site.clock.set(self.site.clock.unix_ns() + 301 * NS);
+    }
+
+    /// And what is served is the log's own again.
+    async fn opens_nothing_after_a_while(&self) {
+        self.time_passes();
+        let proof = self.site.allow().await;
+        assert_eq!(self.send(&proof).await, (503, "log_not_followed".to_owned()));
+        self.served.spoil(|_, _| ());
+    }
+}
+
+/// The first full tile of a lab's lane.
+async fn first_tile(lab: &Lab) -> Vec<u8> {
+    let batches: Vec<Vec<u8>> =
+        sqlx::query_scalar("select leaves from log_batch order by first_index")
+            .fetch_all(&lab.pool)
+            .await
+            .unwrap();
+    let leaves = batches.iter().flat_map(|bytes| tlog::bundle::leaves(bytes));
+    let hashes: Vec<Hash> = leaves.take(256).map(|leaf| Hash::leaf(leaf.unwrap())).collect();
+    assert_eq!(hashes.len(), 256);
+    Hash::concat(&hashes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tile_of_the_other_history_does_not_hide_the_fork() {
+    let (it, _fresh, forked) = Follower::beside_a_fork(1).await;
+    for _ in 0..200 {
+        allow(&it.site, &forked).await;
+    }
+    let proof = allow(&it.site, &forked).await;
+    for _ in 0..80 {
+        allow(&it.site, &forked).await;
+    }
+    let tile = first_tile(&forked).await;
+    // The tile above it, which leads to the signed root, stays the log's own.
+    it.served.spoil(move |path, body| {
+        if path.ends_with("/tile/0/000") {
+            body.clone_from(&tile);
+        }
+    });
+    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+    for _ in 0..600 {
+        it.site.allow().await;
+    }
+    it.says("do not lead to the signed root").await;
+    it.opens_nothing_after_a_while().await;
+    it.refuses("receipt_of_a_forked_log").await;
+    forked.stop().await;
+    it.site.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoilt_tile_is_a_trouble_and_no_fork() {
+    let it = Follower::open().await;
+    let mut old = it.site.allow().await;
+    for _ in 0..20 {
+        old = it.site.allow().await;
+    }
+    for _ in 0..600 {
+        it.site.allow().await;
+    }
+    it.caught_up().await;
+    it.served.spoil(|path, body| {
+        if path.ends_with("/tile/0/000") {
+            body[0] ^= 1;
+        }
+    });
+    // It cannot be proven now: let in for a while, and to be proven later.
+    assert_eq!(it.send(&old).await, (200, "let in".to_owned()));
+    it.site.allow().await;
+    it.says("do not lead to the signed root").await;
+    it.opens_nothing_after_a_while().await;
+    it.caught_up().await;
+    let proof = it.site.allow().await;
+    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+    it.site.lab.stop().await;
+}
+
+/// The log answers, and shows what it showed before, while receipts come of trees that nobody else sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_log_that_stands_still_is_not_enough_for_long() {
+    let (it, _fresh, forked) = Follower::beside_a_fork(1).await;
+    let shown: Arc<Mutex<Option<Vec<u8>>>> = Arc::default();
+    it.served.spoil(move |path, body| {
+        if path.ends_with("/checkpoint") {
+            body.clone_from(shown.lock().unwrap().get_or_insert_with(|| body.clone()));
+        }
+    });
+    for _ in 0..20 {
+        allow(&it.site, &forked).await;
+    }
+    let proof = allow(&it.site, &forked).await;
+    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
+    it.time_passes();
+    let before = it.guard.stands();
+    eventually("it is looked at, and nothing is wrong with what is shown", async || {
+        it.guard.stands().iter().all(|lane| lane.age_s == 0 && lane.trouble.is_none())
+    })
+    .await;
+    assert!(before.iter().all(|lane| !lane.open));
+    let proof = allow(&it.site, &forked).await;
+    assert_eq!(it.send(&proof).await, (503, "log_not_followed".to_owned()));
+    // Shown again as it is, with what it has now: that the other is none of it is seen.
+    for _ in 0..40 {
+        it.site.allow().await;
+    }
+    it.served.spoil(|_, _| ());
+    it.refuses("receipt_of_a_forked_log").await;
+    forked.stop().await;
+    it.site.lab.stop().await;
+}
