@@ -145,7 +145,8 @@ async fn held(
     for path in journals {
         all.update(digest(path)?);
     }
-    Ok(Some(Journals { digest: all.finalize().into(), mismatches }))
+    let until = until.div_euclid(1_000_000_000);
+    Ok(Some(Journals { digest: all.finalize().into(), mismatches, until }))
 }
 
 fn print(one: &Obligation, language: Language) {
@@ -174,7 +175,9 @@ fn print_checked(checked: &Checked) {
         println!("      the guard's journals: {mismatches} mismatches");
     }
     if !checked.whole {
-        println!("      the period is not over, or the file does not cover all of it");
+        println!(
+            "      the period is not over (with journals: for a minute), or the file does not cover all of it"
+        );
     }
     for one in &checked.findings {
         println!("      line {} ({}): {}", one.line, super::instant(one.at), one.why);

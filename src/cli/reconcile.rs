@@ -20,7 +20,8 @@ pub struct Args {
     /// Only from this instant on (RFC 3339); without it from the first start of the guard.
     #[arg(long)]
     since: Option<String>,
-    /// Only before this instant; without it until a minute ago, because what was just allowed may be on its way.
+    /// Only before this instant; without it until a minute ago, because what was just allowed may be on its way. Of journals that
+    /// were copied, at most the instant of the copy: what came after it is in the log alone.
     #[arg(long)]
     until: Option<String>,
 }
@@ -28,7 +29,8 @@ pub struct Args {
 pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let from = args.since.as_deref().map(instant).transpose()?;
     let until = args.until.as_deref().map(instant).transpose()?;
-    let until = until.unwrap_or_else(|| settled(clock));
+    // Of what comes while both are read, one may have it and the other not.
+    let until = until.map_or_else(|| settled(clock), |until| until.min(clock.unix_ns()));
     let Held { site, report, .. } = held(pool, &args.journals, (from, until)).await?;
     print(&site, &report);
     Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -53,17 +55,24 @@ pub(super) async fn held(
     journals: &[PathBuf],
     (from, to): (Option<i64>, i64),
 ) -> anyhow::Result<Held> {
+    let begun = entries(journals)?;
+    let site = site(&begun)?.to_owned();
+    let first = begun.first().map_or(0, |entry| entry.at_ns);
+    let from = from.unwrap_or(first).max(first);
+    // By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after.
+    let allows = audit::allows(pool, &site, from - EDGE_NS, to + EDGE_NS).await?;
+    let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
+    // Once more: what had reached the site when the log was read has been written in them by now.
+    let report = guard::reconcile(&entries(journals)?, &allows, from, to);
+    Ok(Held { site, first, report })
+}
+
+fn entries(journals: &[PathBuf]) -> anyhow::Result<Vec<Entry<'static>>> {
     let mut entries = Vec::new();
     for path in journals {
         entries.extend(guard::entries(path)?);
     }
-    let site = site(&entries)?.to_owned();
-    let first = entries.first().map_or(0, |entry| entry.at_ns);
-    let from = from.unwrap_or(first).max(first);
-    // What was let in was allowed at most this much earlier.
-    let allows = audit::allows(pool, &site, from - EARLIER_NS, to).await?;
-    let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
-    Ok(Held { site, first, report: guard::reconcile(&entries, &allows, from, to) })
+    Ok(entries)
 }
 
 /// The one site that all journals are of.
@@ -106,11 +115,19 @@ fn print(site: &str, report: &Report) {
     for mismatch in &report.mismatches {
         println!("{mismatch}");
     }
-    if report.hours.is_empty() {
-        println!("nothing was allowed or let in in this time");
-    } else if report.mismatches.is_empty() {
-        println!("whoever was let in was allowed, and whoever was sent was let in");
+    if let Some(conclusion) = conclusion(report) {
+        println!("{conclusion}");
     }
+}
+
+/// What can be said where nothing is a mismatch. A start and refusals make an hour too, and are held against nothing.
+fn conclusion(report: &Report) -> Option<&'static str> {
+    let is_held = report.hours.values().any(|hour| hour.allowed + hour.let_in > 0);
+    report.mismatches.is_empty().then_some(if is_held {
+        "whoever was let in was allowed, and whoever was sent was let in"
+    } else {
+        "nothing was allowed or let in in this time"
+    })
 }
 
 fn instant(text: &str) -> anyhow::Result<i64> {
@@ -120,5 +137,22 @@ fn instant(text: &str) -> anyhow::Result<i64> {
 }
 
 const UNDER_WAY_NS: i64 = 65_000_000_000;
-/// A receipt is good for a minute; an hour is generous to guards that were set otherwise.
-const EARLIER_NS: i64 = 3_600_000_000_000;
+/// A receipt is good for a minute, and clocks differ by seconds; an hour is generous to guards that were set otherwise.
+const EDGE_NS: i64 = 3_600_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    //! Nothing is said of what was not compared.
+
+    use super::*;
+    use crate::guard::Hour;
+
+    #[test]
+    fn an_hour_of_refusals_alone_says_that_nothing_was_held() {
+        let of = |hour| Report { hours: [(0, hour)].into(), mismatches: Vec::new() };
+        let said = |hour| conclusion(&of(hour)).unwrap();
+        assert!(said(Hour { refused: 3, ..Hour::default() }).starts_with("nothing"));
+        assert!(said(Hour { allowed: 1, not_sent: 1, ..Hour::default() }).starts_with("whoever"));
+        assert!(said(Hour { let_in: 1, ..Hour::default() }).starts_with("whoever"));
+    }
+}

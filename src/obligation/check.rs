@@ -36,6 +36,8 @@ pub struct Journals {
     /// SHA-256 over the digests of the files.
     pub digest: [u8; 32],
     pub mismatches: u64,
+    /// Up to when, Unix seconds.
+    pub until: i64,
 }
 
 /// What the last comparison of a period found.
@@ -50,7 +52,7 @@ pub struct Checked {
     /// Of the guard's journals; absent where none were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mismatches: Option<i64>,
-    /// The period is over, and the file covers all of it since the first decision.
+    /// The period is over, and all of it since the first decision was compared.
     pub whole: bool,
     /// The first of the unexplained.
     pub findings: Vec<Unexplained>,
@@ -125,7 +127,7 @@ pub async fn check(
         entries: count(delivered.count()),
         unexplained: count(unexplained),
         mismatches: evidence.journals.map(|one| i64::try_from(one.mismatches).unwrap_or(i64::MAX)),
-        whole: is_whole(&one, &delivered, evidence.now),
+        whole: is_whole(&one, &delivered, evidence),
         findings,
         decisions: one.decisions,
     };
@@ -139,8 +141,10 @@ async fn find(pool: &PgPool, id: &str, now: i64) -> Result<Obligation, CheckErro
     all.into_iter().find(|one| one.id == id).ok_or(CheckError::NotFound)
 }
 
-fn is_whole(one: &Obligation, delivered: &Delivered, now: i64) -> bool {
-    one.span().is_some_and(|(_, until)| until <= now && delivered.covers(one.first, until))
+fn is_whole(one: &Obligation, delivered: &Delivered, evidence: &Evidence<'_>) -> bool {
+    let compared =
+        evidence.journals.map_or(evidence.now, |journals| journals.until.min(evidence.now));
+    one.span().is_some_and(|(_, until)| until <= compared && delivered.covers(one.first, until))
 }
 
 impl Obligation {

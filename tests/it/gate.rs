@@ -12,6 +12,7 @@ mod outage;
 mod preflight;
 mod provider;
 mod recheck;
+mod reconciled;
 mod refuse;
 mod spoof;
 mod streams;

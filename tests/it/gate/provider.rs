@@ -2,7 +2,7 @@
 //! open, one that is whole and explained meets it, and every comparison is a record.
 
 use haetae::clock::Clock;
-use haetae::obligation::{self, Evidence, Obligation, State};
+use haetae::obligation::{self, Evidence, Journals, Obligation, State};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgPool};
@@ -66,12 +66,17 @@ async fn what_no_decision_explains_keeps_it_open_and_a_whole_file_meets_it() {
     // When it is, the file must reach to its end.
     let over = span.1;
     let short = file("kr-seo-1", (span.0, span.1 - 1), std::slice::from_ref(&known));
-    assert_eq!(compare(&pool, &one.id, &short, over).await.state, State::Open);
-    let met = compare(&pool, &one.id, &clean, over).await;
+    assert_eq!(compare(&pool, &one.id, &short, None, over).await.state, State::Open);
+    // So must what was compared of the journals.
+    let journals = |until| Some(Journals { digest: [7; 32], mismatches: 0, until });
+    let (soon, later) = (over + 30, over + 65);
+    let early = compare(&pool, &one.id, &clean, journals(soon - 65), soon).await;
+    assert_eq!((early.state, early.checked.map(|one| one.whole)), (State::Open, Some(false)));
+    let met = compare(&pool, &one.id, &clean, journals(later - 65), later).await;
     assert_eq!((met.state, met.checked.map(|one| one.whole)), (State::Met, Some(true)));
     // A decision that came since is not covered.
     pool.execute("update obligation set decisions = 2").await.unwrap();
-    assert_eq!(only(&pool, over).await.state, State::Open);
+    assert_eq!(only(&pool, later).await.state, State::Open);
     recorded(&stage, &pool, &odd).await;
     kept(&pool).await;
 }
@@ -82,7 +87,7 @@ async fn recorded(stage: &Stage, pool: &PgPool, odd: &str) {
     eventually("each comparison is recorded", async || {
         acts = leaves(pool).await;
         acts.retain(|leaf| leaf["act"] == "obligation_check");
-        acts.len() == 4
+        acts.len() == 5
     })
     .await;
     let digest = Value::from(base64(&Sha256::digest(odd)));
@@ -90,7 +95,7 @@ async fn recorded(stage: &Stage, pool: &PgPool, odd: &str) {
     assert_eq!((&first["kind"], &first["unexplained"]), (&json!("review"), &json!(2)));
     assert_eq!((&first["provider"], first.get("whole")), (&json!("kr-op"), None));
     assert_eq!(acts.iter().filter(|leaf| leaf["whole"] == true).count(), 1);
-    assert_eq!(acts.iter().filter(|leaf| leaf["mismatches"] == 0).count(), 1);
+    assert_eq!(acts.iter().filter(|leaf| leaf["mismatches"] == 0).count(), 3);
     for act in &acts {
         assert_eq!(act["people"].as_array().unwrap().len(), 1, "{act}");
         let text = act.to_string();
@@ -140,9 +145,15 @@ async fn only(pool: &PgPool, now: i64) -> Obligation {
 }
 
 /// At another time than now.
-async fn compare(pool: &PgPool, id: &str, file: &str, now: i64) -> Obligation {
+async fn compare(
+    pool: &PgPool,
+    id: &str,
+    file: &str,
+    journals: Option<Journals>,
+    now: i64,
+) -> Obligation {
     let (digest, file) = (Sha256::digest(file).into(), file.as_bytes());
-    let evidence = Evidence { file, digest, journals: None, person: "lee", now };
+    let evidence = Evidence { file, digest, journals, person: "lee", now };
     obligation::check(pool, id, &evidence).await.unwrap()
 }
 
