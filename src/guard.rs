@@ -28,6 +28,7 @@ mod config;
 mod follow;
 mod followed;
 mod journal;
+mod lane;
 mod metrics;
 mod noted;
 mod reconcile;
@@ -164,6 +165,10 @@ impl Guard {
         let body = whole(body, proven.body_bytes).await.map_err(named)?;
         if Sha256::digest(&body).as_slice() != proven.body {
             return Err(named(Refused::OtherBody));
+        }
+        // While the body came, its log may have been found forked.
+        if let Some(follow) = &self.follow {
+            follow.is_open(&proven.tree.origin).map_err(named)?;
         }
         self.used.take(&proven.tree.origin, proven.index, now_ns).map_err(named)?;
         let consumed = Entry::consumed(&proven, now_ns);

@@ -12,18 +12,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use quick_cache::sync::Cache;
-use tlog::{Checkpoint, Hash, Note, Policy, VerifierKey};
-use tokio::time::{MissedTickBehavior, interval};
+use tlog::{Checkpoint, Hash, Policy};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::config::FollowConfig;
 use super::followed::{self, Head};
+use super::lane::{Lane, State};
 use super::metrics::Counters;
-use super::noted::{AT_ONCE, Fits, Noted};
+use super::noted::{AT_ONCE, Fits};
 use super::{GuardError, Refused};
 use crate::clock::Clock;
 use crate::remote::{Remote, RemoteError};
@@ -31,30 +31,15 @@ use crate::remote::{Remote, RemoteError};
 pub(super) struct Follow {
     remote: Remote,
     lanes: BTreeMap<String, Lane>,
+    /// What is kept of lanes that the trust file does not name at present.
+    others: BTreeMap<String, Head>,
     path: PathBuf,
+    /// Whose turn it is to write there.
+    turn: Mutex<()>,
     every: Duration,
     alone_ns: i64,
     counters: Counters,
     clock: Clock,
-}
-
-struct Lane {
-    number: u16,
-    keys: Vec<VerifierKey>,
-    state: Mutex<State>,
-    /// Trees that were proven to be parts of what was followed.
-    proven: Cache<(u64, Hash), ()>,
-}
-
-#[derive(Debug)]
-struct State {
-    head: Head,
-    noted: Noted,
-    /// Looks that found less than before.
-    stale: u32,
-    /// Of the last look that came to something; of the start before the first.
-    looked_ns: i64,
-    trouble: Option<String>,
 }
 
 /// How a lane stands.
@@ -89,8 +74,7 @@ impl Follow {
             let origin = log.key.name();
             let Some(number) = number(origin, &config.log) else { continue };
             let lane = lanes.entry(origin.to_owned()).or_insert_with(|| {
-                let state = Mutex::new(State::new(kept.remove(origin).unwrap_or_default(), now_ns));
-                Lane { number, keys: Vec::new(), state, proven: Cache::new(PROVEN_MAX) }
+                Lane::new(number, kept.remove(origin).unwrap_or_default(), now_ns)
             });
             lane.keys.push(log.key.clone());
         }
@@ -103,16 +87,24 @@ impl Follow {
         let (path, every) =
             (config.state.clone(), Duration::from_secs(config.every_s.max(1).into()));
         let alone_ns = i64::from(config.alone_s) * NS;
-        Ok(Self { remote, lanes, path, every, alone_ns, counters, clock })
+        let turn = Mutex::default();
+        Ok(Self { remote, lanes, others: kept, path, turn, every, alone_ns, counters, clock })
     }
 
-    /// Looks from now on.
+    /// Looks from now on. Each lane by itself: none waits for another.
     pub async fn run(self: Arc<Self>) {
+        join_all(self.lanes.iter().map(|(origin, lane)| self.look_on(origin, lane))).await;
+    }
+
+    async fn look_on(&self, origin: &str, lane: &Lane) {
         let mut tick = interval(self.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
-            self.look().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = lane.many.notified() => sleep(SOON).await,
+            }
+            self.look_for(origin, lane).await;
         }
     }
 
@@ -122,26 +114,53 @@ impl Follow {
         let Some(lane) = self.lanes.get(&tree.origin) else { return Ok(()) };
         let one = (tree.size, tree.root);
         let now_ns = self.clock.unix_ns();
-        let head = {
+        let (head, noted) = {
             let mut state = lane.state();
             if state.head.forked.is_some() {
                 return Err(Refused::Forked);
             }
-            if self.is_late(&state) {
-                return Err(Refused::NotFollowed);
-            }
             let head = state.at();
-            if one.0 > head.0 {
-                let noted = state.noted.add(one, now_ns);
-                drop(state);
-                return self.fits_as(lane, &tree.origin, noted);
+            // Another tree of the same size shows a fork whatever else is the matter.
+            let waits = one.0 > head.0 || state.noted.has(one.0);
+            let noted = waits.then(|| state.noted.add(one, now_ns));
+            if state.noted.are_many() {
+                lane.many.notify_one();
             }
-            head
+            (head, noted)
         };
-        if one == head || lane.proven.get(&one).is_some() {
-            return Ok(());
+        let fits = match noted {
+            Some(noted) => noted,
+            None if one == head || lane.proven.get(&one).is_some() => Fits::Yes,
+            None => {
+                self.is_open(&tree.origin)?;
+                self.fits_in(lane, one, head).await
+            }
+        };
+        match fits {
+            Fits::Fork(about) => {
+                self.forked(lane, &tree.origin, about);
+                Err(Refused::Forked)
+            }
+            Fits::Full => Err(Refused::NotFollowed),
+            Fits::Yes => self.is_open(&tree.origin),
         }
-        let fits = match self.contradiction(lane, &[one], head).await {
+    }
+
+    /// Whether receipts of this log open anything at this moment.
+    pub fn is_open(&self, origin: &str) -> Result<(), Refused> {
+        let Some(lane) = self.lanes.get(origin) else { return Ok(()) };
+        let state = lane.state();
+        if state.head.forked.is_some() {
+            return Err(Refused::Forked);
+        }
+        if self.is_late(&state) { Err(Refused::NotFollowed) } else { Ok(()) }
+    }
+
+    /// Whether a tree is a part of the head.
+    async fn fits_in(&self, lane: &Lane, one: (u64, Hash), head: (u64, Hash)) -> Fits {
+        let now_ns = self.clock.unix_ns();
+        let asked = timeout(PROOF_MAX, self.contradiction(lane, &[one], head)).await;
+        match asked.unwrap_or_else(|_| Err("the log takes long to answer".to_owned())) {
             Ok(None) => {
                 lane.proven.insert(one, ());
                 Fits::Yes
@@ -153,61 +172,42 @@ impl Follow {
                 state.trouble = Some(trouble);
                 state.noted.add(one, now_ns)
             }
-        };
-        self.fits_as(lane, &tree.origin, fits)
-    }
-
-    fn fits_as(&self, lane: &Lane, origin: &str, fits: Fits) -> Result<(), Refused> {
-        match fits {
-            // Something else may have been found while the log was asked.
-            Fits::Yes if lane.state().head.forked.is_some() => Err(Refused::Forked),
-            Fits::Yes => Ok(()),
-            Fits::Full => Err(Refused::NotFollowed),
-            Fits::Fork(about) => {
-                self.forked(lane, origin, about);
-                Err(Refused::Forked)
-            }
         }
     }
 
     /// For the status: each lane.
     pub fn stands(&self) -> Vec<Stands> {
-        let now_ns = self.clock.unix_ns();
-        let stand = |(origin, lane): (&String, &Lane)| {
-            let state = lane.state();
-            Stands {
-                origin: origin.clone(),
-                size: state.head.size,
-                age_s: (now_ns - state.looked_ns) / NS,
-                trouble: state.trouble.clone(),
-                forked: state.head.forked.clone(),
-                open: state.head.forked.is_none() && !self.is_late(&state),
-            }
-        };
-        self.lanes.iter().map(stand).collect()
+        self.lanes.iter().map(|(origin, lane)| self.stands_of(origin, lane)).collect()
     }
 
-    async fn look(&self) {
-        join_all(self.lanes.iter().map(|(origin, lane)| self.look_for(origin, lane))).await;
-        self.keep();
-        for stands in self.stands() {
-            self.counters.follows(&stands);
+    fn stands_of(&self, origin: &str, lane: &Lane) -> Stands {
+        let state = lane.state();
+        let age_s = |since_ns| (self.clock.unix_ns() - since_ns) / NS;
+        let unshown = || {
+            let age_s = age_s(state.noted.since_ns()?);
+            let is_late = age_s > self.alone_ns / NS;
+            is_late.then(|| format!("the tree of a receipt is not shown since {age_s} s"))
+        };
+        Stands {
+            origin: origin.to_owned(),
+            size: state.head.size,
+            age_s: age_s(state.looked_ns),
+            trouble: state.trouble.clone().or_else(unshown),
+            forked: state.head.forked.clone(),
+            open: state.head.forked.is_none() && !self.is_late(&state),
         }
     }
 
     async fn look_for(&self, origin: &str, lane: &Lane) {
-        if lane.state().head.forked.is_some() {
-            return;
-        }
-        match self.look_at(lane).await {
-            Ok(None) => {
-                let mut state = lane.state();
-                state.looked_ns = self.clock.unix_ns();
-                state.trouble = None;
+        if lane.state().head.forked.is_none() {
+            match self.look_at(lane).await {
+                Ok(None) => lane.state().looked(self.clock.unix_ns()),
+                Ok(Some(about)) => self.forked(lane, origin, about),
+                Err(trouble) => lane.state().troubled(origin, trouble),
             }
-            Ok(Some(about)) => self.forked(lane, origin, about),
-            Err(trouble) => lane.state().troubled(origin, trouble),
+            self.keep();
         }
+        self.counters.follows(&self.stands_of(origin, lane));
     }
 
     /// One look: what contradicts what was seen, if anything does. An error is a trouble that may pass.
@@ -224,13 +224,12 @@ impl Follow {
         let tree = lane.read(&published)?;
         let (new, old) = ((tree.size, tree.root), lane.state().at());
         if new.0 < old.0 {
-            // A replica may show for a moment what another has gone past; a log that was rolled back stays so.
-            let mut state = lane.state();
-            state.stale += 1;
-            let about = format!("{} records are published, and {} were before", new.0, old.0);
-            return if state.stale < STALE_LOOKS { Err(about) } else { Ok(Some(about)) };
+            // Another replica may show less for a while; a log that was rolled back does so for good, and is not followed any more.
+            return match self.contradiction(lane, &[new], old).await {
+                Ok(Some(about)) => Ok(Some(about)),
+                _ => Err(format!("{} records are published, and {} were before", new.0, old.0)),
+            };
         }
-        lane.state().stale = 0;
         loop {
             let (head, noted) = {
                 let state = lane.state();
@@ -284,65 +283,18 @@ impl Follow {
     }
 
     fn is_late(&self, state: &State) -> bool {
-        let since_ns = state
-            .noted
-            .since_ns()
-            .map_or(state.looked_ns, |since_ns| since_ns.min(state.looked_ns));
-        self.clock.unix_ns().saturating_sub(since_ns) > self.alone_ns
+        self.clock.unix_ns().saturating_sub(state.alone_since_ns()) > self.alone_ns
     }
 
     fn keep(&self) {
+        // One at a time, so that none writes what it saw before another's.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let heads =
             self.lanes.iter().map(|(origin, lane)| (origin.clone(), lane.state().head.clone()));
-        if let Err(cause) = followed::write(&self.path, heads.collect()) {
+        let all = heads.chain(self.others.clone());
+        if let Err(cause) = followed::write(&self.path, all.collect()) {
             tracing::error!(%cause, "how far the logs were followed cannot be kept");
         }
-    }
-}
-
-impl Lane {
-    /// A checkpoint that a trusted key of the lane signed; witnesses are for receipts.
-    fn read(&self, note: &str) -> Result<Checkpoint, String> {
-        let note: Note = note.parse().map_err(|_| "what is published is no signed note")?;
-        note.verify(&self.keys)
-            .map_err(|_| "no trusted key of the log signed what is published")?;
-        let tree: Checkpoint =
-            note.text().parse().map_err(|_| "what is published is no checkpoint")?;
-        let own = self.keys.iter().any(|key| key.name() == tree.origin);
-        if own { Ok(tree) } else { Err("what is published is of another log".to_owned()) }
-    }
-
-    /// From now on this is the tree, and these are parts of it.
-    fn follow(&self, new: (u64, Hash), parts: &[(u64, Hash)]) {
-        let mut state = self.state();
-        // A fork that was found meanwhile stays one.
-        (state.head.size, state.head.root) = new;
-        state.noted.remove(parts);
-        for part in parts {
-            self.proven.insert(*part, ());
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    const fn new(head: Head, now_ns: i64) -> Self {
-        Self { head, noted: Noted::new(), stale: 0, looked_ns: now_ns, trouble: None }
-    }
-
-    /// The same trouble is said once.
-    fn troubled(&mut self, log: &str, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            tracing::warn!(log, trouble, "the log is not followed at present");
-        }
-        self.trouble = Some(trouble);
-    }
-
-    const fn at(&self) -> (u64, Hash) {
-        (self.head.size, self.head.root)
     }
 }
 
@@ -352,7 +304,8 @@ fn number(origin: &str, log: &str) -> Option<u16> {
     number.parse().ok().filter(|lane: &u16| lane.to_string() == number)
 }
 
-const STALE_LOOKS: u32 = 3;
+/// A request waits for no longer until its tree is proven.
+const PROOF_MAX: Duration = Duration::from_secs(2);
+/// Between two looks when many trees wait.
+const SOON: Duration = Duration::from_secs(1);
 const NS: i64 = 1_000_000_000;
-/// Older trees that receipts brought along.
-const PROVEN_MAX: usize = 4_096;

@@ -36,10 +36,20 @@ impl Noted {
             None if self.trees.len() >= NOTED_MAX => Fits::Full,
             None => {
                 self.trees.insert(size, (root, now_ns));
-                self.since_ns.get_or_insert(now_ns);
+                self.since_ns = Some(self.since_ns.map_or(now_ns, |since_ns| since_ns.min(now_ns)));
                 Fits::Yes
             }
         }
+    }
+
+    /// Whether there is one of this size.
+    pub fn has(&self, size: u64) -> bool {
+        self.trees.contains_key(&size)
+    }
+
+    /// So many that they should be proven soon.
+    pub fn are_many(&self) -> bool {
+        self.trees.len() > NOTED_MAX / 2
     }
 
     /// Some of at most this size.
