@@ -12,7 +12,7 @@ use super::{
     AuditError, Proven,
     prove::prove_at,
     row::Leaf,
-    verify::store::{self, StoredCheckpoint},
+    verify::store::{self, StoredCheckpoint, Wanted},
 };
 
 /// A decision with everything that belongs to it.
@@ -44,7 +44,7 @@ pub async fn case(pool: &PgPool, id: Uuid) -> Result<Option<Case>, AuditError> {
     let mut case = Case { records: Vec::new(), texts: Vec::new(), vkeys: BTreeSet::new() };
     for (lane, index) in places {
         let Some(proven) = prove_at(&mut snapshot, lane, index).await? else { continue };
-        let newest = store::newest_checkpoint(&mut snapshot, lane, 0).await?;
+        let newest = store::newest_checkpoint(&mut snapshot, lane, Wanted::Cosigned).await?;
         case.vkeys.extend(newest.map(|StoredCheckpoint { vkey, .. }| vkey));
         let leaf = Leaf::read(&proven.leaf).map_err(AuditError::Content)?;
         let named = [("facts", leaf.facts), ("detail", leaf.detail), ("bundle", leaf.bundle)];

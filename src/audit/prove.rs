@@ -7,7 +7,7 @@ use tlog::{Hash, Receipt, bundle, proof, receipt, tile};
 use uuid::Uuid;
 
 use super::AuditError;
-use super::verify::store;
+use super::verify::store::{self, Wanted};
 
 /// A record and what proves it.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub(super) async fn prove_at(
 ) -> Result<Option<Proven>, AuditError> {
     let leaves = leaves(connection, lane, index, index + 1).await?;
     let Some(leaf) = leaves.into_iter().next() else { return Ok(None) };
-    let receipt = match store::newest_checkpoint(connection, lane, 0).await? {
+    let receipt = match store::newest_checkpoint(connection, lane, Wanted::Cosigned).await? {
         Some(checkpoint) if checkpoint.size > index => {
             let needs = proof::inclusion_needs(index, checkpoint.size).map_err(incomplete)?;
             let nodes = nodes(connection, lane, needs).await?;

@@ -9,7 +9,11 @@ use tlog::{
     tile::{self, Id, Resource, WIDTH},
 };
 
-use super::{AuditError, prove::leaves, verify::store as log};
+use super::{
+    AuditError,
+    prove::leaves,
+    verify::store::{self as log, Wanted},
+};
 
 mod store;
 
@@ -20,7 +24,8 @@ pub async fn checkpoint(
     lane: u16,
     shown: u64,
 ) -> Result<Option<(u64, String)>, AuditError> {
-    let newest = log::newest_checkpoint(&mut *pool.acquire().await?, lane, shown).await?;
+    let newest =
+        log::newest_checkpoint(&mut *pool.acquire().await?, lane, Wanted::Shown(shown)).await?;
     Ok(newest.map(|checkpoint| (checkpoint.size, checkpoint.note)))
 }
 

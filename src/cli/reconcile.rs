@@ -29,8 +29,7 @@ pub struct Args {
 pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let from = args.since.as_deref().map(instant).transpose()?;
     let until = args.until.as_deref().map(instant).transpose()?;
-    // Of what comes while both are read, one may have it and the other not.
-    let until = until.map_or_else(|| settled(clock), |until| until.min(clock.unix_ns()));
+    let until = until.unwrap_or_else(|| settled(clock));
     let Held { site, report, .. } = held(pool, &args.journals, (from, until)).await?;
     print(&site, &report);
     Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -55,15 +54,16 @@ pub(super) async fn held(
     journals: &[PathBuf],
     (from, to): (Option<i64>, i64),
 ) -> anyhow::Result<Held> {
-    let begun = entries(journals)?;
-    let site = site(&begun)?.to_owned();
-    let first = begun.first().map_or(0, |entry| entry.at_ns);
+    let before = entries(journals)?;
+    let site = site(&before)?.to_owned();
+    let first = before.iter().map(|entry| entry.at_ns).min().unwrap_or(0);
     let from = from.unwrap_or(first).max(first);
     // By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after.
-    let allows = audit::allows(pool, &site, from - EDGE_NS, to + EDGE_NS).await?;
+    let (earlier, later) = (from.saturating_sub(EDGE_NS), to.saturating_add(EDGE_NS));
+    let allows = audit::allows(pool, &site, earlier, later).await?;
     let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
-    // Once more: what had reached the site when the log was read has been written in them by now.
-    let report = guard::reconcile(&entries(journals)?, &allows, from, to);
+    let after = entries(journals)?;
+    let report = guard::reconcile([&before, &after], &allows, from, to);
     Ok(Held { site, first, report })
 }
 

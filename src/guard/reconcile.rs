@@ -33,6 +33,8 @@ pub enum Mismatch {
     NotLetIn { decision: String, how: String, at_ns: i64 },
     /// The site let it in; the gateway says that it sent nothing.
     NotSent { decision: String, at_ns: i64 },
+    /// The site let it in again: each opens it once.
+    Twice { decision: String, at_ns: i64 },
 }
 
 /// An hour (UTC) in which something was allowed or let in.
@@ -55,43 +57,33 @@ pub struct Report {
     pub mismatches: Vec<Mismatch>,
 }
 
-/// Holds allows against a journal of the same span of time. Both may be longer at the edges: an allow shortly before
-/// `to_ns` is let in shortly after it.
+/// Holds allows against a journal of the same span of time, as it was read before them and as it was read after them: what was let
+/// in before they were read is among them, and what they say was sent was let in by then. Both may be longer at the edges: an allow
+/// shortly before `to_ns` is let in shortly after it.
 #[must_use]
-pub fn reconcile(entries: &[Entry<'_>], allows: &[Allow], from_ns: i64, to_ns: i64) -> Report {
+pub fn reconcile(
+    [before, after]: [&[Entry<'_>]; 2],
+    allows: &[Allow],
+    from_ns: i64,
+    to_ns: i64,
+) -> Report {
     let mut report = Report::default();
-    let by_place: HashMap<(&str, u64), &Allow> =
-        allows.iter().map(|allow| ((&*allow.lane, allow.index), allow)).collect();
-    let mut let_in: HashSet<(&str, u64)> = HashSet::new();
     let covered = |at_ns: i64| at_ns >= from_ns && at_ns < to_ns;
-    for entry in entries {
-        let hour = covered(entry.at_ns).then(|| report.hour(entry.at_ns));
-        match (entry.what, hour) {
-            (What::Consumed, Some(hour)) => hour.let_in += 1,
-            (What::Refused, Some(hour)) => hour.refused += 1,
-            (What::RefusedMore, Some(hour)) => hour.refused += entry.count.unwrap_or(0),
-            _ => {}
-        }
-        let (What::Consumed, Some(lane), Some(index)) = (entry.what, &entry.lane, entry.index)
-        else {
+    let by_place: HashMap<Place<'_>, &Allow> =
+        allows.iter().map(|allow| ((&*allow.lane, allow.index), allow)).collect();
+    let mut seen = HashSet::new();
+    for entry in before {
+        let place = entry.used();
+        let again = place.is_some_and(|place| !seen.insert(place));
+        if !covered(entry.at_ns) {
             continue;
-        };
-        let_in.insert((lane, index));
-        let decision = entry.decision.as_deref().unwrap_or_default().to_owned();
-        let allow = by_place.get(&(&**lane, index)).filter(|allow| allow.decision == decision);
-        match allow {
-            None if covered(entry.at_ns) => report.find(Mismatch::NotAllowed {
-                decision,
-                lane: lane.clone().into_owned(),
-                index,
-                at_ns: entry.at_ns,
-            }),
-            Some(allow) if allow.how.as_deref() == Some(NOT_FORWARDED) => {
-                report.find(Mismatch::NotSent { decision, at_ns: entry.at_ns });
-            }
-            _ => {}
+        }
+        report.count(entry);
+        if let Some(place) = place {
+            report.mismatches.extend(contradicts(entry, place, again, &by_place));
         }
     }
+    let let_in: HashSet<Place<'_>> = after.iter().filter_map(Entry::used).collect();
     for allow in allows.iter().filter(|allow| covered(allow.at_ns)) {
         let hour = report.hour(allow.at_ns);
         hour.allowed += 1;
@@ -99,7 +91,7 @@ pub fn reconcile(entries: &[Entry<'_>], allows: &[Allow], from_ns: i64, to_ns: i
             continue;
         }
         match allow.how.as_deref() {
-            Some(how) if REACHED.contains(&how) => report.find(Mismatch::NotLetIn {
+            Some(how) if REACHED.contains(&how) => report.mismatches.push(Mismatch::NotLetIn {
                 decision: allow.decision.clone(),
                 how: how.to_owned(),
                 at_ns: allow.at_ns,
@@ -108,7 +100,39 @@ pub fn reconcile(entries: &[Entry<'_>], allows: &[Allow], from_ns: i64, to_ns: i
         }
     }
     report.mismatches.sort_by_key(Mismatch::at_ns);
+    for at_ns in report.mismatches.iter().map(Mismatch::at_ns).collect::<Vec<_>>() {
+        report.hour(at_ns).mismatches += 1;
+    }
     report
+}
+
+/// A lane's name, and an index in it.
+type Place<'e> = (&'e str, u64);
+
+/// What speaks against a use of a receipt.
+fn contradicts(
+    entry: &Entry<'_>,
+    (lane, index): Place<'_>,
+    again: bool,
+    allows: &HashMap<Place<'_>, &Allow>,
+) -> Option<Mismatch> {
+    let (at_ns, decision) = (entry.at_ns, entry.decision.as_deref().unwrap_or_default().to_owned());
+    match allows.get(&(lane, index)).filter(|allow| allow.decision == decision) {
+        None => Some(Mismatch::NotAllowed { decision, lane: lane.to_owned(), index, at_ns }),
+        Some(_) if again => Some(Mismatch::Twice { decision, at_ns }),
+        Some(allow) if allow.how.as_deref() == Some(NOT_FORWARDED) => {
+            Some(Mismatch::NotSent { decision, at_ns })
+        }
+        Some(_) => None,
+    }
+}
+
+impl Entry<'_> {
+    /// Whose receipt was used; of a line that does not say it, no one's.
+    fn used(&self) -> Option<Place<'_>> {
+        let place = (self.lane.as_deref().unwrap_or_default(), self.index.unwrap_or_default());
+        (self.what == What::Consumed).then_some(place)
+    }
 }
 
 impl Report {
@@ -116,9 +140,16 @@ impl Report {
         self.hours.entry(at_ns.div_euclid(HOUR_NS) * HOUR_S).or_default()
     }
 
-    fn find(&mut self, mismatch: Mismatch) {
-        self.hour(mismatch.at_ns()).mismatches += 1;
-        self.mismatches.push(mismatch);
+    fn count(&mut self, entry: &Entry<'_>) {
+        let hour = self.hour(entry.at_ns);
+        match entry.what {
+            What::Consumed => hour.let_in += 1,
+            What::Refused => hour.refused += 1,
+            What::RefusedMore => {
+                hour.refused = hour.refused.saturating_add(entry.count.unwrap_or(0));
+            }
+            What::Started => {}
+        }
     }
 }
 
@@ -127,7 +158,8 @@ impl Mismatch {
         match self {
             Self::NotAllowed { at_ns, .. }
             | Self::NotLetIn { at_ns, .. }
-            | Self::NotSent { at_ns, .. } => *at_ns,
+            | Self::NotSent { at_ns, .. }
+            | Self::Twice { at_ns, .. } => *at_ns,
         }
     }
 }
@@ -148,6 +180,10 @@ impl fmt::Display for Mismatch {
             Self::NotSent { decision, .. } => write!(
                 out,
                 "{at}  let in, not sent: decision {decision}; the gateway says that it sent nothing"
+            ),
+            Self::Twice { decision, .. } => write!(
+                out,
+                "{at}  let in again: decision {decision}; a receipt opens the site once"
             ),
         }
     }

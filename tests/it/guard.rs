@@ -407,7 +407,7 @@ async fn the_journal_is_held_against_the_log() {
             how: row.how,
         })
         .collect();
-    let report = reconcile(&journal, &rows, NOW, NOW + 60 * NS);
+    let report = reconcile([&journal; 2], &rows, NOW, NOW + 60 * NS);
     let said: Vec<String> = report.mismatches.iter().map(ToString::to_string).collect();
     let named =
         |what: &str, id: &str| said.iter().any(|line| line.contains(what) && line.contains(id));
@@ -418,7 +418,31 @@ async fn the_journal_is_held_against_the_log() {
     let hour = report.hours.values().next().unwrap();
     let counts = (hour.allowed, hour.let_in, hour.not_sent, hour.refused, hour.mismatches);
     assert_eq!((report.hours.len(), counts), (1, (5, 4, 1, 0, 3)));
-    let whole = reconcile(&journal[..journal.len() - 1], &rows[..1], NOW, NOW + 60 * NS);
-    assert!(whole.mismatches.iter().all(|found| !matches!(found, Mismatch::NotLetIn { .. })));
+    let real = &journal[..journal.len() - 1];
+    let whole = found([real; 2], &rows[..1], NOW + 60 * NS);
+    assert!(whole.iter().all(|found| !matches!(found, Mismatch::NotLetIn { .. })));
+    edges(real, &rows, &not_sent.id);
     site.lab.stop().await;
+}
+
+fn found(journals: [&[Entry<'_>]; 2], rows: &[Allow], to: i64) -> Vec<Mismatch> {
+    reconcile(journals, rows, NOW, to).mismatches
+}
+
+/// A journal whose first use is that of the first of these rows, and has one that was not sent.
+fn edges(real: &[Entry<'_>], rows: &[Allow], not_sent: &str) {
+    // What came between the two readings is none, at either end.
+    let early = &real[..2];
+    assert_eq!(early.last().unwrap().what, What::Consumed);
+    assert_eq!(found([early, real], &rows[..1], NOW + 60 * NS), []);
+    // Nor is what came after the time that is asked for; in its own time it is.
+    let to = real.iter().find(|entry| entry.decision.as_deref() == Some(not_sent)).unwrap().at_ns;
+    let is_not_sent = |found: &Mismatch| matches!(found, Mismatch::NotSent { .. });
+    assert!(!found([real; 2], rows, to).iter().any(is_not_sent));
+    assert!(found([real; 2], rows, to + 1).iter().any(is_not_sent));
+    // A receipt that two guards of a site let in.
+    let twice = [real, &real[1..2]].concat();
+    let is_twice = |found: &Mismatch| matches!(found, Mismatch::Twice { .. });
+    let twice = found([&twice; 2], rows, NOW + 60 * NS);
+    assert_eq!(twice.iter().filter(|found| is_twice(found)).count(), 1, "{twice:?}");
 }

@@ -461,6 +461,10 @@ async fn no_checkpoint_is_shown_that_is_smaller_than_one_before() {
     let (size, note) = shown().await;
     assert_eq!(size, second.size, "the cosigned one before {}", third.size);
     assert!(note.contains("line"), "{note}");
+    // Without the witness not for long.
+    let older = "update log_checkpoint set at = at - interval '11 seconds'";
+    sqlx::query(older).execute(&fresh.pool).await.unwrap();
+    assert_eq!(shown().await.0, third.size);
     lab.stop().await;
 }
 

@@ -188,23 +188,39 @@ pub(in crate::audit) async fn places_of(
     Ok(rows.into_iter().map(place).collect())
 }
 
-/// The newest checkpoint with what witnesses said of it. Of the last few seconds' the newest that a witness has cosigned: a
-/// witness is a second behind.
+/// Which of the last checkpoints is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::audit) enum Wanted {
+    /// The newest that a witness has cosigned, else the newest: as evidence.
+    Cosigned,
+    /// To show how far the log is: of at least this size, and a cosigned one only in the first seconds of the newest, because a
+    /// witness is a second behind. For longer, a quiet lane whose witness is away would seem not to have grown.
+    Shown(u64),
+}
+
+/// One of the last checkpoints, with what witnesses said of it.
 pub(in crate::audit) async fn newest_checkpoint(
     connection: &mut PgConnection,
     lane: u16,
-    size_min: u64,
+    wanted: Wanted,
 ) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
     let select = "
         select size, note || coalesce((select string_agg(line || E'\\n', '' order by witness)
                                        from log_cosignature c where c.lane = $1 and c.size = newest.size), ''), vkey
-        from (select size, note, vkey from log_checkpoint where lane = $1 and size >= $3 order by size desc limit $2) newest
-        order by exists (select from log_cosignature c where c.lane = $1 and c.size = newest.size) desc, size desc
+        from (select size, note, vkey, at from log_checkpoint
+              where lane = $1 and size >= coalesce($3, 0) order by size desc limit $2) newest
+        order by ($3 is null or max(at) over () > now() - interval '10 seconds')
+                 and exists (select from log_cosignature c where c.lane = $1 and c.size = newest.size) desc,
+                 size desc
         limit 1";
+    let shown = match wanted {
+        Wanted::Cosigned => None,
+        Wanted::Shown(size_min) => Some(big(size_min)),
+    };
     let row: Option<(i64, String, String)> = sqlx::query_as(select)
         .bind(i32::from(lane))
         .bind(COSIGNED_WITHIN)
-        .bind(big(size_min))
+        .bind(shown)
         .fetch_optional(connection)
         .await?;
     Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))
