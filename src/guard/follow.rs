@@ -7,8 +7,8 @@
 //!
 //! *Invariant:* a lane of which two trees were seen that do not extend each other opens nothing any more, across restarts
 //! too; and nothing is opened on receipts alone for longer than the configuration says: neither when the log does not answer
-//! nor when it never shows the tree of one that opened. Trees that are noted when the process ends are forgotten; what they
-//! opened is in the journal, which `haetae log reconcile` holds against the log.
+//! nor when it never shows the tree of one that opened. What was noted since the last look is forgotten when the process is
+//! killed; what it opened is in the journal, which `haetae log reconcile` holds against the log.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use tlog::{Checkpoint, Hash, Policy};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::config::FollowConfig;
-use super::followed::{self, Head};
+use super::followed::{self, Kept};
 use super::lane::{Lane, State};
 use super::metrics::Counters;
 use super::noted::{AT_ONCE, Fits};
@@ -32,7 +32,7 @@ pub(super) struct Follow {
     remote: Remote,
     lanes: BTreeMap<String, Lane>,
     /// What is kept of lanes that the trust file does not name at present.
-    others: BTreeMap<String, Head>,
+    others: BTreeMap<String, Kept>,
     path: PathBuf,
     /// Whose turn it is to write there.
     turn: Mutex<()>,
@@ -289,9 +289,8 @@ impl Follow {
     fn keep(&self) {
         // One at a time, so that none writes what it saw before another's.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let heads =
-            self.lanes.iter().map(|(origin, lane)| (origin.clone(), lane.state().head.clone()));
-        let all = heads.chain(self.others.clone());
+        let lanes = self.lanes.iter().map(|(origin, lane)| (origin.clone(), lane.state().kept()));
+        let all = lanes.chain(self.others.clone());
         if let Err(cause) = followed::write(&self.path, all.collect()) {
             tracing::error!(%cause, "how far the logs were followed cannot be kept");
         }

@@ -23,6 +23,14 @@ impl Default for Head {
     }
 }
 
+/// What is kept of a lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub head: Head,
+    /// Trees that were let in and are not proven yet: size, root, and since when (nanoseconds since 1970).
+    pub noted: Vec<(u64, Hash, i64)>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -37,10 +45,20 @@ struct WrittenLane {
     size: u64,
     root: String,
     forked: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    noted: Vec<WrittenTree>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTree {
+    size: u64,
+    root: String,
+    since_ns: i64,
 }
 
 /// By origin; nothing when there is no file yet. An error says what is wrong with it, in words.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Head>, String> {
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Kept>, String> {
     let wrong = |cause: String| format!("`{}`: {cause}", path.display());
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -51,21 +69,31 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Head>, String> {
     if written.v != VERSION {
         return Err(wrong(format!("its version is {}", written.v)));
     }
-    let mut heads = BTreeMap::new();
-    for WrittenLane { origin, size, root, forked } in written.lanes {
-        let root =
-            root.parse().map_err(|_| wrong(format!("the root of `{origin}` is no digest")))?;
-        heads.insert(origin, Head { size, root, forked });
+    let mut lanes = BTreeMap::new();
+    for WrittenLane { origin, size, root, forked, noted } in written.lanes {
+        let digest = |root: &str| {
+            root.parse().map_err(|_| wrong(format!("a root of `{origin}` is no digest")))
+        };
+        let head = Head { size, root: digest(&root)?, forked };
+        let tree = |tree: &WrittenTree| Ok((tree.size, digest(&tree.root)?, tree.since_ns));
+        let noted = noted.iter().map(tree).collect::<Result<_, String>>()?;
+        lanes.insert(origin, Kept { head, noted });
     }
-    Ok(heads)
+    Ok(lanes)
 }
 
-pub(super) fn write(path: &Path, heads: BTreeMap<String, Head>) -> std::io::Result<()> {
-    let lane = |(origin, head): (String, Head)| {
-        let Head { size, root, forked } = head;
-        WrittenLane { origin, size, root: root.to_string(), forked }
+pub(super) fn write(path: &Path, lanes: BTreeMap<String, Kept>) -> std::io::Result<()> {
+    let tree = |(size, root, since_ns): (u64, Hash, i64)| WrittenTree {
+        size,
+        root: root.to_string(),
+        since_ns,
     };
-    let written = Written { v: VERSION, lanes: heads.into_iter().map(lane).collect() };
+    let lane = |(origin, kept): (String, Kept)| {
+        let Head { size, root, forked } = kept.head;
+        let noted = kept.noted.into_iter().map(tree).collect();
+        WrittenLane { origin, size, root: root.to_string(), forked, noted }
+    };
+    let written = Written { v: VERSION, lanes: lanes.into_iter().map(lane).collect() };
     let text = serde_json::to_vec_pretty(&written).map_err(std::io::Error::other)?;
     disk::replace(path, &text)
 }

@@ -6,7 +6,7 @@ use quick_cache::sync::Cache;
 use tlog::{Checkpoint, Hash, Note, VerifierKey};
 use tokio::sync::Notify;
 
-use super::followed::Head;
+use super::followed::{Head, Kept};
 use super::noted::Noted;
 
 pub(super) struct Lane {
@@ -30,8 +30,8 @@ pub(super) struct State {
 }
 
 impl Lane {
-    pub fn new(number: u16, head: Head, now_ns: i64) -> Self {
-        let state = Mutex::new(State::new(head, now_ns));
+    pub fn new(number: u16, kept: Kept, now_ns: i64) -> Self {
+        let state = Mutex::new(State::new(kept, now_ns));
         let (proven, many) = (Cache::new(PROVEN_MAX), Notify::new());
         Self { number, keys: Vec::new(), state, proven, many }
     }
@@ -64,13 +64,17 @@ impl Lane {
 }
 
 impl State {
-    const fn new(head: Head, now_ns: i64) -> Self {
-        Self { head, noted: Noted::new(), looked_ns: now_ns, trouble: None }
+    fn new(kept: Kept, now_ns: i64) -> Self {
+        Self { head: kept.head, noted: Noted::new(kept.noted), looked_ns: now_ns, trouble: None }
     }
 
     pub fn looked(&mut self, now_ns: i64) {
         self.looked_ns = now_ns;
         self.trouble = None;
+    }
+
+    pub fn kept(&self) -> Kept {
+        Kept { head: self.head.clone(), noted: self.noted.kept() }
     }
 
     /// Since when receipts alone are enough.

@@ -22,8 +22,18 @@ pub(super) enum Fits {
 }
 
 impl Noted {
-    pub const fn new() -> Self {
-        Self { trees: BTreeMap::new(), since_ns: None }
+    /// As they were kept: size, root, and since when.
+    pub fn new(kept: Vec<(u64, Hash, i64)>) -> Self {
+        let trees = kept.into_iter().map(|(size, root, since_ns)| (size, (root, since_ns)));
+        let mut noted = Self { trees: trees.collect(), since_ns: None };
+        noted.remove(&[]);
+        noted
+    }
+
+    /// What outlives the process: the smallest, which are the oldest.
+    pub fn kept(&self) -> Vec<(u64, Hash, i64)> {
+        let trees = self.trees.iter().take(AT_ONCE);
+        trees.map(|(size, (root, since_ns))| (*size, *root, *since_ns)).collect()
     }
 
     /// Two trees of one size and different roots show a fork by themselves.
@@ -86,14 +96,15 @@ mod tests {
 
     #[test]
     fn what_is_noted_stays_until_it_is_proven() {
-        let (mut noted, [one, other]) = (Noted::new(), [1, 2].map(|byte| Hash([byte; 32])));
+        let (mut noted, [one, other]) =
+            (Noted::new(Vec::new()), [1, 2].map(|byte| Hash([byte; 32])));
         assert!(matches!(noted.add((7, one), 10), Fits::Yes));
         assert!(matches!(noted.add((7, one), 20), Fits::Yes));
         assert!(matches!(noted.add((9, one), 30), Fits::Yes));
         assert!(matches!(noted.add((7, other), 40), Fits::Fork(_)));
         assert_eq!((noted.up_to(8), noted.since_ns()), (vec![(7, one)], Some(10)));
         noted.remove(&[(7, other), (8, one)]);
-        assert_eq!(noted.since_ns(), Some(10));
+        assert_eq!(Noted::new(noted.kept()).since_ns(), Some(10));
         noted.remove(&[(7, one)]);
         assert_eq!((noted.up_to(9), noted.since_ns()), (vec![(9, one)], Some(30)));
         noted.remove(&[(9, one)]);
@@ -102,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_refused() {
-        let (mut noted, root) = (Noted::new(), Hash([1; 32]));
+        let (mut noted, root) = (Noted::new(Vec::new()), Hash([1; 32]));
         for size in 1..=NOTED_MAX as u64 {
             assert!(matches!(noted.add((size, root), 0), Fits::Yes));
         }

@@ -82,6 +82,15 @@ impl Follower {
         (it, fresh, forked)
     }
 
+    /// Another process, with the same state.
+    fn restarted(self) -> Self {
+        self.stop.cancel();
+        let (mut config, stop) = (self.config, CancellationToken::new());
+        config.journal = config.journal.with_extension("again");
+        let guard = start(&config, &self.site.clock, &stop);
+        Self { config, guard, stop, ..self }
+    }
+
     /// The same key signs another history.
     async fn fork(&self) -> (Fresh, Lab) {
         let fresh = fresh_database().await;
@@ -145,13 +154,9 @@ async fn a_receipt_of_a_history_that_nobody_else_sees_closes_its_lane() {
     forked.stop().await;
 
     // A restart forgets nothing.
-    let Follower { site, config, guard, stop, .. } = it;
-    stop.cancel();
-    drop(guard);
-    let config = Config { journal: config.journal.with_extension("again"), ..config };
-    let guard = start(&config, &site.clock, &CancellationToken::new());
-    assert_eq!(guard.stands().iter().filter(|lane| !lane.open).count(), 1);
-    site.lab.stop().await;
+    let it = it.restarted();
+    assert_eq!(it.guard.stands().iter().filter(|lane| !lane.open).count(), 1);
+    it.site.lab.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

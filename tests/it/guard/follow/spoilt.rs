@@ -118,7 +118,11 @@ async fn a_published_log_that_stands_still_is_not_enough_for_long() {
     assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
     it.time_passes();
     it.says("is not shown").await;
-    assert!(it.guard.stands().iter().any(|lane| !lane.open));
+    // A look keeps what waits.
+    let is_looked_at = async || it.guard.stands().iter().all(|lane| lane.age_s == 0);
+    eventually("it is looked at", is_looked_at).await;
+    let it = it.restarted();
+    assert!(it.guard.stands().iter().any(|lane| !lane.open), "a restart gives it no more time");
     let proof = allow(&it.site, &forked).await;
     assert_eq!(it.send(&proof).await, (503, "log_not_followed".to_owned()));
     // Shown again as it is, with what it has now: that the other is none of it is seen.
