@@ -11,6 +11,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use prometheus_client::registry::Registry;
 use sqlx::PgPool;
+use tlog::note::Signature;
 use tlog::{Note, VerifierKey};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -192,17 +193,20 @@ impl Seat {
             .to_owned())
     }
 
-    /// The one line that this witness's key signed, and its time.
+    /// The line that this witness's key signed under what was published, and its time. What else the answer has, lines of other keys
+    /// of the witness or anything, is not kept.
     fn read(&self, note: &str, lines: &str) -> Result<(u64, String), String> {
-        let cosigned: Note = format!("{note}{lines}")
-            .parse()
-            .map_err(|_| "the witness's answer is no signature line")?;
+        let note: Note = note.parse().map_err(|_| "the published checkpoint is no note")?;
+        let its = |one: &Signature| one.id == self.key.id() && one.name == self.key.name();
+        let mut lines = lines.lines().filter_map(|line| line.parse().ok());
+        let line = lines.find(its);
+        let line = line.ok_or("the witness's answer has no line of its key")?;
+        let mut cosigned = note;
+        cosigned.push(line.clone());
         let verified = cosigned.verify([&self.key]);
         let at_s = verified.ok().and_then(|all| all.first()?.at);
         let at_s = at_s.ok_or("the witness's answer is not signed with its key")?;
-        let ours = |line: &&str| line.starts_with(&format!("— {} ", self.name));
-        let line = lines.lines().find(ours).ok_or("the witness's answer has no line of its own")?;
-        Ok((at_s, line.to_owned()))
+        Ok((at_s, line.to_string()))
     }
 
     /// What came of asking; the same trouble with a lane is said once.

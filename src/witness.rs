@@ -10,8 +10,9 @@
 //! *Invariant:* what is cosigned was on the disk before; and of one log, never two trees that do not extend each other.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -19,9 +20,10 @@ use hyper::http::{HeaderValue, header};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use tlog::key::Kind;
-use tlog::note::NoteError;
+use tlog::note::{NoteError, Signature};
 use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, VerifierKey, cosignature, proof};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,7 +42,7 @@ pub use config::{Config, MirrorConfig, WitnessError};
 
 use alarms::Alarms;
 use metrics::Counters;
-use mirror::Mirror;
+use mirror::{Mirror, Tree};
 use own::Own;
 use shelf::{Kept, Shelf};
 use submission::Submission;
@@ -53,6 +55,10 @@ pub struct Witness {
     alarms: Arc<Alarms>,
     counters: Counters,
     clock: Clock,
+    /// Submissions that are looked at together: each may wait for the disk.
+    adding: Semaphore,
+    /// Nobody else has the state while we have this.
+    _lock: File,
 }
 
 /// A log that is witnessed.
@@ -63,14 +69,20 @@ struct Log {
     shelf: Shelf,
     /// Locked from the check of the size to its record: two submissions cannot pass each other.
     state: Mutex<State>,
+    /// The mirrored tree, where there is one.
+    mirrored: OnceLock<Arc<Mutex<Tree>>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     kept: Option<Kept>,
-    /// Unix seconds of the last refusal of a well-signed checkpoint, and why.
-    refused: Option<(i64, Refusal)>,
-    refusals: u64,
+    /// Unix seconds of the last well-signed checkpoint that contradicts what was seen, and why.
+    contradicted: Option<(i64, Refusal)>,
+    contradictions: u64,
+    /// Well-signed checkpoints without a proof that they extend what was cosigned. Anybody can send those.
+    unproven: u64,
+    /// The hour (Unix) in which one of them was an alarm last.
+    unproven_hour: Option<i64>,
 }
 
 /// Why a submission is not cosigned: the specification's statuses.
@@ -84,6 +96,8 @@ enum Refusal {
     Conflict(u64),
     /// An empty tree has one root.
     EmptyRoot,
+    /// Another tree of the same size was cosigned, or mirrored.
+    Fork,
     /// The proof does not show that the tree only grew.
     Proof,
     /// The state could not be written.
@@ -97,12 +111,14 @@ impl Witness {
     /// When a file cannot be used, says which: a witness that has forgotten must not start as if it were new.
     pub fn open(config: &Config, clock: Clock) -> Result<Self, WitnessError> {
         let signer = config.signer()?;
+        let lock = shelf::lock(&config.state)?;
         let mut logs = BTreeMap::new();
         for (origin, keys) in config.logs()? {
             let shelf = Shelf::open(&config.state, &origin)?;
             let kept = shelf.read(&keys, signer.verifier())?;
             let state = Mutex::new(State { kept, ..State::default() });
-            logs.insert(origin.clone(), Arc::new(Log { origin, keys, shelf, state }));
+            let log = Log { origin: origin.clone(), keys, shelf, state, mirrored: OnceLock::new() };
+            logs.insert(origin, Arc::new(log));
         }
         let own = Own::open(&config.state.join("log"), &signer, clock.clone())?;
         let counters = Counters::default();
@@ -116,7 +132,8 @@ impl Witness {
             Mirror::open(settings, &config.state, &logs, with).map(Arc::new)
         };
         let mirrors = config.mirror.iter().map(mirror).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { signer, logs, mirrors, alarms, counters, clock })
+        let adding = Semaphore::new(ADDING_MAX);
+        Ok(Self { signer, logs, mirrors, alarms, counters, clock, adding, _lock: lock })
     }
 
     /// Pulls the logs that are mirrored, until `stop`.
@@ -172,6 +189,7 @@ impl Witness {
         let Ok(body) = Limited::new(body, submission::BYTES_MAX).collect().await else {
             return self.refuse(Refusal::Malformed);
         };
+        let Ok(_turn) = self.adding.acquire().await else { return self.refuse(Refusal::Disk) };
         let (witness, body) = (Arc::clone(self), body.to_bytes());
         // It ends with a write to the disk that must be waited for.
         let added = tokio::task::spawn_blocking(move || witness.add(&body)).await;
@@ -247,17 +265,13 @@ impl Log {
     ) -> Result<String, Refusal> {
         let now_s = witness.clock.unix_s();
         let mut state = self.state();
-        if let Err(refusal) = grew(state.kept.as_ref(), submission, checkpoint) {
-            if let Refusal::EmptyRoot | Refusal::Proof = refusal {
-                // Well signed, and not what came before: it may be what shows that the log was rewritten.
-                self.shelf.evidence(submission.note, now_s);
-                state.refused = Some((now_s, refusal));
-                state.refusals += 1;
-                let about = format!(
-                    "a signed checkpoint of {} records was submitted that does not extend the one that was cosigned",
-                    checkpoint.size
-                );
-                witness.alarms.raise(&self.origin, "contradiction", about);
+        let grown = grew(state.kept.as_ref(), submission, checkpoint)
+            .and_then(|()| self.is_as_mirrored(checkpoint));
+        if let Err(refusal) = grown {
+            if let Some(alarm) = state.refused(refusal, submission, checkpoint, now_s) {
+                let before = state.kept.as_ref().map(|kept| kept.note.as_str());
+                self.shelf.evidence(submission.note, before, now_s, refusal == Refusal::Proof);
+                witness.alarms.raise(&self.origin, alarm.0, alarm.1);
             }
             return Err(refusal);
         }
@@ -267,10 +281,12 @@ impl Log {
         // Only the signatures that were verified, and ours.
         let mut kept = note.text().to_owned();
         kept.push('\n');
-        let theirs = note.signatures().iter().filter(|signature| {
-            by.iter().any(|key| signature.id == key.id() && signature.name == key.name())
-        });
-        for signature in theirs.chain([&line]) {
+        // One of each key: a submission may repeat a line.
+        let of = |key: &&VerifierKey| {
+            let is_its = |one: &&Signature| one.id == key.id() && one.name == key.name();
+            note.signatures().iter().find(is_its)
+        };
+        for signature in by.iter().filter_map(of).chain([&line]) {
             kept.push_str(&signature.to_string());
             kept.push('\n');
         }
@@ -284,8 +300,50 @@ impl Log {
         Ok(answer)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    /// What was mirrored under another signed root is not cosigned.
+    fn is_as_mirrored(&self, checkpoint: &Checkpoint) -> Result<(), Refusal> {
+        let Some(tree) = self.mirrored.get() else { return Ok(()) };
+        let root = tree.lock().unwrap_or_else(PoisonError::into_inner).signed_root(checkpoint.size);
+        if root.is_none_or(|root| root == checkpoint.root) { Ok(()) } else { Err(Refusal::Fork) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts it; gives code and sentence of the alarm, where it is one. A missing proof is anybody's doing, so one an hour is.
+    fn refused(
+        &mut self,
+        refusal: Refusal,
+        submission: &Submission<'_>,
+        checkpoint: &Checkpoint,
+        now_s: i64,
+    ) -> Option<(&'static str, String)> {
+        let size = checkpoint.size;
+        match refusal {
+            Refusal::EmptyRoot | Refusal::Fork => {
+                self.contradicted = Some((now_s, refusal));
+                self.contradictions += 1;
+                let about = format!(
+                    "a signed checkpoint of {size} records was submitted that contradicts what was seen before"
+                );
+                Some(("contradiction", about))
+            }
+            Refusal::Proof => {
+                self.unproven += 1;
+                let hour = now_s.div_euclid(3_600);
+                let is_first = self.unproven_hour.replace(hour) != Some(hour);
+                let about = format!(
+                    "a signed checkpoint of {size} records was submitted without a proof that it extends the one of {} that was cosigned",
+                    submission.old
+                );
+                let is_one = is_first && submission.old > 0 && size > submission.old;
+                is_one.then_some(("unproven", about))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -305,6 +363,9 @@ fn grew(
     if checkpoint.size == 0 && checkpoint.root != Hash::EMPTY {
         return Err(Refusal::EmptyRoot);
     }
+    if checkpoint.size == size && checkpoint.root != root {
+        return Err(Refusal::Fork);
+    }
     let new = (checkpoint.size, &checkpoint.root);
     proof::verify_consistency((size, &root), new, &submission.proof).map_err(|_| Refusal::Proof)
 }
@@ -316,7 +377,7 @@ impl Refusal {
             Self::UnknownOrigin => StatusCode::NOT_FOUND,
             Self::NotSigned => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::EmptyRoot | Self::Proof => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::EmptyRoot | Self::Fork | Self::Proof => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Disk => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -329,6 +390,7 @@ impl Refusal {
             Self::Backwards => "backwards",
             Self::Conflict(_) => "conflict",
             Self::EmptyRoot => "empty_root",
+            Self::Fork => "fork",
             Self::Proof => "not_consistent",
             Self::Disk => "state_not_written",
         }
@@ -346,9 +408,10 @@ impl Refusal {
             Self::Backwards => "the old size is larger than the checkpoint's",
             Self::Conflict(_) => "the old size is not the one that is kept",
             Self::EmptyRoot => "an empty tree has the root SHA-256 of nothing",
-            Self::Proof => {
-                "the proof does not show that the tree only grew: the checkpoint is kept as evidence"
+            Self::Fork => {
+                "this witness has seen another tree of this size: the checkpoint is kept as evidence"
             }
+            Self::Proof => "the proof does not show that the tree only grew",
             Self::Disk => "the witness cannot write its state, so it cosigns nothing",
         }
     }
@@ -363,6 +426,8 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
     response
 }
 
+/// Each waits for two writes to the disk at most.
+const ADDING_MAX: usize = 64;
 const HTML: &str = "text/html; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 const TEXT: &str = "text/plain; charset=utf-8";

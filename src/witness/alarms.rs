@@ -49,7 +49,9 @@ impl Alarms {
     }
 
     /// Blocks for as long as the disk takes to sync.
-    pub fn raise(&self, log: &str, what: &'static str, about: String) {
+    pub fn raise(&self, log: &str, what: &'static str, mut about: String) {
+        // A record has room for some hundred characters more, and a log may have a say in the sentence.
+        about.truncate(about.floor_char_boundary(ABOUT_MAX));
         tracing::error!(log, what, about, "ALARM");
         self.counter.get_or_create(&Why { why: what }).inc();
         let at_s = self.clock.unix_s();
@@ -127,6 +129,8 @@ impl State {
     }
 }
 
+/// Bytes of the sentence.
+const ABOUT_MAX: usize = 500;
 /// On the page.
 const NEWEST_MAX: usize = 50;
 /// Half a kB each.

@@ -31,6 +31,7 @@ mod tree;
 
 use lane::Lane;
 use shelf::{Beside, Shelf};
+pub(super) use tree::Tree;
 
 /// One deployment's log, as it is mirrored.
 pub(super) struct Mirror {
@@ -80,8 +81,10 @@ pub(super) struct Seen {
     pub checked_s: Option<i64>,
     /// Why the last round came to nothing.
     pub trouble: Option<String>,
-    /// Rounds in which a smaller checkpoint was published than before.
+    /// Rounds in which a smaller checkpoint was published than before, none, or something else.
     stale: u32,
+    /// Rounds in which more records were cosigned than are published.
+    withheld: u32,
     /// What is wrong with the tree at present, by code.
     standing: BTreeSet<&'static str>,
     /// Records that were found edited after they were mirrored.
@@ -232,6 +235,8 @@ impl Mirror {
         let beside = Beside { texts, root: &roots };
         let now_ns = self.with.clock.unix_ns();
         let piece = Piece { lane: lane.number, leaves: fresh, hashes: &hashes, root, now_ns };
+        // Before they are judged: what cannot be kept is fetched and judged again.
+        self.keep(lane.number, from / BUNDLE, leaves, &beside.texts)?;
         let (report, size) = {
             let mut follower = lock(&self.follower);
             let report = follower.follow(&piece, &beside);
@@ -239,17 +244,27 @@ impl Mirror {
         };
         self.found(&report);
         lock(&self.counts).add(&report);
-        let mut kept = lock(&self.shelf);
-        kept.keep(lane.number, from / BUNDLE, leaves)?;
-        for (digest, bytes) in &beside.texts {
-            if kept.text(digest).is_none() {
-                kept.keep_text(digest, bytes)?;
-            }
-        }
         if size == from {
             return Err(std::io::Error::other("the records do not lead to the tree"));
         }
         Ok(size)
+    }
+
+    fn keep(
+        &self,
+        lane: u16,
+        bundle: u64,
+        leaves: &[Vec<u8>],
+        texts: &BTreeMap<Digest, Vec<u8>>,
+    ) -> std::io::Result<()> {
+        let mut kept = lock(&self.shelf);
+        kept.keep(lane, bundle, leaves)?;
+        for (digest, bytes) in texts {
+            if kept.text(digest).is_none() {
+                kept.keep_text(digest, bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the verifier found, as alarms.

@@ -147,10 +147,13 @@ impl Tree {
         let mut tree = Self { file, offsets, hashes, epoch: 0, at_ns: 0, note };
         let mut whole = 0;
         for leaf in bundle::leaves(&bytes) {
-            // The last one may have been cut off with its process; it was never signed.
+            // The last one may have been cut off with its process, or be zeros after the power; it was never signed.
             let Ok(leaf) = leaf else { break };
-            whole += LENGTH + leaf.len() as u64;
-            tree.take(leaf, whole)?;
+            let end = whole + LENGTH + leaf.len() as u64;
+            if tree.take(leaf, end).is_err() {
+                break;
+            }
+            whole = end;
         }
         tree.is_signed(signer)?;
         tree.file.set_len(whole)?;
@@ -354,8 +357,14 @@ mod tests {
         drop(own);
         let path = dir.path().join("entries");
         let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, [&whole[..], &[0, 99, b'{']].concat()).unwrap();
-        assert_eq!(open(dir.path()).unwrap().size(), 3);
+        let note = std::fs::read(dir.path().join("checkpoint")).unwrap();
+        for cut in [&[0, 99, b'{'][..], &[0; 40], &[0, 2, b'{', b'}']] {
+            std::fs::write(&path, [&whole[..], cut].concat()).unwrap();
+            let again = open(dir.path()).unwrap();
+            assert_eq!(again.size(), 3);
+            std::fs::write(&path, &whole).unwrap();
+            std::fs::write(dir.path().join("checkpoint"), &note).unwrap();
+        }
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         let error = open(dir.path()).err().unwrap().to_string();
         assert!(error.contains("lacks records that it signed"), "{error}");

@@ -2,8 +2,7 @@
 //!
 //! *Invariant:* a file is replaced whole or not at all, and is on the disk when [`Shelf::write`] returns.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -70,16 +69,19 @@ impl Shelf {
         disk::replace(&self.path(), kept.note.as_bytes())
     }
 
-    /// Keeps a signed checkpoint that contradicts the kept one; the first ones of each log, so that nobody fills the disk.
-    pub fn evidence(&self, note: &str, now_s: i64) {
+    /// Keeps a signed checkpoint that contradicts what was cosigned `before`, beside that; the first ones of each log, so that nobody
+    /// fills the disk. What anybody can send has few places.
+    pub fn evidence(&self, note: &str, before: Option<&str>, now_s: i64, anybodys: bool) {
         let number = self.evidences();
-        if number >= EVIDENCE_MAX {
+        let kept = (0..number).map(|number| std::fs::read_to_string(self.evidence_path(number)));
+        let known = kept.flatten().any(|kept| kept.contains(note));
+        if known || number >= EVIDENCE_MAX || (anybodys && number >= ANYBODYS_MAX) {
             return;
         }
-        let said = format!("received at {now_s} (Unix seconds)\n\n{note}");
-        let kept = File::create_new(self.evidence_path(number))
-            .and_then(|mut file| file.write_all(said.as_bytes()).and_then(|()| file.sync_all()));
-        if let Err(cause) = kept {
+        let before = before.map(|before| format!("\n\ncosigned before:\n\n{before}"));
+        let said =
+            format!("received at {now_s} (Unix seconds)\n\n{note}{}", before.unwrap_or_default());
+        if let Err(cause) = disk::replace(&self.evidence_path(number), said.as_bytes()) {
             tracing::error!(%cause, "evidence cannot be kept");
         }
     }
@@ -98,5 +100,20 @@ impl Shelf {
     }
 }
 
-/// 160 KiB each at most.
+/// Takes the state for this process, as long as the file is open: two would cosign two trees.
+pub(super) fn lock(dir: &Path) -> Result<File, WitnessError> {
+    let path = dir.join("lock");
+    let wrong = |cause: String| WitnessError::State { path: path.clone(), cause };
+    let opened = std::fs::create_dir_all(dir).and_then(|()| File::create(&path));
+    let file = opened.map_err(|cause| wrong(cause.to_string()))?;
+    file.try_lock().map_err(|cause| match cause {
+        TryLockError::Error(cause) => wrong(cause.to_string()),
+        TryLockError::WouldBlock => wrong("another witness has this state".to_owned()),
+    })?;
+    Ok(file)
+}
+
+/// 320 KiB each at most.
 const EVIDENCE_MAX: usize = 16;
+/// Of them for checkpoints that came without a proof.
+const ANYBODYS_MAX: usize = 4;

@@ -73,13 +73,20 @@ fn cosigned(page: &mut String, log: &Log) {
         ),
         None => writeln!(page, "<li>nothing was ever cosigned"),
     };
-    if let Some((at, why)) = state.refused {
+    if let Some((at, why)) = state.contradicted {
         let _ = writeln!(
             page,
-            "<li class=bad>ALARM: {} signed checkpoints did not extend the last one; the latest at {}: {}",
-            state.refusals,
+            "<li class=bad>ALARM: {} signed checkpoints contradict what was seen; the latest at {}: {}",
+            state.contradictions,
             instant(at),
             why.message()
+        );
+    }
+    if state.unproven > 0 {
+        let _ = writeln!(
+            page,
+            "<li>{} signed checkpoints came without a proof that they extend the last one",
+            state.unproven
         );
     }
     let kept = log.shelf.evidences();
@@ -171,7 +178,8 @@ fn of(log: &Log) -> Value {
         "size": kept.map(|kept| kept.size),
         "root": kept.map(|kept| kept.root.to_string()),
         "cosigned": kept.map(|kept| kept.at_s),
-        "contradictions": state.refusals,
+        "contradictions": state.contradictions,
+        "unproven": state.unproven,
         "evidence": log.shelf.evidences(),
         "checkpoint": format!("/{}/checkpoint", log.shelf.name()),
     })

@@ -182,7 +182,9 @@ async fn each_refusal_has_the_status_of_the_specification() {
         assert_eq!(status(&witness, body).await, 422, "{what}");
     }
     let (_, _, said) = get(&witness, "/status").await;
-    assert!(said.contains("ALARM: 4 signed") && said.contains("evidence kept: 4"), "{said}");
+    // One contradicts by itself; without a proof anybody can send what is signed.
+    assert!(said.contains("ALARM: 1 signed") && said.contains("evidence kept: 2"), "{said}");
+    assert!(said.contains("3 signed checkpoints came without a proof"), "{said}");
     // None of it moved the state.
     assert_eq!(status(&witness, log.body(8, 20)).await, 200);
 
@@ -191,6 +193,57 @@ async fn each_refusal_has_the_status_of_the_specification() {
     let odd = Checkpoint::new(LOG.to_owned(), 0, log.root(8)).sign(&empty.signer).unwrap();
     assert_eq!(status(&witness, body(0, &[], &odd.to_string())).await, 422, "an empty tree");
     assert_eq!(status(&witness, body(0, &[log.root(1)], &log.note(8))).await, 422);
+}
+
+/// Whoever repeats the log's signature makes no note that the next start does not read.
+#[tokio::test]
+async fn what_is_kept_has_each_signature_once() {
+    let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(20));
+    let witness = open(dir.path());
+    let note = log.note(8);
+    let line = note.lines().last().unwrap();
+    let mut repeated = note.clone();
+    while repeated.len() + line.len() < tlog::Note::BYTES_MAX {
+        repeated.push_str(line);
+        repeated.push('\n');
+    }
+    assert_eq!(status(&witness, body(0, &[], &repeated)).await, 200);
+    let path = format!("/{}/checkpoint", hex::encode(Sha256::digest(LOG)));
+    let shown = get(&witness, &path).await.2;
+    assert_eq!(shown.lines().filter(|line| line.starts_with('\u{2014}')).count(), 2, "{shown}");
+    drop(witness);
+    assert_eq!(status(&open(dir.path()), log.body(8, 9)).await, 200);
+}
+
+/// Two would cosign two trees.
+#[tokio::test]
+async fn a_second_process_does_not_get_the_state() {
+    let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(20));
+    let witness = open(dir.path());
+    let logs = format!("log {}\n", log.signer.verifier());
+    let refused = Witness::open(&config(dir.path(), &logs), Clock::fixed(NOW_NS)).err().unwrap();
+    assert!(refused.to_string().contains("another witness has this state"), "{refused}");
+    drop(witness);
+    open(dir.path());
+}
+
+/// What anybody can send is an alarm once an hour, and takes no room from what contradicts.
+#[tokio::test]
+async fn without_a_proof_it_is_said_once() {
+    let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(64));
+    let witness = open(dir.path());
+    assert_eq!(status(&witness, log.body(0, 8)).await, 200);
+    for size in 9..40 {
+        assert_eq!(status(&witness, body(8, &[], &log.note(size))).await, 422);
+    }
+    assert_eq!(status(&witness, body(8, &[], &log.fork(3).note(8))).await, 422);
+    let (_, _, json) = get(&witness, "/status.json").await;
+    let status: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let newest = status["alarms"]["newest"].as_array().unwrap();
+    let what: Vec<&str> = newest.iter().map(|alarm| alarm["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["contradiction", "unproven"], "{json}");
+    let of = &status["logs"][0];
+    assert_eq!((&of["unproven"], &of["evidence"]), (&31.into(), &2.into()), "{json}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,6 +268,7 @@ async fn what_was_cosigned_outlives_the_process_and_a_strange_state_stops_it() {
     let again = open(dir.path());
     assert_eq!(status(&again, log.body(0, 9)).await, 409);
     assert_eq!(status(&again, log.body(8, 9)).await, 200);
+    drop(again);
     let state = dir.path().join("state").join(hex::encode(Sha256::digest(LOG)));
     // Rolled back by hand to a tree that this witness never cosigned.
     std::fs::write(&state, log.note(2)).unwrap();

@@ -41,7 +41,10 @@ impl Lane {
     pub fn open(number: u16, log: Arc<Log>, dir: &Path) -> io::Result<Self> {
         let tree = Tree::open(dir)?;
         let seen = Seen { mirrored: tree.head().size, ..Seen::default() };
-        Ok(Self { number, log, tree: Arc::new(Mutex::new(tree)), seen: Arc::new(Mutex::new(seen)) })
+        let tree = Arc::new(Mutex::new(tree));
+        // A log is mirrored once: `Config::lanes` sees to it.
+        let _first = log.mirrored.set(Arc::clone(&tree));
+        Ok(Self { number, log, tree, seen: Arc::new(Mutex::new(seen)) })
     }
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -65,6 +68,7 @@ impl Lane {
                 self.seen().shown(checkpoint.size);
                 self.up_to(mirror, &note, &checkpoint).await?
             }
+            Err(wrong) if self.may_pass() => return Err(wrong.about),
             Err(wrong) => Grown::Wrong(wrong),
         };
         if let Grown::Wrong(wrong) = grown {
@@ -73,6 +77,7 @@ impl Lane {
             return Err(trouble);
         }
         self.cosigned(mirror).await?;
+        self.shows_all(mirror).await?;
         self.seen().standing.clear();
         let done = if mirror.entries { self.records(mirror).await? } else { true };
         self.compare(mirror).await?;
@@ -82,10 +87,39 @@ impl Lane {
     async fn nothing_published(&self, mirror: &Arc<Mirror>) -> Result<bool, String> {
         let size = self.tree().head().size;
         if size == 0 {
-            return Ok(true);
+            return self.shows_all(mirror).await.map(|()| true);
         }
         let about = format!("no checkpoint is published any more; there was one of {size} records");
-        self.alarm(mirror, Wrong { what: "rolled_back", about: about.clone() }, None).await;
+        if !self.may_pass() {
+            let wrong = Wrong { what: "rolled_back", about: about.clone() };
+            self.alarm(mirror, wrong, None).await;
+        }
+        Err(about)
+    }
+
+    /// Whether what is published otherwise than before may be a passing fault, of a replica or of what stands before it.
+    fn may_pass(&self) -> bool {
+        let mut seen = self.seen();
+        seen.stale += 1;
+        seen.stale < STALE_ROUNDS
+    }
+
+    /// What this witness cosigned must be shown too, sooner or later.
+    async fn shows_all(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
+        let cosigned = self.log.state().kept.as_ref().map_or(0, |kept| kept.size);
+        let shown = self.tree().head().size;
+        let rounds = {
+            let mut seen = self.seen();
+            seen.withheld = if cosigned > shown { seen.withheld + 1 } else { 0 };
+            seen.withheld
+        };
+        if rounds < WITHHELD_ROUNDS {
+            return Ok(());
+        }
+        let about = format!("{cosigned} records were cosigned, and {shown} are shown");
+        if rounds == WITHHELD_ROUNDS {
+            self.alarm(mirror, Wrong { what: "withheld", about: about.clone() }, None).await;
+        }
         Err(about)
     }
 
@@ -126,9 +160,7 @@ impl Lane {
                         ),
                     );
                 }
-                // A replica may show for a moment what another has gone past.
-                self.seen().stale += 1;
-                if self.seen().stale < STALE_ROUNDS {
+                if self.may_pass() {
                     return Ok(Grown::Yes);
                 }
                 wrong(
@@ -303,11 +335,12 @@ impl Lane {
             return Ok(());
         }
         let index = self.seen().compare;
-        let (leaves, width) = self.bundle(mirror, index, size).await?;
         let first = index * BUNDLE;
+        // The next round takes the next one, whatever comes of this one.
+        self.seen().compare = if first + BUNDLE >= judged { 0 } else { index + 1 };
+        let (leaves, width) = self.bundle(mirror, index, size).await?;
         let to = first + u64::from(width);
         let hashes = self.blocking(move |lane| lane.tree().leaves(first, to)).await?;
-        self.seen().compare = if to >= judged { 0 } else { index + 1 };
         let places = (first..).zip(leaves.iter().zip(&hashes));
         let edited: Vec<u64> = places
             .filter(|(_, (leaf, hash))| Hash::leaf(leaf) != **hash)
@@ -330,10 +363,12 @@ impl Lane {
             return;
         }
         let (alarms, log) = (Arc::clone(&mirror.with.alarms), Arc::clone(&self.log));
+        let before = Some(self.tree().head().note.clone()).filter(|note| !note.is_empty());
         let now_s = mirror.with.clock.unix_s();
         let raised = tokio::task::spawn_blocking(move || {
-            if let Some(note) = note {
-                log.shelf.evidence(&note, now_s);
+            // Only what the log signed is evidence against it.
+            if let Some(note) = note.filter(|_| wrong.what != "checkpoint") {
+                log.shelf.evidence(&note, before.as_deref(), now_s, false);
             }
             alarms.raise(&log.origin, wrong.what, wrong.about);
         });
@@ -372,7 +407,9 @@ impl Seen {
 const TILES_AT_ONCE: u64 = 64;
 /// 16,384 records a second at most, so that one lane does not keep the others waiting.
 const BUNDLES_A_ROUND: usize = 64;
-/// Rounds for which a smaller checkpoint may be published; a log that was rolled back stays so.
+/// Rounds for which a smaller checkpoint may be published, or none; a log that was rolled back stays so.
 const STALE_ROUNDS: u32 = 10;
+/// Rounds for which a cosigned checkpoint may not be published.
+const WITHHELD_ROUNDS: u32 = 60;
 /// Records found edited that are named one by one.
 const EDITED_MAX: usize = 1_000;

@@ -16,7 +16,7 @@ use tlog::{Checkpoint, Hash, Note};
 use crate::disk;
 
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(in crate::witness) struct Tree {
     dir: PathBuf,
     head: Head,
     edge: Edge,
@@ -25,7 +25,7 @@ pub(super) struct Tree {
 
 /// The newest signed checkpoint that the hashes lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::witness) struct Head {
     pub size: u64,
     pub root: Hash,
     /// The signed note; empty before the first.
@@ -71,6 +71,11 @@ impl Tree {
             return Some(Hash::EMPTY);
         }
         (size <= self.size()).then(|| proof::root(self, size).ok()).flatten()
+    }
+
+    /// The same, as far as a signed checkpoint reaches.
+    pub fn signed_root(&self, size: u64) -> Option<Hash> {
+        (size <= self.head.size).then(|| self.root(size)).flatten()
     }
 
     /// Leaf hashes `from <= index < to`, as far as they are there.
