@@ -30,11 +30,13 @@ pub(super) struct Closing {
     dead: HashMap<(i32, i64), Instant>,
     /// Ends on their way into the log, for each such epoch.
     under_way: HashMap<(i32, i64), HashSet<Uuid>>,
+    /// Of each such epoch, as long as it ends there: from where on every ALLOW has its end.
+    closed: HashMap<(i32, i64), (i64, i64)>,
 }
 
 impl Closing {
     pub fn new() -> Self {
-        Self { next: None, dead: HashMap::new(), under_way: HashMap::new() }
+        Self { next: None, dead: HashMap::new(), under_way: HashMap::new(), closed: HashMap::new() }
     }
 
     /// Ends what can be ended now; looks only every few seconds.
@@ -57,6 +59,7 @@ impl Closing {
         let found = store::dead_epochs(connection, shared.identity.instance);
         let found = within(QUERY_MAX, found).await?;
         self.dead.retain(|key, _| found.iter().any(|epoch| (epoch.lane, epoch.epoch) == *key));
+        self.closed.retain(|key, _| self.dead.contains_key(key));
         for epoch in found {
             let since = *self.dead.entry((epoch.lane, epoch.epoch)).or_insert(now);
             // A process that lost its connections for a moment is back by then.
@@ -76,14 +79,16 @@ impl Closing {
         if !epoch.abandoned && !within(QUERY_MAX, store::abandon(connection, epoch)).await? {
             return Ok(()); // its holder is back
         }
-        let open = within(QUERY_MAX, store::open_allows(connection, epoch, CLOSE_AT_ONCE)).await?;
+        let (open, is_all) = self.open(connection, epoch).await?;
         let key = (epoch.lane, epoch.epoch);
-        if open.is_empty() {
+        if open.is_empty() && is_all {
             self.under_way.remove(&key);
             return within(QUERY_MAX, store::settle(connection, epoch)).await;
         }
         let under_way = self.under_way.entry(key).or_default();
-        under_way.retain(|decision| open.contains(decision));
+        if is_all {
+            under_way.retain(|decision| open.contains(decision));
+        }
         for decision in open {
             if !under_way.insert(decision) {
                 continue;
@@ -98,12 +103,40 @@ impl Closing {
         }
         Ok(())
     }
+
+    /// ALLOWs without an end, the newest first, and whether these are all: what there was no time for is for the next look.
+    async fn open(
+        &mut self,
+        connection: &mut PgConnection,
+        epoch: DeadEpoch,
+    ) -> Result<(Vec<Uuid>, bool), AuditError> {
+        let (began, key) = (Instant::now(), (epoch.lane, epoch.epoch));
+        let known = self.closed.get(&key).filter(|(until, _)| *until == epoch.until);
+        let mut to = known.map_or(epoch.until, |(_, from)| *from);
+        let mut open: Vec<Uuid> = Vec::new();
+        while to > epoch.first {
+            if open.len() >= CLOSE_AT_ONCE || began.elapsed() > SCAN_MAX {
+                return Ok((open, false));
+            }
+            let from = (to - AT_ONCE).max(epoch.first);
+            let found = store::open_allows(connection, epoch.lane, (from, to));
+            open.extend(within(QUERY_MAX, found).await?);
+            if open.is_empty() {
+                self.closed.insert(key, (epoch.until, from));
+            }
+            to = from;
+        }
+        Ok((open, true))
+    }
 }
 
+/// Records of an epoch that are looked through by one query: one that lasted for months has more than a query has time for.
+const AT_ONCE: i64 = 100_000;
+const SCAN_MAX: Duration = Duration::from_secs(4);
 /// Two looks must find the holder gone: with the projection's pause an ALLOW is closed about 10 s after a restart,
 /// within the promised 30 s.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 const DEAD_FOR: Duration = Duration::from_secs(5);
 const QUERY_MAX: Duration = Duration::from_secs(5);
 /// At 20,000 a second a process that died leaves a few thousand at most.
-const CLOSE_AT_ONCE: i64 = 10_000;
+const CLOSE_AT_ONCE: usize = 10_000;

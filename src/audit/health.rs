@@ -139,6 +139,11 @@ impl Board {
         *self.held.borrow()
     }
 
+    /// Whether this very lane is held here.
+    pub fn holds(&self, lane: u16) -> bool {
+        self.lock().iter().any(|seen| seen.health.held && seen.health.lane == lane)
+    }
+
     pub fn watch(&self) -> watch::Receiver<usize> {
         self.held.subscribe()
     }

@@ -7,6 +7,7 @@
 //! *Invariant:* a mark only rises; a lane whose database is behind its mark is never signed again.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -63,13 +64,11 @@ struct WrittenMark {
 impl HighWater {
     /// Reads the file, if there is one.
     pub fn open(path: Option<&Path>) -> Result<Self, AuditError> {
-        let known = match path {
-            Some(path) if path.exists() => read(path).map_err(|cause| AuditError::HighWater {
-                path: path.display().to_string(),
-                cause,
-            })?,
-            _ => Known::default(),
+        let wrong = |cause| {
+            let path = path.map(|path| path.display().to_string()).unwrap_or_default();
+            AuditError::HighWater { path, cause }
         };
+        let known = path.map(read).transpose().map_err(wrong)?.flatten().unwrap_or_default();
         Ok(Self { path: path.map(Path::to_owned), known: Mutex::new(known) })
     }
 
@@ -120,11 +119,17 @@ impl HighWater {
     /// Brings the file up to the marks. Blocks for as long as the disk takes to sync.
     pub fn write(&self) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
+        if !self.lock().fresh {
+            return Ok(());
+        }
+        // Another process that was given this file, while one takes over from the other, may know more: its marks stay.
+        let theirs = read(path).map_err(std::io::Error::other)?;
+        for (lane, mark) in theirs.into_iter().flat_map(|theirs| theirs.marks) {
+            self.raise(lane, mark);
+        }
         let text = {
             let mut known = self.lock();
-            if !std::mem::take(&mut known.fresh) {
-                return Ok(());
-            }
+            known.fresh = false;
             text(&known)
         };
         // If we stop before it is done, the old file stands: its marks are lower, and still true.
@@ -152,8 +157,12 @@ fn text(known: &Known) -> String {
     serde_json::to_string_pretty(&written).unwrap_or_default() + "\n"
 }
 
-fn read(path: &Path) -> Result<Known, String> {
-    let text = std::fs::read_to_string(path).map_err(|cause| cause.to_string())?;
+/// `None` when there is none yet.
+fn read(path: &Path) -> Result<Option<Known>, String> {
+    let text = match std::fs::read_to_string(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|cause| cause.to_string())?,
+    };
     let written: Written = serde_json::from_str(&text).map_err(|cause| cause.to_string())?;
     if written.v != VERSION {
         return Err(format!("its version is {}", written.v));
@@ -163,7 +172,7 @@ fn read(path: &Path) -> Result<Known, String> {
         let root = root.parse().map_err(|_| format!("the root of lane {lane} is no digest"))?;
         marks.insert(lane, Mark { size, root });
     }
-    Ok(Known { marks, cluster: written.cluster, former: None, fresh: false })
+    Ok(Some(Known { marks, cluster: written.cluster, former: None, fresh: false }))
 }
 
 const VERSION: u64 = 1;
@@ -199,6 +208,22 @@ mod tests {
         assert_eq!((again.newest(1), again.newest(2)), (Some((1, mark(4))), None));
         assert_eq!(again.cluster("7/1"), None);
         assert_eq!(again.cluster("7/2").as_deref(), Some("7/1"));
+    }
+
+    /// One process takes over from another.
+    #[test]
+    fn what_another_wrote_there_is_not_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water.json");
+        let [one, other] = [(); 2].map(|()| HighWater::open(Some(&path)).unwrap());
+        one.raise(0, mark(10));
+        one.write().unwrap();
+        other.raise(0, mark(4));
+        other.raise(1, mark(3));
+        other.write().unwrap();
+        assert_eq!(other.mark(0), Some(mark(10)));
+        let again = HighWater::open(Some(&path)).unwrap();
+        assert_eq!((again.mark(0), again.mark(1)), (Some(mark(10)), Some(mark(3))));
     }
 
     #[test]

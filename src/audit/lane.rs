@@ -222,8 +222,14 @@ impl Lane {
             let written = commit::store::commit(&mut held.connection, &batch);
             // If we stop here, the outcome is in the database alone: the next claim of this lane finds it, and ALLOWs
             // in it are closed as `unknown_crash`.
-            let outcome = timeout(self.shared.config.commit_deadline(), written).await;
+            let deadline = self.shared.config.commit_deadline();
+            let outcome = timeout(deadline, written).await;
             match outcome {
+                // The whole process may have stood still while the answer lay there, and others took it for gone.
+                Ok(Ok(Commit::Done { .. })) if began.elapsed() > deadline => {
+                    self.unknown = Some(batch);
+                    return Err(Left::Lost("the database's answer was read too late".to_owned()));
+                }
                 Ok(Ok(Commit::Done { version })) => {
                     held.in_force = version;
                     held.heard = Instant::now();

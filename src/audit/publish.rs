@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use tlog::Hash;
+use super::{health::Look, key::Key, recorder::Shared};
 
-use super::{AuditError, generation, health::Look, leaf::Notice, recorder::Shared};
-
+mod look_back;
 mod store;
 
 /// Until the room stops and its lanes are closed: every second the newest checkpoints, every minute the strangers.
@@ -38,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Looks at the database's settings every ten seconds: a log on a database that forgets is not a log.
-pub(super) async fn watch(shared: Arc<Shared>) {
+pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
     let mut tick = interval(SETTINGS_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut held = shared.board.watch();
@@ -57,7 +56,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             Err(_) => unknown("the audit database does not answer".to_owned()),
         };
         shared.board.database(look);
-        match timeout(QUERY_MAX, look_back(&shared)).await {
+        match timeout(QUERY_MAX, look_back::look_back(&shared, &keys)).await {
             Ok(Ok(())) => {}
             Ok(Err(cause)) => {
                 tracing::warn!(%cause, "nobody looked whether the database still has what was committed");
@@ -98,33 +97,6 @@ async fn checkpoints(shared: &Arc<Shared>, published: &mut BTreeMap<u16, u64>) {
             Err(_) => tracing::warn!("a checkpoint is not published: no answer from the database"),
         }
     }
-}
-
-/// Whether the database still has what was committed, and is still the one it was.
-async fn look_back(shared: &Shared) -> Result<(), AuditError> {
-    // Marks first: what is committed meanwhile makes heads higher, never lower.
-    let marks = shared.water.marks();
-    let heads = store::heads(&shared.pool).await?;
-    for (lane, mark) in &marks {
-        let head = heads.iter().find(|head| head.lane == *lane);
-        let (size, root) = head.map_or((0, Hash::EMPTY), |head| (head.size, Hash(head.root)));
-        let behind = size < mark.size || (size == mark.size && root != mark.root);
-        let newest =
-            shared.water.newest(generation::slot(*lane)).is_some_and(|(of, _)| of == *lane);
-        if behind && newest {
-            shared.doubt(generation::slot(*lane), *lane);
-        }
-    }
-    let mut connection = shared.pool.acquire().await?;
-    let Some(now) = generation::store::cluster(&mut connection).await? else { return Ok(()) };
-    if let Some(before) = shared.water.cluster(&now) {
-        let about = format!(
-            "the database is another cluster or timeline: {before} before, {now} now; lanes were held against what is known of them"
-        );
-        tracing::warn!(about);
-        shared.queue.note(Notice::Alarm { what: "database_changed", about, decision: None });
-    }
-    Ok(())
 }
 
 async fn heartbeat(shared: &Shared) {

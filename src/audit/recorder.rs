@@ -8,7 +8,7 @@ use std::sync::{
 use prometheus_client::registry::Registry;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 use verdict::decision::Outcome;
@@ -140,7 +140,7 @@ impl Audit {
             tracker.spawn(lane.run());
         }
         tracker.spawn(publish::run(Arc::clone(&shared)));
-        tracker.spawn(publish::watch(Arc::clone(&shared)));
+        tracker.spawn(publish::watch(Arc::clone(&shared), Arc::clone(&keys)));
         tracker.spawn(projection::run(Arc::clone(&shared)));
         tracker.spawn(outbox::run(Arc::clone(&shared)));
         Ok(Self(shared))
@@ -165,7 +165,7 @@ impl Audit {
     }
 
     async fn try_record(&self, draft: Draft) -> Result<Recorded, RecordError> {
-        let shared = &self.0;
+        let (shared, began) = (&self.0, Instant::now());
         if shared.board.lanes_held() == 0 {
             return Err(RecordError::Unavailable);
         }
@@ -185,6 +185,10 @@ impl Audit {
             Err(_) => Err(RecordError::Timeout),
             Ok(Err(_)) => Err(RecordError::Unavailable),
             Ok(Ok(Err(cause))) => Err(cause),
+            // The whole process may have stood still meanwhile: what was allowed then is not let go now.
+            Ok(Ok(Ok(_))) if began.elapsed() > shared.config.record_deadline() => {
+                Err(RecordError::Timeout)
+            }
             Ok(Ok(Ok(delivery))) => grant(delivery, going),
         }
     }

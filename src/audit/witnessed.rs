@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tlog::{Policy, Receipt, proof, receipt};
+use tlog::{Hash, Policy, Receipt, proof, receipt};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -72,10 +72,11 @@ async fn cosigned(shared: &Shared, proof: &Proof) -> Option<String> {
 async fn look(shared: &Shared, quorum: &Quorum, proof: &Proof) -> Option<String> {
     let text = String::from_utf8(byte_sequence::read(&proof.receipt)?).ok()?;
     let receipt: Receipt = text.parse().ok()?;
+    let leaf = Hash::leaf(&byte_sequence::read(&proof.leaf)?);
     let origin = receipt.checkpoint.lines().next()?;
     let lane: u16 = origin.rsplit_once('/')?.1.parse().ok()?;
     loop {
-        match witnessed(shared, quorum, lane, receipt.index).await {
+        match witnessed(shared, quorum, lane, (receipt.index, &leaf)).await {
             Ok(Some(witnessed)) => return Some(witnessed),
             Ok(None) => {}
             Err(cause) => tracing::warn!(%cause, "cosignatures cannot be looked for"),
@@ -88,7 +89,7 @@ async fn witnessed(
     shared: &Shared,
     quorum: &Quorum,
     lane: u16,
-    index: u64,
+    (index, leaf): (u64, &Hash),
 ) -> Result<Option<String>, AuditError> {
     let mut connection = shared.pool.acquire().await?;
     let cosigned = store::cosigned(&mut connection, lane, index).await?;
@@ -97,6 +98,14 @@ async fn witnessed(
     let needs = proof::inclusion_needs(index, size).map_err(incomplete)?;
     let nodes = nodes(&mut connection, lane, needs).await?;
     let hashes = proof::inclusion(&nodes, index, size).map_err(incomplete)?;
+    // What the tables say may not be what was cosigned.
+    let tree = quorum.trust.check(&note).map(|trusted| trusted.checkpoint.root);
+    let root = tree.map_err(|_| AuditError::Content("the cosigned note is not one".to_owned()))?;
+    proof::verify_inclusion(leaf, index, size, &root, &hashes).map_err(|_| {
+        AuditError::Content(format!(
+            "lane {lane}, index {index} is not in the tree that was cosigned: `haetae log verify` says more"
+        ))
+    })?;
     Ok(Some(receipt::write(index, &hashes, &note)))
 }
 

@@ -21,13 +21,14 @@ pub(super) async fn newest(
     Ok(found.map(|(lane, dead)| (u16::try_from(lane).unwrap_or(u16::MAX), dead)))
 }
 
-/// Declares a lane dead, with what was known of it; its epoch rises, so that nobody who holds it writes any more.
+/// Declares a lane dead, with what was known of it; its epoch rises, so that nobody who holds it writes any more. False when it was
+/// dead already.
 pub(in crate::audit) async fn bury(
     connection: &mut PgConnection,
     lane: u16,
     origin: &str,
     known: Mark,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let insert = "insert into log_head (lane, origin, frontier, root) values ($1, $2, $3, $4)
                   on conflict do nothing";
     sqlx::query(insert)
@@ -42,7 +43,8 @@ pub(in crate::audit) async fn bury(
         "update log_head set epoch = epoch + 1, dead_at = now(), dead_size = $2, dead_root = $3
                   where lane = $1 and dead_at is null";
     let query = sqlx::query(update).bind(i32::from(lane)).bind(big(known.size));
-    query.bind(known.root.0.as_slice()).execute(connection).await.map(drop)
+    let done = query.bind(known.root.0.as_slice()).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// What was known of a dead lane, and what was found of it.

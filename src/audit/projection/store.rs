@@ -279,19 +279,18 @@ pub(in crate::audit) async fn abandon(
     Ok(done.rows_affected() == 1)
 }
 
-/// ALLOWs of an epoch without an end.
+/// ALLOWs of a lane, `from <= index < to`, without an end.
 pub(in crate::audit) async fn open_allows(
     connection: &mut PgConnection,
-    epoch: DeadEpoch,
-    limit: i64,
+    lane: i32,
+    (from, to): (i64, i64),
 ) -> Result<Vec<uuid::Uuid>, sqlx::Error> {
     let select = "select d.id from row_decision d
                   where d.lane = $1 and d.index >= $2 and d.index < $3
                     and d.outcome in ('ALLOW', 'ALLOW_WITH_OBLIGATIONS')
                     and not exists (select from row_ended e where e.decision = d.id)
-                  order by d.index limit $4";
-    let query = sqlx::query_scalar(select).bind(epoch.lane).bind(epoch.first).bind(epoch.until);
-    query.bind(limit).fetch_all(connection).await
+                  order by d.index desc";
+    sqlx::query_scalar(select).bind(lane).bind(from).bind(to).fetch_all(connection).await
 }
 
 /// Every ALLOW of the epoch has its end.

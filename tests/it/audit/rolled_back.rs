@@ -1,7 +1,7 @@
 //! The database forgets: a backup is restored, a tail is deleted, a lane is written anew. The gateway finds it at the start
 //! or while it serves, never signs that lane again, and the next generation says what was lost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use haetae::audit::{AuditError, Config, Key, Range, export, verify};
@@ -37,6 +37,19 @@ impl House {
         Lab::signed_by(pool, config, Clock::system(), vec![Arc::clone(&self.key)]).await
     }
 
+    /// One of several replicas of two lanes.
+    async fn open_lanes(&self, pool: &PgPool, file: &Path, held: u16) -> Lab {
+        let config = Config {
+            lanes: 2,
+            lanes_held_max: held,
+            record_ms_max: 60_000,
+            commit_ms_max: 60_000,
+            high_water_file: Some(file.to_owned()),
+            ..Config::default()
+        };
+        Lab::signed_by(pool, config, Clock::system(), vec![Arc::clone(&self.key)]).await
+    }
+
     /// Opens, records some refusals, and closes in order.
     async fn record(&self, fresh: &Fresh, count: usize) {
         let lab = self.open(&fresh.pool, true).await;
@@ -56,6 +69,12 @@ impl Drop for House {
 
 async fn size(pool: &PgPool, lane: i32) -> i64 {
     let select = "select size from log_head where lane = $1";
+    sqlx::query_scalar(select).bind(lane).fetch_one(pool).await.unwrap()
+}
+
+/// None counts as none.
+async fn size_of(pool: &PgPool, lane: i32) -> i64 {
+    let select = "select coalesce(max(size), 0) from log_head where lane = $1";
     sqlx::query_scalar(select).bind(lane).fetch_one(pool).await.unwrap()
 }
 
@@ -108,7 +127,7 @@ async fn a_restored_backup_is_found_at_the_start_and_the_next_generation_says_wh
     );
     assert_eq!(said, [lost]);
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    export(&first.pool, Range::default(), 1_763_900_000_000_000_000, &mut file).await.unwrap();
+    export(&first.pool, Range::default(), Clock::system().unix_ns(), &mut file).await.unwrap();
     let vkeys = [0, 16].map(|lane| house.key.vkey(ORIGIN, lane).unwrap().parse().unwrap());
     let report =
         haetae_verify::verify(file.path(), &haetae_verify::Trust::Keys(vkeys.to_vec())).unwrap();
@@ -125,6 +144,64 @@ async fn a_restored_backup_is_found_at_the_start_and_the_next_generation_says_wh
         (said["kind"].as_str(), said["of"].as_u64(), said["found"].as_u64()),
         (Some("rollback"), Some(16), Some(0))
     );
+}
+
+/// Two replicas, a lane each; after the backup each takes the other's, of which it signed nothing itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_over_a_lane_knows_how_far_it_was() {
+    let (one, other) = (House::new(), House::new());
+    let fresh = fresh_database().await;
+    let pair = async |pool: &PgPool| {
+        let of = async |house: &House, held| one.open_lanes(pool, &house.file, held).await;
+        (of(&one, 1).await, of(&other, 1).await)
+    };
+    let deny = async |(one, other): &(Lab, Lab)| {
+        for _ in 0..5 {
+            one.deny().await.unwrap();
+            other.deny().await.unwrap();
+        }
+    };
+    let both = pair(&fresh.pool).await;
+    deny(&both).await;
+    both.1.stop().await;
+    both.0.stop().await;
+    let (restored, fresh) = (backup(&fresh).await, reopen(fresh).await);
+    let both = pair(&fresh.pool).await;
+    deny(&both).await;
+    let had = [size(&fresh.pool, 0).await, size(&fresh.pool, 1).await];
+    eventually("each knows of both lanes", async || {
+        [&one, &other].iter().all(|house| {
+            let known: Value =
+                serde_json::from_slice(&std::fs::read(&house.file).unwrap()).unwrap();
+            let lanes = known["lanes"].as_array().unwrap();
+            had.iter().enumerate().all(|(lane, had)| {
+                lanes.iter().any(|mark| mark["lane"] == lane && mark["size"].as_i64() >= Some(*had))
+            })
+        })
+    })
+    .await;
+    both.1.stop().await;
+    both.0.stop().await;
+
+    // One that remembers nothing comes first, and goes on with a lane; the other finds what it lost.
+    let nothing = House::new();
+    let forgetful = one.open_lanes(&restored.pool, &nothing.file, 1).await;
+    forgetful.deny().await.unwrap();
+    let lab = one.open_lanes(&restored.pool, &other.file, 1).await;
+    eventually("both lanes are dead, and others go on", async || {
+        let dead = "select array_agg(lane order by lane) from log_head where dead_at is not null";
+        let dead: Option<Vec<i32>> =
+            sqlx::query_scalar(dead).fetch_one(&restored.pool).await.unwrap();
+        dead.is_some_and(|dead| dead == [0, 1])
+            && size_of(&restored.pool, 17).await > 0
+            && size_of(&restored.pool, 16).await > 0
+    })
+    .await;
+    for lane in [16, 17] {
+        assert_eq!(kinds(&of_lane(&restored.pool, lane).await)[..2], ["lane_open", "rollback"]);
+    }
+    lab.stop().await;
+    forgetful.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{self, Ended, Range, export};
+use haetae::clock::Clock;
 use haetae_verify::{Trust, single};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -71,7 +72,7 @@ async fn a_second_implementation_checks_proofs_and_exports() {
     let pool = lab.stop().await;
     let file = dir.join("log.export");
     let mut out = std::fs::File::create(&file).unwrap();
-    let done = export(&pool, Range::default(), 1_763_900_000_000_000_000, &mut out).await.unwrap();
+    let done = export(&pool, Range::default(), Clock::system().unix_ns(), &mut out).await.unwrap();
     let (right, said) = second_reader(&["export", text(&file), first, second]);
     assert!(
         right && said.starts_with(&format!("whole: {} records in 2 lanes", done.leaves)),
