@@ -85,7 +85,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         forward: Arc::clone(&rooms.forward),
         registry: Arc::clone(&rooms.registry),
         policy: Arc::clone(&rooms.policy),
-        cosign: cosign(&config, &aside, &clock, &inner, &inner_stop)?,
+        cosign: cosign(&config, &aside, &rooms, &inner, &inner_stop)?,
         mandate,
         shadow,
         clock: clock.clone(),
@@ -409,14 +409,14 @@ struct View {
 fn cosign(
     config: &Config,
     pool: &PgPool,
-    clock: &Clock,
+    rooms: &Rooms,
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Cosign>> {
     if config.cosign.witnesses.is_empty() {
         return Ok(None);
     }
-    let cosign = Cosign::start(&config.cosign, pool, clock.clone(), tracker, stop);
+    let cosign = Cosign::start(&config.cosign, pool, &rooms.audit, Clock::system(), tracker, stop);
     Ok(Some(cosign.context("`cosign`")?))
 }
 

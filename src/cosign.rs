@@ -1,7 +1,8 @@
 //! What witnesses are asked: every second each lane's newest checkpoint goes to each witness, and the cosignature that comes
 //! back is kept beside it (C2SP tlog-witness, the log's side).
 //!
-//! *Invariant:* nothing waits for a witness. One that is away, refuses or lies costs its cosignature and is said, no more.
+//! *Invariant:* nothing waits for a witness. One that is away, refuses or lies costs its cosignature and is said, no more. One that has
+//! seen more of a lane than there is may be what remembers that the database was rolled back: that is a record.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{self, Published};
+use crate::audit::{self, Audit, Published};
 use crate::clock::Clock;
 
 mod client;
@@ -36,6 +37,7 @@ struct Shared {
     cosigned: Family<Of, Counter>,
     failed: Family<Of, Counter>,
     age: Family<Of, Gauge>,
+    audit: Audit,
     clock: Clock,
 }
 
@@ -55,6 +57,8 @@ struct State {
     last_s: Option<u64>,
     /// Lanes whose newest checkpoint it did not cosign, and why.
     troubles: BTreeMap<u16, String>,
+    /// For each lane of which it has cosigned more than is published: how many, and in how many looks.
+    ahead: HashMap<u16, (u64, u32)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +83,7 @@ impl Cosign {
     pub fn start(
         config: &Config,
         pool: &PgPool,
+        audit: &Audit,
         clock: Clock,
         tracker: &TaskTracker,
         stop: &CancellationToken,
@@ -99,6 +104,7 @@ impl Cosign {
             cosigned: Family::default(),
             failed: Family::default(),
             age: Family::default(),
+            audit: audit.clone(),
             clock,
         });
         for seat in &shared.witnesses {
@@ -157,6 +163,9 @@ impl Shared {
                 continue;
             }
             let asked = seat.cosign(pool, checkpoint).await;
+            if let Some(about) = seat.knows_more(checkpoint) {
+                self.audit.alarm("witness_knows_more", about, None);
+            }
             let counter = if asked.is_ok() { &self.cosigned } else { &self.failed };
             counter.get_or_create(&of).inc();
             seat.heard(checkpoint.lane, asked);
@@ -170,6 +179,7 @@ impl Seat {
         let mut old = self.size(checkpoint.lane).unwrap_or(0);
         for _ in 0..2 {
             if old > checkpoint.size {
+                self.state().ahead.entry(checkpoint.lane).or_insert((old, 0));
                 return Err(format!(
                     "the witness has cosigned {old} records of lane {}, and there are {}: was the database rolled back?",
                     checkpoint.lane, checkpoint.size
@@ -191,6 +201,24 @@ impl Seat {
         }
         Err("the witness remembers another size each time: does somebody else submit for this log?"
             .to_owned())
+    }
+
+    /// Said once, when it stays so: another replica may have had a newer checkpoint cosigned a moment ago.
+    fn knows_more(&self, published: &Published) -> Option<String> {
+        let Published { lane, size, .. } = published;
+        let mut state = self.state();
+        let (cosigned, looks) = state.ahead.get_mut(lane)?;
+        if size >= cosigned {
+            state.ahead.remove(lane);
+            return None;
+        }
+        *looks += 1;
+        (*looks == AHEAD_LOOKS).then(|| {
+            format!(
+                "the witness {} has cosigned {cosigned} records of lane {lane}, and {size} are published: was the database rolled back?",
+                self.name
+            )
+        })
     }
 
     /// The line that this witness's key signed under what was published, and its time. What else the answer has, lines of other keys
@@ -234,5 +262,7 @@ impl Seat {
     }
 }
 
+/// In seconds: a published checkpoint is known to every replica by then.
+const AHEAD_LOOKS: u32 = 10;
 /// As often as checkpoints are published.
 const EVERY: Duration = Duration::from_secs(1);

@@ -142,13 +142,14 @@ async fn pass_on(shared: &Shared) -> Result<(), AuditError> {
     if !shared.writes() {
         return Ok(());
     }
+    let server = shared.pool.connect_options();
     let connect = store::connect(shared.options(), &shared.identity);
     let mut connection = within(QUERY_MAX, connect).await?;
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
         return Ok(()); // another replica does it
     }
     let mut given = Given::default();
-    while shared.writes() {
+    while shared.writes() && Arc::ptr_eq(&server, &shared.pool.connect_options()) {
         let (acts, unreadable) = within(QUERY_MAX, store::waiting(&mut connection, ACTS)).await?;
         shared.metrics.outbox(acts.len() + unreadable.len());
         for (event, cause) in unreadable {

@@ -43,6 +43,7 @@ async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError
     if !shared.writes() {
         return Ok(());
     }
+    let server = shared.pool.connect_options();
     let connect = store::connect(shared.options(), &shared.identity);
     let mut connection = within(QUERY_MAX, connect).await?;
     if !within(QUERY_MAX, store::lock(&mut connection)).await? {
@@ -51,7 +52,8 @@ async fn follow(shared: &Shared, closing: &mut Closing) -> Result<(), AuditError
     shared.recent.keep(true);
     let mut projector = Projector { recent: &shared.recent, flows: HashSet::new() };
     // Who holds no lane leaves it to one who does: the ends that it finds missing would wait here for ever.
-    while shared.writes() {
+    // At a server that is not the one any more nobody can be seen to live.
+    while shared.writes() && Arc::ptr_eq(&server, &shared.pool.connect_options()) {
         projector.catch_up(&mut connection, &shared.metrics).await?;
         // What was there is projected. An epoch is closed only when it was found dead twice, some seconds apart: all of
         // its records were there.

@@ -299,7 +299,9 @@ async fn lanes_get_their_checkpoints_cosigned() {
     let witness = WitnessConfig { vkey: vkey.clone(), url: format!("http://{address}"), ca: None };
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let settings = cosign::Config { witnesses: vec![witness] };
-    let cosign = Cosign::start(&settings, &fresh.pool, Clock::system(), &tracker, &stop).unwrap();
+    let cosign =
+        Cosign::start(&settings, &fresh.pool, &lab.audit, Clock::system(), &tracker, &stop)
+            .unwrap();
     let trust: Policy = format!("{logs}witness w {vkey}\nquorum w\n").parse().unwrap();
     let cosigned = async |lane| {
         let note = haetae::audit::checkpoint(&fresh.pool, lane, 0).await.unwrap();
@@ -343,7 +345,21 @@ async fn lanes_get_their_checkpoints_cosigned() {
     let note: Note =
         haetae::audit::checkpoint(&fresh.pool, 0, 0).await.unwrap().unwrap().1.parse().unwrap();
     assert_eq!(note.signatures().len(), 2);
+
+    // A database that has less than the witness has seen of the log.
+    let lost = fresh_database().await;
+    let behind = Lab::start_at(&lost.pool, 2, Clock::system(), Arc::clone(&lab.key)).await;
+    let audit = &behind.audit;
+    Cosign::start(&settings, &lost.pool, audit, Clock::system(), &tracker, &stop).unwrap();
+    eventually("it is a record", async || {
+        behind.leaves().await.iter().any(|leaf| {
+            let about = leaf["about"].as_str().unwrap_or_default();
+            leaf["what"] == "witness_knows_more" && about.contains("has cosigned")
+        })
+    })
+    .await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), running.stop()).await.unwrap();
+    behind.stop().await;
     lab.stop().await;
 }
