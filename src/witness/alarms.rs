@@ -28,7 +28,9 @@ struct State {
     total: u64,
     /// By log: the hour, how many were recorded in it, how many were not.
     hours: BTreeMap<String, (i64, u64, u64)>,
-    /// The log of alarms could not be written.
+    /// Alarms that could not be written yet, oldest first.
+    waiting: VecDeque<Alarm>,
+    /// Why.
     unwritten: Option<String>,
 }
 
@@ -80,12 +82,41 @@ impl Alarms {
         self.state().total
     }
 
-    /// Why the newest alarm is not in the log of alarms.
+    /// Why alarms are not in the log of alarms.
     pub fn unwritten(&self) -> Option<String> {
         self.state().unwritten.clone()
     }
 
+    /// Writes what could not be written before. Blocks for as long as the disk takes to sync.
+    pub fn write_waiting(&self) {
+        // Taken one by one, so that none is written twice.
+        while let Some(alarm) = self.next_waiting() {
+            if !self.write(&alarm) {
+                return self.state().waiting.push_front(alarm);
+            }
+        }
+    }
+
+    fn next_waiting(&self) -> Option<Alarm> {
+        self.state().waiting.pop_front()
+    }
+
     fn record(&self, alarm: &Alarm) {
+        self.write_waiting();
+        let mut state = self.state();
+        if state.waiting.is_empty() {
+            drop(state);
+            if self.write(alarm) {
+                return;
+            }
+            state = self.state();
+        }
+        if state.waiting.len() < WAITING_MAX {
+            state.waiting.push_back(alarm.clone());
+        }
+    }
+
+    fn write(&self, alarm: &Alarm) -> bool {
         let Alarm { log, what, about, .. } = alarm;
         let record = json!({ "log": log, "what": what, "about": about });
         let written = match record {
@@ -93,10 +124,12 @@ impl Alarms {
             _ => Err(io::Error::other("not an object")),
         };
         let unwritten = written.err().map(|cause| {
-            tracing::error!(%cause, "an alarm cannot be recorded");
+            tracing::error!(%cause, "an alarm cannot be recorded yet");
             cause.to_string()
         });
-        self.state().unwritten = unwritten;
+        let mut state = self.state();
+        state.unwritten = unwritten;
+        state.unwritten.is_none()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -133,5 +166,7 @@ impl State {
 const ABOUT_MAX: usize = 500;
 /// On the page.
 const NEWEST_MAX: usize = 50;
+/// As many as an hour of ten logs.
+const WAITING_MAX: usize = 1_000;
 /// Half a kB each.
 const HOURLY_MAX: u64 = 100;

@@ -201,6 +201,7 @@ impl Mirror {
 
     /// After a round: what waited in vain, and how far we are.
     fn close(&self, settles: bool, written: bool) -> std::io::Result<()> {
+        self.with.alarms.write_waiting();
         if settles {
             let report = lock(&self.follower).settle(self.with.clock.unix_ns());
             self.found(&report);

@@ -95,8 +95,11 @@ impl Own {
         let leaf = verdict::canonical(&keys).map_err(io::Error::other)?;
         tree.append(&leaf)?;
         tree.at_ns = now_ns;
-        // If we stop here, the record is there, and the next start signs for it.
-        tree.sign(&self.dir, &self.signer)
+        // If we stop here, the record is there, and the next start signs for it; or the next record, when it cannot be signed now.
+        if let Err(cause) = tree.sign(&self.dir, &self.signer) {
+            tracing::error!(%cause, "the checkpoint of the witness's own log cannot be written");
+        }
+        Ok(())
     }
 
     /// What is served of it, and whether it stays so for good.
