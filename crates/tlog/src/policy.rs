@@ -51,6 +51,8 @@ struct Group {
 enum Member {
     Witness(usize),
     Group(usize),
+    /// With a key of a type that we cannot check: it counts among the members, and never among those that cosigned.
+    Unsupported(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +143,7 @@ fn holds(member: Member, cosigned: &impl Fn(usize) -> bool, groups: &[bool]) -> 
     match member {
         Member::Witness(at) => cosigned(at),
         Member::Group(at) => groups.get(at).copied().unwrap_or(false),
+        Member::Unsupported(_) => false,
     }
 }
 
@@ -164,6 +167,8 @@ struct Reader {
     logs: Vec<Log>,
     witnesses: Vec<Witness>,
     groups: Vec<Group>,
+    /// Names of witnesses whose keys are of types that we cannot check.
+    unsupported: Vec<String>,
     quorum: Option<Quorum>,
     /// Members of groups so far: a name may stand in one group only.
     used: Vec<Member>,
@@ -189,7 +194,11 @@ impl Reader {
     }
 
     fn log(&mut self, key: &str, url: Option<&str>) -> Result<(), Wrong> {
-        let key: VerifierKey = key.parse().map_err(Wrong::Key)?;
+        let key: VerifierKey = match key.parse() {
+            // It signs nothing that we could trust; the file's other keys still do.
+            Err(KeyError::Unsupported(_)) => return Ok(()),
+            other => other.map_err(Wrong::Key)?,
+        };
         if self.logs.iter().any(|log| log.key.public() == key.public()) {
             return Err(Wrong::Duplicate(key.name().to_string()));
         }
@@ -198,7 +207,14 @@ impl Reader {
     }
 
     fn witness(&mut self, name: &str, key: &str, url: Option<&str>) -> Result<(), Wrong> {
-        let key: VerifierKey = key.parse().map_err(Wrong::Key)?;
+        let key: VerifierKey = match key.parse() {
+            Err(KeyError::Unsupported(_)) => {
+                self.is_free(name)?;
+                self.unsupported.push(name.into());
+                return Ok(());
+            }
+            other => other.map_err(Wrong::Key)?,
+        };
         if key.kind() != Kind::Cosignature {
             return Err(Wrong::NotAWitness);
         }
@@ -246,7 +262,9 @@ impl Reader {
     fn member(&self, name: &str) -> Result<Member, Wrong> {
         let witness = self.witnesses.iter().position(|witness| witness.name == name);
         let group = || self.groups.iter().position(|group| group.name == name);
+        let unsupported = || self.unsupported.iter().position(|of| of == name);
         let member = witness.map(Member::Witness).or_else(|| group().map(Member::Group));
+        let member = member.or_else(|| unsupported().map(Member::Unsupported));
         member.ok_or_else(|| Wrong::Undefined(name.to_string()))
     }
 

@@ -150,6 +150,41 @@ fn a_checkpoint_is_trusted_only_under_the_key_of_its_origin() {
     assert_eq!(policy.check(&signed("c", &a)).map(drop), Err(TrustError::UnknownLog("c".into())));
 }
 
+/// Keys of types that we cannot check (0x06 is ML-DSA-44) are other people's business, and never enough.
+#[test]
+fn a_key_of_another_type_counts_for_nothing_and_spoils_nothing() {
+    let log = key("l", Kind::Ed25519, 1);
+    let witnesses = ["w1", "w2"].map(|name| key(name, Kind::Cosignature, name.as_bytes()[1]));
+    let other = "w3+530d903a+BukyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let [w1, w2] = witnesses.each_ref().map(SigningKey::verifier);
+    let text = |quorum: &str| {
+        format!(
+            "log {other}\nlog {}\nwitness W1 {w1}\nwitness W2 {w2}\nwitness W3 {other}\nwitness W4 {other}\ngroup G 2 W1 W2 W3\ngroup H all G W4\nquorum {quorum}\n",
+            log.verifier()
+        )
+    };
+    let policy: Policy = text("G").parse().unwrap();
+    assert_eq!((policy.logs.len(), policy.witnesses.len()), (1, 2));
+    for (names, enough) in
+        [(vec!["W1"], false), (vec!["W1", "W3"], false), (vec!["W1", "W2"], true)]
+    {
+        assert_eq!(policy.is_enough(&names), enough, "{names:?}");
+    }
+    let mut note = Checkpoint::new("l".into(), 1, Hash::EMPTY).sign(&log).unwrap();
+    for witness in &witnesses {
+        note.push(cosign(&note, witness, 100).unwrap());
+    }
+    let note = note.to_string();
+    assert!(policy.check(&note).is_ok());
+    for never in ["H", "W3"] {
+        let policy: Policy = text(never).parse().unwrap();
+        assert_eq!(policy.check(&note), Err(TrustError::Quorum { cosigned: 2 }), "{never}");
+    }
+    let twice = format!("witness W {other}\nwitness W {w1}\nquorum none\n");
+    let twice = twice.parse::<Policy>().unwrap_err();
+    assert_eq!((twice.line, twice.wrong), (2, Wrong::Duplicate("W".into())));
+}
+
 #[test]
 fn a_wrong_line_of_a_trust_file_is_named() {
     let (log, witness) = (key("l", Kind::Ed25519, 1), key("w", Kind::Cosignature, 2));
