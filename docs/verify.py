@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second reading of Haetae's log, independent of Haetae: 60 lines on Python's standard library and `cryptography`.
+"""A second reading of Haetae's log, independent of Haetae: 80 lines on Python's standard library and `cryptography`.
 
     verify.py proof  FILE VKEY...    one record: `haetae log prove`, or a receipt with its record in the `extra` line
     verify.py export FILE VKEY...    a whole export: `haetae log export` (docs/record.md, "The export file")
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 b64 = lambda text: base64.b64decode(text, validate=True)
 sha = lambda data: hashlib.sha256(data).digest()
+plain = lambda text: "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)  # must not move the cursor
 node = lambda left, right: sha(b"\1" + left + right)             # RFC 6962, section 2.1; a leaf is sha(b"\0" + leaf)
 root = lambda peaks: functools.reduce(lambda right, left: node(left, right), reversed(peaks)) if peaks else sha(b"")
 
@@ -67,11 +68,13 @@ def export(file, vkeys):
             if record["kind"] in ("decision", "preflight"): named |= {record[text] for text in ("facts", "detail", "bundle")}
         if kind != "end": whole.update(line)
     demand(kind == "end" and whole.digest() == b64(item["sha256"]), "the file was changed or cut")
-    for one in lanes.values(): demand(one["next"] == one["to"] == one.get("newest", one["from"]) and not one["signed"], "no signed end")
+    for one in lanes.values(): demand(one["next"] == one["to"] == one.get("newest") and not one["signed"], "no signed end")
+    given, shown = {vkey.split("+")[0] for vkey in vkeys}, {one["origin"] for one in lanes.values()}
+    demand(given <= shown, f"nothing is shown of {sorted(given - shown)}, whose key was given")
     demand(all(texts.get(digest) for digest in named), "a text of a decision is missing or edited")
     return f"whole: {sum(one['to'] - one['from'] for one in lanes.values())} records in {len(lanes)} lanes under signed roots"
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[1] not in ("proof", "export"): sys.exit(__doc__)
-    try: print((proof if sys.argv[1] == "proof" else export)(sys.argv[2], sys.argv[3:]))
-    except Exception as wrong: sys.exit(f"WRONG: {wrong or type(wrong).__name__}")
+    try: print(plain((proof if sys.argv[1] == "proof" else export)(sys.argv[2], sys.argv[3:])))
+    except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))

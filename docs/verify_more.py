@@ -8,7 +8,7 @@
 VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why.
 """
 import base64, json, ssl, sys, urllib.request
-from verify import append, b64, checkpoint, demand, proof, root, sha
+from verify import append, b64, checkpoint, demand, plain, proof, root, sha
 
 def root_of(hashes):
     peaks = []
@@ -50,5 +50,5 @@ def disclosed(file, proven, *vkeys):                             # salt and valu
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[1] not in ("served", "disclosed"): sys.exit(__doc__)
-    try: print({"served": served, "disclosed": disclosed}[sys.argv[1]](*sys.argv[2:]))
-    except Exception as wrong: sys.exit(f"WRONG: {wrong or type(wrong).__name__}")
+    try: print(plain({"served": served, "disclosed": disclosed}[sys.argv[1]](*sys.argv[2:])))
+    except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))

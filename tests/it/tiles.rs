@@ -448,7 +448,7 @@ async fn no_checkpoint_is_shown_that_is_smaller_than_one_before() {
     };
     assert_eq!(shown().await.0, second.size);
     let cosign = async |one: &haetae::audit::Published| {
-        haetae::audit::keep_cosignature(&fresh.pool, one, "witness.example", 1, "\u{2014} line")
+        haetae::audit::keep_cosignature(&fresh.pool, one, "witness.example", 1, "\u{2014} witness.example AAAAAGxpbmU=")
             .await
             .unwrap();
     };
@@ -460,7 +460,7 @@ async fn no_checkpoint_is_shown_that_is_smaller_than_one_before() {
     let third = beyond(second.size).await;
     let (size, note) = shown().await;
     assert_eq!(size, second.size, "the cosigned one before {}", third.size);
-    assert!(note.contains("line"), "{note}");
+    assert!(note.contains("witness.example"), "{note}");
     // Without the witness not for long.
     let older = "update log_checkpoint set at = at - interval '11 seconds'";
     sqlx::query(older).execute(&fresh.pool).await.unwrap();

@@ -12,6 +12,7 @@
 
 mod evidence;
 mod export;
+mod forged;
 mod replay;
 
 use std::fs;
@@ -104,13 +105,14 @@ fn a_part_of_a_log_is_whole_too() {
     // Checkpoints of sizes that lie before it say nothing about it.
     assert_eq!((report.counts.records, report.counts.checkpoints), (602 - 257 + 4, 3));
 
-    // Nothing of a lane needs no checkpoint of it.
+    // Nothing of a lane needs no checkpoint of it, and shows nothing to who has its key.
     let mut none = Lane::open(2);
     (none.from, none.checkpoints) = (1, vec![1]);
     let mut export = Export::of(&[&main, &beat, &none], &texts);
     let line = export.find("checkpoint", &[("lane", 2.into())]);
     export.lines.remove(line);
-    assert_eq!((check(&export).exit(), check(&export).findings), (Exit::Whole, vec![]));
+    let open = vec![Open::NotShown { origin: "gw.example/log/2".into() }];
+    assert_eq!((check(&export).findings, check(&export).open), (vec![], open));
 
     let mut export = Export::of(&[&main, &beat], &texts);
     export.lines[0]["lanes"][0]["left"].as_array_mut().unwrap().pop();
@@ -280,7 +282,7 @@ fn a_text_that_was_changed_or_is_gone() {
     let report = check(&purged);
     let gone = report.counts.not_judgeable;
     assert_eq!((report.exit(), report.findings), (Exit::Incomplete, vec![]));
-    assert_eq!(report.open, [Open::NotJudgeable(gone)]);
+    assert_eq!(report.open, [Open::NotJudgeable(gone), Open::TextsMissing(1)]);
     assert!([67, 133].contains(&gone) && gone + report.counts.judged == 200, "{gone}");
 
     let mut spare = texts;

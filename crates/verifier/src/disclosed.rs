@@ -75,9 +75,9 @@ fn open(value: &Value, digest: &str) -> Option<String> {
 impl Shown {
     #[must_use]
     pub fn text(&self) -> Text {
-        let Self { id, field, values } = self;
+        let (id, field) = (self.id.escape_debug(), self.field.escape_debug());
         // Debug marks where a value begins and ends, and shows what cannot be seen.
-        let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+        let values: Vec<String> = self.values.iter().map(|value| format!("{value:?}")).collect();
         let values = values.join(", ");
         Text {
             en: format!("disclosed: `{field}` of record {id} hides {values}"),
@@ -98,10 +98,15 @@ impl Unshown {
                 en: "NOT disclosed: it is of another record than the proof".to_owned(),
                 ko: "공개되지 않음: 증명과 다른 기록에 대한 것입니다".to_owned(),
             },
-            Self::Field(field) => Text {
-                en: format!("NOT disclosed: the record does not hide so many values at `{field}`"),
-                ko: format!("공개되지 않음: 기록의 `{field}`에 가려진 값의 수가 다릅니다"),
-            },
+            Self::Field(field) => {
+                let field = field.escape_debug();
+                Text {
+                    en: format!(
+                        "NOT disclosed: the record does not hide so many values at `{field}`"
+                    ),
+                    ko: format!("공개되지 않음: 기록의 `{field}`에 가려진 값의 수가 다릅니다"),
+                }
+            }
             Self::Digest(n) => Text {
                 en: format!(
                     "NOT disclosed: value {n} with its salt does not give the record's digest: it was changed"

@@ -36,6 +36,12 @@ pub enum FileFault {
     After {
         line: u64,
     },
+    /// The header does not say when the file was made.
+    Created,
+    /// The header says that it was made so long before its newest record.
+    CreatedEarly {
+        seconds: u64,
+    },
     NotALine {
         line: u64,
     },
@@ -270,6 +276,7 @@ impl FileFault {
         match self {
             Self::Cut { .. } => "file_cut",
             Self::After { .. } => "file_after_end",
+            Self::Created | Self::CreatedEarly { .. } => "file_created",
             Self::NotALine { .. } => "file_line",
             Self::Order { .. } => "file_order",
             Self::Lane { .. } => "file_lane",

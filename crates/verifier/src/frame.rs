@@ -2,7 +2,7 @@
 //! roots, where tiles and texts stand, and what heartbeats say of other lanes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
 };
 
@@ -15,17 +15,18 @@ use crate::{
         self, CheckpointLine, Digest, End, FORMAT, LaneHeader, LeafLine, Line, Lines, Order,
         TextLine, TileLine,
     },
-    finding::{FileFault, Finding, Place, RecordFault, TreeFault},
-    instant, known,
+    finding::{FileFault, Finding, Place, TreeFault},
+    heads::Beyond,
+    known,
     record::{Head, Record},
     report::{Open, Report},
-    trust::{Doubt, Trust},
+    trust::{Doubt, Trust, Unwitnessed},
 };
 
 /// What the second pass needs.
 #[derive(Default)]
 pub(crate) struct Frame {
-    pub lanes: Vec<LaneHeader>,
+    pub lanes: BTreeMap<u16, LaneHeader>,
     /// Roots that trees must have, by lane and size.
     pub wanted: BTreeMap<(u16, u64), Vec<Wanted>>,
     /// Where the full tiles of level 0 stand, by lane and number.
@@ -33,6 +34,8 @@ pub(crate) struct Frame {
     pub texts: BTreeMap<Digest, Kept>,
     /// The first record.
     pub records: Option<export::Place>,
+    /// Heads that the file does not reach.
+    pub beyond: Beyond,
 }
 
 /// First byte and length of a line.
@@ -61,14 +64,14 @@ pub(crate) fn read(
     reader.header(lines.read()?)?;
     let mut last = 1;
     while let Some((place, line)) = lines.read()? {
-        let Some(text) = line.strip_suffix(b"\n") else {
-            // The file ends in the middle of a line: the line before was the last whole one.
-            break;
-        };
         if reader.ended {
             reader.find(FileFault::After { line: place.number });
             break;
         }
+        let Some(text) = line.strip_suffix(b"\n") else {
+            // The file ends in the middle of a line: the line before was the last whole one.
+            break;
+        };
         last = place.number;
         reader.line(place, text);
         reader.bytes += line.len() as u64;
@@ -82,7 +85,6 @@ struct Reader<'r> {
     trust: &'r Trust,
     report: &'r mut Report,
     frame: Frame,
-    created: i64,
     /// The keys that the file states of itself.
     stated: Vec<VerifierKey>,
     sha256: Sha256,
@@ -96,6 +98,8 @@ struct Reader<'r> {
     /// The last checkpoint line of each lane: its size, and its note if it counts.
     last: BTreeMap<u16, (u64, Option<String>)>,
     untrusted: BTreeSet<u16>,
+    /// Lanes whose last checkpoint counts.
+    signed: BTreeSet<u16>,
     /// Lanes that heartbeats name.
     seen: BTreeSet<u16>,
 }
@@ -108,7 +112,6 @@ impl<'r> Reader<'r> {
             trust,
             report,
             frame: Frame::default(),
-            created: 0,
             stated: Vec::new(),
             sha256: Sha256::new(),
             bytes: 0,
@@ -118,6 +121,7 @@ impl<'r> Reader<'r> {
             roots: BTreeMap::new(),
             last: BTreeMap::new(),
             untrusted: BTreeSet::new(),
+            signed: BTreeSet::new(),
             seen: BTreeSet::new(),
         }
     }
@@ -133,13 +137,16 @@ impl<'r> Reader<'r> {
         self.sha256.update(line);
         self.bytes = line.len() as u64;
         self.counts.lines = 1;
-        self.created = instant::parse(&header.created).unwrap_or_default();
+        if !self.frame.beyond.created(&header.created) {
+            self.find(FileFault::Created);
+        }
         for lane in header.lanes {
-            if self.lane(lane.lane).is_some() {
-                self.find(FileFault::Lane { line: 1, lane: lane.lane });
-            } else {
-                self.frame.lanes.push(lane);
-            }
+            let number = lane.lane;
+            let Entry::Vacant(place) = self.frame.lanes.entry(number) else {
+                self.find(FileFault::Lane { line: 1, lane: number });
+                continue;
+            };
+            place.insert(lane);
         }
         Ok(())
     }
@@ -186,7 +193,7 @@ impl<'r> Reader<'r> {
     fn checkpoint(&mut self, found: &CheckpointLine<'_>, number: u64) {
         self.counts.checkpoints += 1;
         let (lane, size) = (found.lane, found.size);
-        let Some(origin) = self.lane(lane).map(|header| header.origin.clone()) else {
+        let Some(origin) = self.frame.lanes.get(&lane).map(|header| header.origin.clone()) else {
             return self.find(FileFault::Lane { line: number, lane });
         };
         let read = self.trust.read(&found.note, &origin, &self.stated).and_then(|checkpoint| {
@@ -258,14 +265,11 @@ impl<'r> Reader<'r> {
     fn head(&mut self, head: &Head, place: Place, at: i64) {
         let &Head { lane, size, root } = head;
         self.seen.insert(lane);
-        let Some((from, to)) = self.lane(lane).map(|header| (header.from, header.to)) else {
-            return;
-        };
+        let Some(&LaneHeader { from, to, .. }) = self.frame.lanes.get(&lane) else { return };
         if (from..=to).contains(&size) {
             self.want((lane, size), root, Some(place));
-        } else if size > to && self.created.saturating_sub(at) > COVERED_NS {
-            let fault = RecordFault::Shorter { lane, size, to };
-            self.report.find(Finding::Record(place, fault));
+        } else if size > to {
+            self.frame.beyond.add(head, place, at, to);
         }
     }
 
@@ -299,11 +303,12 @@ impl<'r> Reader<'r> {
         if matches!(self.trust, Trust::File) {
             self.report.open.insert(0, Open::OwnKeys);
         }
-        for header in core::mem::take(&mut self.frame.lanes) {
-            self.covered(&header);
-            self.tiled(&header);
-            self.frame.lanes.push(header);
+        let lanes = core::mem::take(&mut self.frame.lanes);
+        for header in lanes.values() {
+            self.covered(header);
+            self.tiled(header);
         }
+        self.frame.lanes = lanes;
         let counts = &mut self.report.counts;
         counts.bytes = self.bytes;
         counts.lines = self.counts.lines + u64::from(self.ended);
@@ -317,7 +322,7 @@ impl<'r> Reader<'r> {
     /// What the reviewer knows besides.
     fn known(&mut self, kept: &[String]) {
         let Self { trust, report, frame, stated, .. } = self;
-        known::absent(&self.seen, trust, &frame.lanes, report);
+        known::absent((&self.seen, &self.signed), trust, &frame.lanes, report);
         for (lane, size, root) in known::roots(kept, (trust, stated), &frame.lanes, report) {
             self.want((lane, size), root, None);
         }
@@ -326,14 +331,22 @@ impl<'r> Reader<'r> {
     /// Every record shown is under a checkpoint, and the last one has its witnesses.
     fn covered(&mut self, header: &LaneHeader) {
         let &LaneHeader { lane, from, to, .. } = header;
-        let (size, note) = self.last.remove(&lane).unwrap_or_default();
-        if size != to && from < to {
+        let last = self.last.remove(&lane);
+        // Without any checkpoint nothing may be shown; with one all that it covers must be.
+        let covers = last.as_ref().map_or(from == to, |(size, _)| *size == to);
+        let (size, note) = last.unwrap_or_default();
+        if !covers {
             let fault = TreeFault::Uncovered { lane, to, last: size };
             self.report.find(Finding::Tree(fault));
         }
-        if let Some(cosigned) = note.and_then(|note| self.trust.lacks_witnesses(&note)) {
-            self.report.find(Finding::Tree(TreeFault::Quorum { lane, size, cosigned }));
-        }
+        let Some(note) = note else { return };
+        self.signed.insert(lane);
+        let fault = match self.trust.unwitnessed(&note) {
+            None => return,
+            Some(Unwitnessed::Few(cosigned)) => TreeFault::Quorum { lane, size, cosigned },
+            Some(Unwitnessed::Doubt(doubt)) => TreeFault::Checkpoint { lane, size, doubt },
+        };
+        self.report.find(Finding::Tree(fault));
     }
 
     /// Every full tile within the records shown is there; the first that is not is named.
@@ -351,16 +364,12 @@ impl<'r> Reader<'r> {
 
     fn want(&mut self, at: (u16, u64), root: Hash, heartbeat: Option<Place>) {
         let wanted = self.frame.wanted.entry(at).or_default();
-        // One lane's root is said by many; the same said again is not worth keeping.
-        let said =
-            |known: &Wanted| known.root == root && known.heartbeat.is_some() == heartbeat.is_some();
-        if !wanted.iter().any(said) {
+        let alike = |known: &&Wanted| known.heartbeat.is_some() == heartbeat.is_some();
+        let mut said = wanted.iter().filter(alike);
+        // One lane's root is said by many; the same said again is not worth keeping. Of two different ones one is a finding.
+        if !said.clone().any(|known| known.root == root) && said.nth(ROOTS_MAX - 1).is_none() {
             wanted.push(Wanted { root, heartbeat });
         }
-    }
-
-    fn lane(&self, lane: u16) -> Option<&LaneHeader> {
-        self.frame.lanes.iter().find(|header| header.lane == lane)
     }
 
     fn count(&mut self, text: &[u8]) {
@@ -376,5 +385,5 @@ impl<'r> Reader<'r> {
 
 /// In canonical form a heartbeat has these bytes; other records seldom do.
 const HEARTBEAT: &str = r#""kind":"heartbeat""#;
-/// Checkpoints follow commits within about a second: a minute is far past it.
-const COVERED_NS: i64 = 60_000_000_000;
+/// Different roots of one lane and size: where there are two, one of them is wrong.
+const ROOTS_MAX: usize = 8;

@@ -4,14 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize as _;
 use sha2::{Digest as _, Sha256};
-use verdict::{
-    Rulebook,
-    decision::Outcome,
-    facts::{Facts, Judgement},
-    reason::Reason,
-};
+use verdict::{Rulebook, access::Access, decision::Outcome, facts::Facts, reason::Reason};
 
-use crate::{evidence, export::Digest, finding::Judged, record::Record, said::Texts};
+use crate::{bounds, evidence, export::Digest, finding::Judged, record::Record, said::Texts};
 
 /// Judges decisions. What repeats (rules, facts, whole judgements) is kept, up to a limit.
 #[derive(Default)]
@@ -23,10 +18,16 @@ pub(crate) struct Judge {
 /// Bundle, facts and instant (Unix seconds).
 type Question = (Digest, Digest, i64);
 
-/// A judgement and the digest of its text.
+/// What of a judgement a leaf is held against; the whole would be large.
 struct Made {
-    judgement: Judgement,
+    /// Digest of its text.
     detail: Digest,
+    outcome: Outcome,
+    reason: Reason,
+    rule: Option<String>,
+    /// Whether an allow that goes out wants a witnessed receipt.
+    witnessed: bool,
+    permitted: Vec<String>,
     /// What the kept access rows are about; `None` when the facts keep none.
     access: Option<About>,
 }
@@ -165,7 +166,7 @@ impl<'r> Leaf<'r> {
                 return Err(Judged::AccessOperation);
             }
         }
-        let judged = made.judgement.outcome;
+        let judged = made.outcome;
         // The gateway may refuse for a cause of its own what the rules allow; never the other way round.
         let stricter = self.outcome == Outcome::Deny && OWN_CAUSES.contains(&self.reason);
         if stricter && allows(judged) {
@@ -174,21 +175,17 @@ impl<'r> Leaf<'r> {
         if self.outcome != judged {
             return Err(Judged::Outcome { stated: Some(self.outcome), judged });
         }
-        let first = made.judgement.decision.reasons.first();
-        // An allow that no rule was needed for gives no reason; its leaf says so with the code alone.
-        let (reason, rule) =
-            first.map_or((Reason::AllowedByRule, None), |why| (why.code, why.rule.as_deref()));
-        if reason != self.reason {
+        if made.reason != self.reason {
             return Err(Judged::Reason);
         }
-        if rule != self.rule {
+        if made.rule.as_deref() != self.rule {
             return Err(Judged::Rule);
         }
-        let grade = (self.forwards && made.judgement.wants_witnesses()).then_some(WITNESSED);
+        let grade = (self.forwards && made.witnessed).then_some(WITNESSED);
         if grade != self.grade {
             return Err(Judged::Grade);
         }
-        let permitted = |site: &str| made.judgement.permitted.iter().any(|known| known == site);
+        let permitted = |site: &str| made.permitted.iter().any(|known| known == site);
         if self.site.is_none_or(permitted) { Ok(()) } else { Err(Judged::Site) }
     }
 
@@ -206,17 +203,34 @@ const fn allows(outcome: Outcome) -> bool {
 }
 
 fn book(text: &[u8]) -> Result<Arc<Rulebook>, String> {
-    serde_json::from_slice(text).map(Arc::new).map_err(|cause| format!("bundle: {cause}"))
+    serde_json::from_slice(text).map(Arc::new).map_err(|cause| unreadable("bundle", &cause))
+}
+
+/// Where it cannot be read; not what stands there, which may be anything, and personal.
+fn unreadable(what: &str, cause: &serde_json::Error) -> String {
+    let (line, column) = (cause.line(), cause.column());
+    format!("{what}: not what docs/record.md says at line {line}, column {column}")
 }
 
 fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
-    let facts: Facts = serde_json::from_slice(facts).map_err(|cause| format!("facts: {cause}"))?;
-    let judgement = verdict::judge(book, &facts, at);
+    let facts: Facts =
+        serde_json::from_slice(facts).map_err(|cause| unreadable("facts", &cause))?;
+    let judgement = bounds::judge(book, &facts, at)?;
     let text = verdict::canonical(&judgement).map_err(|cause| cause.to_string())?;
-    let detail = Digest(Sha256::digest(text).into());
-    let access =
-        facts.access.map(|access| About { service: access.service, operation: access.operation });
-    Ok(Arc::new(Made { judgement, detail, access }))
+    // An allow that no rule was needed for gives no reason; its leaf says so with the code alone.
+    let first = judgement.decision.reasons.first();
+    let (reason, rule) =
+        first.map_or((Reason::AllowedByRule, None), |why| (why.code, why.rule.clone()));
+    let about = |access: Access| About { service: access.service, operation: access.operation };
+    Ok(Arc::new(Made {
+        detail: Digest(Sha256::digest(text).into()),
+        outcome: judgement.outcome,
+        reason,
+        rule,
+        witnessed: judgement.wants_witnesses(),
+        permitted: judgement.permitted,
+        access: facts.access.map(about),
+    }))
 }
 
 /// The grade that a rule can demand.
@@ -232,7 +246,7 @@ const OWN_CAUSES: [Reason; 5] = [
     Reason::Draining,
 ];
 const SECOND_ENGINE: [Reason; 2] = [Reason::EngineDisagreement, Reason::EngineError];
-/// A judgement is some 3 to 170 kB: about 100 MB at most, seldom more than a few.
+/// Some hundred bytes each.
 const MADE_MAX: usize = 1024;
 /// Some hundred kB each, and one is in force at a time.
 const BOOKS_MAX: usize = 32;

@@ -2,7 +2,7 @@
 //!
 //! A file can be whole in itself and still be a part, or an older state, of the log. Only what was kept outside shows it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tlog::{Checkpoint, Note, VerifierKey};
 
@@ -10,7 +10,7 @@ use crate::{
     export::LaneHeader,
     finding::{Finding, TreeFault},
     report::{Open, Report},
-    trust::Trust,
+    trust::{Doubt, Trust},
 };
 
 /// A root that a lane must have had: its number, size and root.
@@ -19,21 +19,25 @@ pub(crate) type Root = (u16, u64, tlog::Hash);
 /// Holds kept checkpoints against the lanes of the file; gives the roots that the second pass compares.
 pub(crate) fn roots(
     kept: &[String],
-    (trust, stated): (&Trust, &[VerifierKey]),
-    lanes: &[LaneHeader],
+    (trust, keys): (&Trust, &[VerifierKey]),
+    lanes: &BTreeMap<u16, LaneHeader>,
     report: &mut Report,
 ) -> Vec<Root> {
     let mut roots = Vec::new();
     for note in kept {
-        let origin = origin(note).unwrap_or_else(|| "?".into());
-        let Some(header) = lanes.iter().find(|header| header.origin == origin) else {
+        let (origin, stated) = match stated_in(note) {
+            Some(Checkpoint { origin, size, .. }) => (origin, size),
+            None => ("?".into(), 0),
+        };
+        let Some(header) = lanes.values().find(|header| header.origin == origin) else {
             report.open(Open::NotShown { origin });
             continue;
         };
         let &LaneHeader { lane, from, to, .. } = header;
-        match trust.read(note, &origin, stated) {
+        match trust.read(note, &origin, keys) {
+            Err(Doubt::Unknown) => report.open(Open::Untrusted { lane, origin }),
             Err(doubt) => {
-                let fault = TreeFault::Checkpoint { lane, size: 0, doubt };
+                let fault = TreeFault::Checkpoint { lane, size: stated, doubt };
                 report.find(Finding::Tree(fault));
             }
             Ok(Checkpoint { size, .. }) if size > to => {
@@ -48,25 +52,29 @@ pub(crate) fn roots(
     roots
 }
 
-/// Lanes that heartbeats saw, or whose keys the reviewer brought, and of which the file shows nothing.
+/// Lanes that heartbeats saw, or whose keys the reviewer brought, and of which the file shows nothing. A lane that the header
+/// names and no trusted checkpoint speaks of is not shown: anybody can write that it is empty.
 pub(crate) fn absent(
-    seen: &BTreeSet<u16>,
+    (seen, signed): (&BTreeSet<u16>, &BTreeSet<u16>),
     trust: &Trust,
-    lanes: &[LaneHeader],
+    lanes: &BTreeMap<u16, LaneHeader>,
     report: &mut Report,
 ) {
-    for lane in seen.iter().filter(|lane| lanes.iter().all(|header| header.lane != **lane)) {
-        report.open(Open::LaneNotShown { lane: *lane });
+    for lane in seen.iter().filter(|lane| !lanes.contains_key(lane)) {
+        // Each is there once.
+        report.open.push(Open::LaneNotShown { lane: *lane });
     }
+    let shown = lanes.values().filter(|header| signed.contains(&header.lane));
+    let shown: BTreeSet<&str> = shown.map(|header| header.origin.as_str()).collect();
     for key in trust.brought() {
-        if lanes.iter().all(|header| header.origin != key.name()) {
+        if !shown.contains(key.name()) {
             report.open(Open::NotShown { origin: key.name().to_owned() });
         }
     }
 }
 
-fn origin(note: &str) -> Option<String> {
+/// What a note says of itself.
+fn stated_in(note: &str) -> Option<Checkpoint> {
     let note: Note = note.parse().ok()?;
-    let checkpoint: Checkpoint = note.text().parse().ok()?;
-    Some(checkpoint.origin)
+    note.text().parse().ok()
 }

@@ -1,8 +1,8 @@
 //! The reviewer's offline check of an exported log: one file and a trusted key in, "whole" or the first differences out.
 //!
 //! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
-//! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `records` (second pass: every leaf), of that `lane` (one tree)
-//! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again) with [`evidence`] (access), [`follow`] (a log that grows,
+//! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `heads` (what heartbeats saw), `records` (second pass: every leaf), of that `lane` (one tree)
+//! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again) with `bounds` (how much of it) and [`evidence`] (access), [`follow`] (a log that grows,
 //! without a file, with `announced`: which bundles may have decided), [`finding`] (what is wrong, in two
 //! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export, [`disclosed`] what one of its fields hides. The format is fixed in `docs/record.md`.
 //!
@@ -10,12 +10,14 @@
 //! nothing the file says of itself is trusted unless the report says so.
 
 mod announced;
+mod bounds;
 pub mod disclosed;
 pub mod evidence;
 pub mod export;
 pub mod finding;
 pub mod follow;
 mod frame;
+mod heads;
 mod instant;
 mod joins;
 mod judge;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
-use tlog::Hash;
+use tlog::{Hash, bundle::LEAF_MAX};
 
 use crate::{export::Digest, instant};
 
@@ -43,8 +43,12 @@ impl Head {
 pub(crate) type Id = [u8; 16];
 
 impl Record {
-    /// Reads a leaf of version 1; the error names the key that is missing or wrong, `v` for another version.
+    /// Reads a leaf of version 1; the error names the key that is missing or wrong, `v` for another version, `length` for one
+    /// that no bundle holds.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+        if bytes.len() > LEAF_MAX {
+            return Err("length");
+        }
         let value: Value = serde_json::from_slice(bytes).map_err(|_| "json")?;
         let canonical = verdict::canonical(&value).is_ok_and(|again| again == bytes);
         let Value::Object(values) = value else { return Err("json") };

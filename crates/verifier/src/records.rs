@@ -10,6 +10,7 @@ use crate::{
     export::{self, Digest, LeafLine, Line, Lines},
     finding::{FileFault, Finding, Place, RecordFault},
     frame::Frame,
+    heads::Written,
     lane::{Fit, Lane},
     record::Record,
     report::{Open, Report},
@@ -47,6 +48,9 @@ struct Pass<'p> {
     shelf: Shelf<'p>,
     said: Said,
     lane: Option<Lane<'p>>,
+    /// Until when that lane was written, and all before it.
+    written: Written,
+    newest: Option<i64>,
     done: BTreeSet<u16>,
     /// The row that must come next, or must not.
     row: Expected,
@@ -71,6 +75,8 @@ impl<'p> Pass<'p> {
             shelf,
             said: Said::default(),
             lane: None,
+            written: Written::default(),
+            newest: None,
             done: BTreeSet::new(),
             row: Expected::Loose,
         }
@@ -101,6 +107,7 @@ impl<'p> Pass<'p> {
         let kept = self.shelf.hash(leaf.lane, leaf.index);
         let sound = leaf.is_marked(&hash) && kept.is_none_or(|kept| kept == hash);
         let Some((record, place)) = lane.take(&bytes, kept, sound, self.report) else { return };
+        self.written.record(&record);
         let projected = record.index < lane.header.projected;
         // Every text that is kept is at hand again.
         self.said.judge.make_room();
@@ -140,9 +147,7 @@ impl<'p> Pass<'p> {
         if self.lane.as_ref().is_some_and(|open| open.header.lane == lane) {
             return true;
         }
-        let Some(header) = self.frame.lanes.iter().find(|header| header.lane == lane) else {
-            return false;
-        };
+        let Some(header) = self.frame.lanes.get(&lane) else { return false };
         if !self.done.insert(lane) {
             return false;
         }
@@ -152,6 +157,7 @@ impl<'p> Pass<'p> {
     }
 
     fn leave(&mut self) {
+        self.newest = self.newest.max(std::mem::take(&mut self.written).until());
         if let Some(lane) = self.lane.take() {
             let number = lane.header.lane;
             lane.close(|index| self.shelf.hash(number, index), self.report);
@@ -161,15 +167,18 @@ impl<'p> Pass<'p> {
     fn close(mut self) {
         self.settle();
         // Lanes of which there is no leaf at all are entered here.
-        for header in &self.frame.lanes {
-            self.enter(header.lane);
+        for lane in self.frame.lanes.keys() {
+            self.enter(*lane);
         }
         self.leave();
+        self.frame.beyond.close(self.newest, self.report);
         self.said.joins.close(self.report);
-        let named = self.said.named;
+        let (named, kept) = (self.said.named, &self.frame.texts);
+        self.report.counts.texts_missing =
+            named.iter().filter(|digest| !kept.contains_key(digest)).count() as u64;
         if self.report.findings.is_empty() {
             // Otherwise the decision that names it may be among the findings.
-            let spare = self.frame.texts.keys().filter(|digest| !named.contains(digest));
+            let spare = kept.keys().filter(|digest| !named.contains(digest));
             for digest in spare {
                 let fault = FileFault::SpareText { digest: *digest };
                 self.report.find(Finding::File(fault));
@@ -178,6 +187,10 @@ impl<'p> Pass<'p> {
         if self.report.counts.not_judgeable > 0 {
             let count = self.report.counts.not_judgeable;
             self.report.open.push(Open::NotJudgeable(count));
+        }
+        if self.report.counts.texts_missing > 0 {
+            let count = self.report.counts.texts_missing;
+            self.report.open.push(Open::TextsMissing(count));
         }
     }
 }

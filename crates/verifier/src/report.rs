@@ -26,6 +26,8 @@ pub struct Counts {
     pub unknown_kinds: u64,
     pub rows: u64,
     pub texts: u64,
+    /// Texts that decisions name and that are not there.
+    pub texts_missing: u64,
     pub tiles: u64,
     /// Checkpoints whose signature and root were right.
     pub checkpoints: u64,
@@ -53,11 +55,13 @@ pub enum Open {
         origin: String,
     },
     NotJudgeable(u64),
+    /// So many texts that decisions name are not there, whether one judges by them or not.
+    TextsMissing(u64),
     /// A heartbeat names this lane; the file shows nothing of it.
     LaneNotShown {
         lane: u16,
     },
-    /// A key or a kept checkpoint is of this lane; the file shows nothing of it.
+    /// A key or a kept checkpoint is of this lane; the file shows nothing of it that the lane signed.
     NotShown {
         origin: String,
     },
@@ -118,7 +122,7 @@ impl Report {
             "counts": {
                 "bytes": counts.bytes, "lines": counts.lines, "lanes": counts.lanes,
                 "records": counts.records, "unknown_kinds": counts.unknown_kinds,
-                "rows": counts.rows, "texts": counts.texts, "tiles": counts.tiles,
+                "rows": counts.rows, "texts": counts.texts, "texts_missing": counts.texts_missing, "tiles": counts.tiles,
                 "checkpoints": counts.checkpoints, "decisions": counts.decisions,
                 "judged": counts.judged, "not_judgeable": counts.not_judgeable,
                 "second_engine": counts.second_engine, "without_end": counts.without_end,
@@ -190,14 +194,17 @@ impl Open {
                 "the keys are from the export itself, so this proves only that the file agrees with itself: give `--key` or `--trust`",
                 "키를 내보내기 파일 자체에서 가져왔으므로 파일이 스스로 모순되지 않는다는 것만 증명합니다: `--key`나 `--trust`를 주십시오",
             ),
-            Self::Untrusted { lane, origin } => Text {
-                en: format!(
-                    "lane {lane}: no trusted key is named `{origin}`, so its checkpoints were not checked"
-                ),
-                ko: format!(
-                    "레인 {lane}: 이름이 `{origin}`인 신뢰하는 키가 없어 체크포인트를 확인하지 못했습니다"
-                ),
-            },
+            Self::Untrusted { lane, origin } => {
+                let origin = origin.escape_debug();
+                Text {
+                    en: format!(
+                        "lane {lane}: no trusted key is named `{origin}`, so its checkpoints were not checked"
+                    ),
+                    ko: format!(
+                        "레인 {lane}: 이름이 `{origin}`인 신뢰하는 키가 없어 체크포인트를 확인하지 못했습니다"
+                    ),
+                }
+            }
             Self::LaneNotShown { lane } => Text {
                 en: format!(
                     "lane {lane}: a heartbeat names it and the file shows nothing of it, so its records were not checked"
@@ -206,14 +213,17 @@ impl Open {
                     "레인 {lane}: 하트비트에는 나오나 파일에는 없으므로 그 기록을 확인하지 못했습니다"
                 ),
             },
-            Self::NotShown { origin } => Text {
-                en: format!(
-                    "`{origin}`: you know this lane and the file shows nothing of it, so its records were not checked"
-                ),
-                ko: format!(
-                    "`{origin}`: 알고 있는 레인이지만 파일에는 없으므로 그 기록을 확인하지 못했습니다"
-                ),
-            },
+            Self::NotShown { origin } => {
+                let origin = origin.escape_debug();
+                Text {
+                    en: format!(
+                        "`{origin}`: you know this lane and the file shows nothing of it that the lane signed, so its records were not checked"
+                    ),
+                    ko: format!(
+                        "`{origin}`: 알고 있는 레인이지만 그 레인이 서명한 것이 파일에 없으므로 그 기록을 확인하지 못했습니다"
+                    ),
+                }
+            }
             Self::NotCompared { lane, size } => Text {
                 en: format!(
                     "lane {lane}: your checkpoint of size {size} lies before the first record shown, so it was not compared"
@@ -230,6 +240,10 @@ impl Open {
                     "결정 {count}건은 사실이나 규칙이 더는 보관되지 않아 다시 판정할 수 없습니다"
                 ),
             },
+            Self::TextsMissing(count) => Text {
+                en: format!("{count} texts that decisions name are not in the file"),
+                ko: format!("결정이 가리키는 텍스트 {count}개가 파일에 없습니다"),
+            },
         }
     }
 
@@ -240,6 +254,7 @@ impl Open {
             Self::OwnKeys => "own_keys",
             Self::Untrusted { .. } => "untrusted_lane",
             Self::NotJudgeable(_) => "not_judgeable",
+            Self::TextsMissing(_) => "texts_missing",
         };
         let Text { en, ko } = self.text();
         json!({ "code": code, "en": en, "ko": ko })

@@ -32,6 +32,8 @@ pub(crate) struct Said {
     pub joins: Joins,
     /// Texts that decisions named.
     pub named: BTreeSet<Digest>,
+    /// Those that one named under another kind than they are kept under.
+    mixed: BTreeSet<Digest>,
 }
 
 impl Said {
@@ -77,7 +79,8 @@ impl Said {
                 continue;
             };
             let other = texts.kind(&digest).is_some_and(|kept| kept != kind);
-            if self.named.insert(digest) && other {
+            self.named.insert(digest);
+            if other && self.mixed.insert(digest) {
                 report.find(Finding::File(FileFault::TextKind { digest }));
             }
         }

@@ -6,7 +6,7 @@ use verdict::decision::Text;
 use crate::{
     finding::doubted,
     record::Record,
-    trust::{Doubt, Trust},
+    trust::{Doubt, Trust, Unwitnessed},
 };
 
 /// A record that the log holds.
@@ -86,8 +86,10 @@ fn signed(receipt: &Receipt, trust: &Trust, leaf: &[u8]) -> Result<(Checkpoint, 
     let Ok(stated) = note.text().parse::<Checkpoint>() else { return doubt(Doubt::Unreadable) };
     let checkpoint =
         trust.read(&receipt.checkpoint, &stated.origin, &[]).map_err(Unproven::Checkpoint)?;
-    if let Some(cosigned) = trust.lacks_witnesses(&receipt.checkpoint) {
-        return Err(Unproven::Quorum(cosigned));
+    match trust.unwitnessed(&receipt.checkpoint) {
+        None => {}
+        Some(Unwitnessed::Few(cosigned)) => return Err(Unproven::Quorum(cosigned)),
+        Some(Unwitnessed::Doubt(found)) => return doubt(found),
     }
     let Trust::Policy(policy) = trust else { return Ok((checkpoint, 0)) };
     match receipt.verify(&Hash::leaf(leaf), policy) {
@@ -100,7 +102,8 @@ fn signed(receipt: &Receipt, trust: &Trust, leaf: &[u8]) -> Result<(Checkpoint, 
 impl Held {
     #[must_use]
     pub fn text(&self) -> Text {
-        let Self { id, kind, origin, index, size, witnesses } = self;
+        let Self { id, index, size, witnesses, .. } = self;
+        let (kind, origin) = (self.kind.escape_debug(), self.origin.escape_debug());
         Text {
             en: format!(
                 "proven: record {id} (`{kind}`) is number {index} of `{origin}`, under the root that was signed at size {size}; {witnesses} known witnesses"

@@ -28,6 +28,16 @@ pub enum Doubt {
     Unsigned,
     /// A trusted key's signature does not fit.
     BadSignature,
+    /// That of a known witness does not fit.
+    BadCosignature,
+}
+
+/// Why the witnesses do not vouch for a checkpoint that its log signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unwitnessed {
+    /// So many known ones cosigned, which is not the quorum.
+    Few(usize),
+    Doubt(Doubt),
 }
 
 impl Trust {
@@ -55,12 +65,16 @@ impl Trust {
         }
     }
 
-    /// How many known witnesses cosigned, when the trust file wants more.
-    pub(crate) fn lacks_witnesses(&self, note: &str) -> Option<usize> {
+    /// What is wrong with the cosignatures of a checkpoint that counts otherwise. Whatever cannot be told is not enough.
+    pub(crate) fn unwitnessed(&self, note: &str) -> Option<Unwitnessed> {
         let Self::Policy(policy) = self else { return None };
         match policy.check(note) {
-            Err(TrustError::Quorum { cosigned }) => Some(cosigned),
-            _ => None,
+            Ok(_) => None,
+            Err(TrustError::Quorum { cosigned }) => Some(Unwitnessed::Few(cosigned)),
+            Err(TrustError::Note(NoteError::BadSignature(_))) => {
+                Some(Unwitnessed::Doubt(Doubt::BadCosignature))
+            }
+            Err(_) => Some(Unwitnessed::Few(0)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The sentences: one in English and one in Korean for each finding, both saying where.
 
+use tlog::bundle::LEAF_MAX;
 use verdict::decision::{Outcome, Text};
 
 use super::{Contradiction, FileFault, Finding, Judged, OpenFault, Place, RecordFault, TreeFault};
@@ -43,6 +44,14 @@ fn file(fault: &FileFault) -> Text {
         FileFault::After { line } => say!(
             "line {line} stands after the last line `end`: something was added",
             "{line}번째 줄이 마지막 줄 `end` 뒤에 있습니다: 무언가 덧붙었습니다"
+        ),
+        FileFault::Created => say!(
+            "the header does not say when the file was made: `created` is not an instant",
+            "머리말에 파일을 만든 시각이 없습니다: `created`가 올바른 시각이 아닙니다"
+        ),
+        FileFault::CreatedEarly { seconds } => say!(
+            "the header says that the file was made {seconds} s before its newest record was written",
+            "머리말에 적힌 파일 생성 시각이 가장 새로운 기록보다 {seconds}초 앞섭니다"
         ),
         FileFault::NotALine { line } => say!(
             "line {line} is not a line of an export",
@@ -137,6 +146,7 @@ pub(crate) fn doubted(doubt: &Doubt) -> Text {
         }
         Doubt::Unreadable => say!("it is not a signed checkpoint", "서명된 체크포인트가 아닙니다"),
         Doubt::Origin(origin) => {
+            let origin = origin.escape_debug();
             say!("it is of the log `{origin}`", "다른 로그 `{origin}`의 것입니다")
         }
         Doubt::Size(size) => {
@@ -148,6 +158,10 @@ pub(crate) fn doubted(doubt: &Doubt) -> Text {
         Doubt::BadSignature => say!(
             "the signature of the trusted key does not fit it",
             "신뢰하는 키의 서명이 맞지 않습니다"
+        ),
+        Doubt::BadCosignature => say!(
+            "the cosignature of a known witness does not fit it",
+            "알려진 증인의 공동 서명이 맞지 않습니다"
         ),
     }
 }
@@ -177,6 +191,10 @@ fn record(fault: &RecordFault) -> Text {
             "the record is of a version that this program does not understand",
             "이 프로그램이 이해하지 못하는 버전의 기록입니다"
         ),
+        RecordFault::Unreadable("length") => say!(
+            "the record is longer than {LEAF_MAX} bytes, more than a log holds",
+            "기록이 로그에 담을 수 있는 {LEAF_MAX}바이트보다 깁니다"
+        ),
         RecordFault::Unreadable(key) => say!(
             "the record cannot be read: `{key}` is missing or wrong",
             "기록을 읽을 수 없습니다: `{key}`이(가) 없거나 잘못되었습니다"
@@ -188,10 +206,13 @@ fn record(fault: &RecordFault) -> Text {
             "lane {lane}, index {index} has the same record id",
             "레인 {lane}, 인덱스 {index}의 기록 번호와 같습니다"
         ),
-        RecordFault::RowDiffers(key) => say!(
-            "the row of the query tables differs from the record in `{key}`",
-            "조회 테이블의 행이 기록과 `{key}`에서 다릅니다"
-        ),
+        RecordFault::RowDiffers(key) => {
+            let key = key.escape_debug();
+            say!(
+                "the row of the query tables differs from the record in `{key}`",
+                "조회 테이블의 행이 기록과 `{key}`에서 다릅니다"
+            )
+        }
         RecordFault::RowMissing => {
             say!("the row of the query tables is missing", "조회 테이블의 행이 없습니다")
         }
@@ -298,10 +319,13 @@ fn decided(judged: &Judged) -> Text {
             "the access rows kept with the decision are about another operation than the one that was asked for",
             "결정과 함께 보관된 접근 권한 항목이 요청한 작업이 아닌 다른 작업에 관한 것입니다"
         ),
-        Judged::Unusable(cause) => say!(
-            "the decision cannot be judged from its texts: {cause}",
-            "텍스트로 결정을 다시 판정할 수 없습니다: {cause}"
-        ),
+        Judged::Unusable(cause) => {
+            let cause = cause.escape_debug();
+            say!(
+                "the decision cannot be judged from its texts: {cause}",
+                "텍스트로 결정을 다시 판정할 수 없습니다: {cause}"
+            )
+        }
     }
 }
 
