@@ -1,16 +1,18 @@
 //! One decision as it can be shown to others: its records, each with its proof, and the texts that they name.
 //!
-//! *Invariant:* reads only, in one snapshot; what is handed out is what was hashed, byte for byte.
+//! *Invariant:* reads only, in one snapshot; what is handed out is what was hashed, byte for byte, and nothing that the database says
+//! of it is believed: kinds are those that were asked for, and places, ids and digests are held against the records.
 
 use std::collections::BTreeSet;
 
-use sqlx::PgPool;
+use sha2::{Digest as _, Sha256};
+use sqlx::{PgConnection, PgPool};
 use tlog::Hash;
 use uuid::Uuid;
 
 use super::{
     AuditError, Proven,
-    prove::prove_at,
+    prove::{differs, prove_of},
     row::Leaf,
     verify::store::{self, StoredCheckpoint, Wanted},
 };
@@ -35,28 +37,43 @@ pub struct CaseText {
 }
 
 /// Gathers a decision by its id; `None` when the query tables do not know it (yet).
+///
+/// # Errors
+/// When what the query tables say of it is not what was signed, or a text is not the one that was named.
 pub async fn case(pool: &PgPool, id: Uuid) -> Result<Option<Case>, AuditError> {
     let mut snapshot = store::snapshot(pool).await?;
     let places = store::places_of(&mut snapshot, id).await?;
-    if places.is_empty() {
+    if !places.iter().any(|(kind, _)| *kind == "decision") {
         return Ok(None);
     }
     let mut case = Case { records: Vec::new(), texts: Vec::new(), vkeys: BTreeSet::new() };
-    for (lane, index) in places {
-        let Some(proven) = prove_at(&mut snapshot, lane, index).await? else { continue };
-        let newest = store::newest_checkpoint(&mut snapshot, lane, Wanted::Cosigned).await?;
+    for (kind, place) in places {
+        let proven = prove_of(&mut snapshot, place, (kind, id)).await?;
+        let newest = store::newest_checkpoint(&mut snapshot, place.0, Wanted::Cosigned).await?;
         case.vkeys.extend(newest.map(|StoredCheckpoint { vkey, .. }| vkey));
-        let leaf = Leaf::read(&proven.leaf).map_err(AuditError::Content)?;
-        let named = [("facts", leaf.facts), ("detail", leaf.detail), ("bundle", leaf.bundle)];
-        for (kind, digest) in named {
-            let Some(digest) = digest.and_then(|text| text.parse::<Hash>().ok()) else { continue };
-            // A text that was purged is not there: its digest in the record still is.
-            if let Some((_, bytes)) = store::text(&mut snapshot, &digest.0).await? {
-                case.texts.push(CaseText { kind: kind.to_owned(), digest: digest.0, bytes });
-            }
-        }
-        let kind = leaf.kind.to_string();
-        case.records.push((kind, proven));
+        case.texts.extend(texts(&mut snapshot, &proven).await?);
+        case.records.push((kind.to_owned(), proven));
     }
     Ok(Some(case))
+}
+
+/// The texts that a record names, as far as they are there.
+async fn texts(
+    connection: &mut PgConnection,
+    proven: &Proven,
+) -> Result<Vec<CaseText>, AuditError> {
+    let leaf = Leaf::read(&proven.leaf).map_err(AuditError::Content)?;
+    let mut texts = Vec::new();
+    for (kind, digest) in [("facts", leaf.facts), ("detail", leaf.detail), ("bundle", leaf.bundle)]
+    {
+        let Some(digest) = digest.and_then(|text| text.parse::<Hash>().ok()) else { continue };
+        // A text that was purged is not there: its digest in the record still is.
+        let Some((_, bytes)) = store::text(connection, &digest.0).await? else { continue };
+        if *Sha256::digest(&bytes) != digest.0 {
+            let about = format!("its `{kind}` text was edited: the bytes have another digest");
+            return Err(differs(proven.lane, proven.index, &about));
+        }
+        texts.push(CaseText { kind: kind.to_owned(), digest: digest.0, bytes });
+    }
+    Ok(texts)
 }

@@ -19,13 +19,17 @@ use super::{
     verify::store::{self, HeadState, StoredBatch, StoredCheckpoint},
 };
 
+mod published;
+
+use published::Published;
+
 /// Which part of the log: everything by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Range {
     pub lane: Option<u16>,
     /// First index, in each lane.
     pub from: Option<u64>,
-    /// Index after the last one; taken up to the next published checkpoint.
+    /// Index after the last one; taken up to the next published checkpoint, or the next cosigned one when that follows soon.
     pub to: Option<u64>,
 }
 
@@ -39,8 +43,10 @@ pub struct Exported {
     pub texts: u64,
     pub leaves: u64,
     pub rows: u64,
-    /// Records that no published checkpoint covers yet; they are not in the file.
+    /// Records beyond the checkpoint at which their lane ends; they are not in the file.
     pub uncovered: u64,
+    /// A lane that ends at a checkpoint which no witness cosigned, and the size of its newest one that some did.
+    pub cosigned: Option<(u16, u64)>,
 }
 
 /// Writes the log, or a part of it. `created_ns` is the present time.
@@ -58,6 +64,7 @@ pub async fn export<W: Write>(
             lanes.push(Lane::new(&mut snapshot, head, range).await?);
         }
     }
+    file.done.cosigned = lanes.iter().find_map(|lane| Some((lane.head.lane, lane.cosigned?)));
     file.done.uncovered = lanes.iter().map(|lane| lane.head.size.saturating_sub(lane.to)).sum();
     file.line(&json!({
         "type": "header", "format": "haetae-export", "v": 1, "build": program::BUILD,
@@ -89,13 +96,13 @@ pub async fn export<W: Write>(
     file.end()
 }
 
-/// The newest published checkpoint of each lane, as a signed note.
+/// The checkpoint of each lane at which an export would end, as a signed note with its cosignatures.
 pub async fn checkpoints(pool: &PgPool) -> Result<Vec<String>, AuditError> {
     let mut snapshot = store::snapshot(pool).await?;
     let mut notes = Vec::new();
     for head in store::heads(&mut snapshot).await? {
-        let mut stored = store::checkpoints(&mut snapshot, head.lane).await?;
-        notes.extend(stored.pop().map(|newest| newest.note));
+        let all = published::all(&mut snapshot, head.lane).await?;
+        notes.extend(published::end(&all).map(|end| end.stored.note.clone()));
     }
     Ok(notes)
 }
@@ -107,6 +114,8 @@ struct Lane {
     to: u64,
     left: Vec<Hash>,
     checkpoints: Vec<StoredCheckpoint>,
+    /// Size of the newest cosigned checkpoint, when this part ends at one that is not.
+    cosigned: Option<u64>,
 }
 
 impl Lane {
@@ -115,14 +124,18 @@ impl Lane {
         head: HeadState,
         range: Range,
     ) -> Result<Self, AuditError> {
-        let mut checkpoints = store::checkpoints(connection, head.lane).await?;
-        let wanted = range.to.unwrap_or(u64::MAX);
-        let covering = checkpoints.iter().map(|one| one.size).find(|size| *size >= wanted);
-        let to = covering.or_else(|| checkpoints.last().map(|one| one.size)).unwrap_or(0);
+        let all = published::all(connection, head.lane).await?;
+        let covering = range.to.and_then(|wanted| published::covering(&all, wanted));
+        let end = covering.or_else(|| published::end(&all));
+        let to = end.map_or(0, |end| end.stored.size);
         let from = range.from.unwrap_or(0).min(to);
-        checkpoints.retain(|one| one.size > from && one.size <= to);
+        let is_cosigned = |one: &&Published| one.cosignatures > 0;
+        let newest = all.iter().rfind(is_cosigned).map(|one| one.stored.size);
+        let cosigned = if end.as_ref().is_some_and(is_cosigned) { None } else { newest };
+        let checkpoints = all.into_iter().map(|one| one.stored);
+        let checkpoints = checkpoints.filter(|one| one.size > from && one.size <= to).collect();
         let left = left(connection, head.lane, from).await?;
-        Ok(Self { head, from, to, left, checkpoints })
+        Ok(Self { head, from, to, left, checkpoints, cosigned })
     }
 
     fn header(&self) -> Value {

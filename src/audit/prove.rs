@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, PgPool};
-use tlog::{Hash, Receipt, bundle, proof, receipt, tile};
+use tlog::{Checkpoint, Hash, Note, Receipt, bundle, proof, receipt, tile};
 use uuid::Uuid;
 
 use super::AuditError;
-use super::verify::store::{self, Wanted};
+use super::row::Leaf;
+use super::verify::store::{self, StoredCheckpoint, Wanted};
 
 /// A record and what proves it.
 #[derive(Debug, Clone)]
@@ -21,13 +22,19 @@ pub struct Proven {
 }
 
 /// Looks a decision up by its id; `None` when the query tables do not know it (yet).
+///
+/// # Errors
+/// When the database lacks what it must have, or what the query tables say is not what was signed.
 pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError> {
     let mut snapshot = store::snapshot(pool).await?;
-    let Some((lane, index)) = store::place_of(&mut snapshot, id).await? else { return Ok(None) };
-    prove_at(&mut snapshot, lane, index).await
+    let Some(place) = store::place_of(&mut snapshot, id).await? else { return Ok(None) };
+    prove_of(&mut snapshot, place, ("decision", id)).await.map(Some)
 }
 
 /// The same for the record of any kind at a place of the log; `None` when it is not there.
+///
+/// # Errors
+/// When the database lacks what it must have, or the record there is not what was signed.
 pub async fn prove_place(
     pool: &PgPool,
     lane: u16,
@@ -36,23 +43,76 @@ pub async fn prove_place(
     prove_at(&mut *store::snapshot(pool).await?, lane, index).await
 }
 
-pub(super) async fn prove_at(
+/// The record of this kind and decision that the query tables name at this place. They are not believed: whoever may write them
+/// could have a good proof of one decision handed out for another.
+pub(super) async fn prove_of(
+    connection: &mut PgConnection,
+    (lane, index): (u16, u64),
+    (kind, decision): (&str, Uuid),
+) -> Result<Proven, AuditError> {
+    let other = |there: &str| {
+        let about =
+            format!("the query tables have the `{kind}` of decision {decision} there, {there}");
+        differs(lane, index, &about)
+    };
+    let found = prove_at(connection, lane, index).await?;
+    let proven = found.ok_or_else(|| other("and no record is"))?;
+    let leaf = Leaf::read(&proven.leaf).map_err(AuditError::Content)?;
+    let of = if kind == "decision" { Some(&leaf.id) } else { leaf.decision.as_ref() };
+    let is_it = *leaf.kind == *kind && of.is_some_and(|of| **of == *decision.to_string());
+    if is_it { Ok(proven) } else { Err(other("and the record is another one")) }
+}
+
+async fn prove_at(
     connection: &mut PgConnection,
     lane: u16,
     index: u64,
 ) -> Result<Option<Proven>, AuditError> {
-    let leaves = leaves(connection, lane, index, index + 1).await?;
+    let leaves = leaves(connection, lane, index, index.saturating_add(1)).await?;
     let Some(leaf) = leaves.into_iter().next() else { return Ok(None) };
-    let receipt = match store::newest_checkpoint(connection, lane, Wanted::Cosigned).await? {
-        Some(checkpoint) if checkpoint.size > index => {
-            let needs = proof::inclusion_needs(index, checkpoint.size).map_err(incomplete)?;
-            let nodes = nodes(connection, lane, needs).await?;
-            let proof = proof::inclusion(&nodes, index, checkpoint.size).map_err(incomplete)?;
-            Some(receipt::write(index, &proof, &checkpoint.note))
-        }
-        _ => None,
-    };
+    let says = Leaf::read(&leaf).map_err(|cause| differs(lane, index, &cause))?;
+    if (says.lane, says.index) != (lane.into(), index) {
+        let about = format!("it was written as index {} of lane {}", says.index, says.lane);
+        return Err(differs(lane, index, &about));
+    }
+    let receipt = receipt(connection, (lane, index), &leaf).await?;
     Ok(Some(Proven { lane, index, leaf, receipt }))
+}
+
+/// The proof under the newest checkpoint that covers the place. It is held against the leaf: only what leads to the root that the
+/// checkpoint says is handed out.
+async fn receipt(
+    connection: &mut PgConnection,
+    (lane, index): (u16, u64),
+    leaf: &[u8],
+) -> Result<Option<String>, AuditError> {
+    let newest = store::newest_checkpoint(connection, lane, Wanted::Cosigned).await?;
+    let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.size > index) else {
+        return Ok(None);
+    };
+    let size = checkpoint.size;
+    let needs = proof::inclusion_needs(index, size).map_err(incomplete)?;
+    let nodes = nodes(connection, lane, needs).await?;
+    let proof = proof::inclusion(&nodes, index, size).map_err(incomplete)?;
+    let root = root_of(&checkpoint).ok_or_else(|| {
+        differs(lane, index, &format!("what is kept as the checkpoint of size {size} is none"))
+    })?;
+    proof::verify_inclusion(&Hash::leaf(leaf), index, size, &root, &proof).map_err(|_| {
+        let about = format!("its hash is not the one under the checkpoint of size {size}");
+        differs(lane, index, &about)
+    })?;
+    Ok(Some(receipt::write(index, &proof, &checkpoint.note)))
+}
+
+/// The root that a stored checkpoint says; whose signature it has is for the reader of the proof.
+fn root_of(stored: &StoredCheckpoint) -> Option<Hash> {
+    let note: Note = stored.note.parse().ok()?;
+    let checkpoint: Checkpoint = note.text().parse().ok()?;
+    (checkpoint.size == stored.size).then_some(checkpoint.root)
+}
+
+pub(super) fn differs(lane: u16, index: u64, about: &str) -> AuditError {
+    AuditError::Content(format!("lane {lane}, index {index}: {about}: run `haetae log verify`"))
 }
 
 impl Proven {
@@ -117,7 +177,8 @@ async fn node(
     if hashes.len() as u64 == width {
         Ok(tile::root(&hashes))
     } else {
-        Err(AuditError::Content(format!("lane {lane} lacks records or tiles under {from}")))
+        let lacks = format!("lane {lane} lacks records or tiles under {from}");
+        Err(AuditError::Content(format!("{lacks}: run `haetae log verify`")))
     }
 }
 

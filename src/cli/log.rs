@@ -58,11 +58,12 @@ enum What {
         /// First record, by its index in the lane.
         #[arg(long)]
         from: Option<u64>,
-        /// Index after the last record; the export goes on to the next signed checkpoint.
+        /// Index after the last record; the export goes on to the next signed checkpoint, or the next cosigned one when that
+        /// follows soon.
         #[arg(long)]
         to: Option<u64>,
     },
-    /// Print the newest signed checkpoint of each lane.
+    /// Print the newest signed checkpoint of each lane, with its cosignatures: the newest cosigned one when it is seconds old.
     Checkpoint,
     /// Hold the journals of a site's guard against the log. Exit code 1 when somebody was let in who was not allowed, or was
     /// sent and not let in.
@@ -125,8 +126,14 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     );
     if done.uncovered > 0 {
         eprintln!(
-            "{} records are newer than the newest checkpoint and are not in the file",
+            "{} records are newer than the checkpoint at the file's end and are not in it",
             done.uncovered
+        );
+    }
+    if let Some((lane, size)) = done.cosigned {
+        eprintln!(
+            "no witness cosigned the checkpoint at the end of lane {lane}: for a trust file with a quorum, `--lane {lane} --to {size}` ends \
+             at the newest that one did"
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -4,8 +4,10 @@
 pub mod lab;
 
 mod acts;
+mod believed;
 mod erased;
 mod erasers;
+mod hidden;
 mod keys;
 mod killed;
 mod migrated;
@@ -21,4 +23,5 @@ mod rolled_back;
 pub mod schema;
 mod shown;
 mod tamper;
+mod trusted;
 mod writing;

@@ -448,9 +448,15 @@ async fn no_checkpoint_is_shown_that_is_smaller_than_one_before() {
     };
     assert_eq!(shown().await.0, second.size);
     let cosign = async |one: &haetae::audit::Published| {
-        haetae::audit::keep_cosignature(&fresh.pool, one, "witness.example", 1, "\u{2014} witness.example AAAAAGxpbmU=")
-            .await
-            .unwrap();
+        haetae::audit::keep_cosignature(
+            &fresh.pool,
+            one,
+            "witness.example",
+            1,
+            "\u{2014} witness.example AAAAAGxpbmU=",
+        )
+        .await
+        .unwrap();
     };
     cosign(&first).await;
     assert_eq!(shown().await.0, second.size, "not back to the cosigned one");

@@ -22,17 +22,25 @@ use crate::audit::{
     row::{Leaf, Row},
 };
 
+mod close;
 mod resume;
 
 /// What is read at once, and what it is held against.
 struct Page {
     batches: Vec<StoredBatch>,
+    /// The index after its last record.
+    until: u64,
     rows: Rows,
     /// Full tiles of the lowest level that end in this page, or hold its last leaves.
     tiles: Vec<((u8, u64), Vec<u8>)>,
 }
 
 impl Page {
+    /// Where the first batch of the next page may begin at the earliest.
+    fn begins(&self) -> u64 {
+        self.batches.last().map_or(self.until, |last| last.first + 1)
+    }
+
     /// As many batches for the next page as make some records, going by this one's.
     fn next_batches(&self) -> i64 {
         let records: u64 = self.batches.iter().map(|batch| batch.count).sum();
@@ -53,6 +61,8 @@ struct Walker {
     saved: Instant,
     /// A row as it should be.
     due: Vec<u8>,
+    /// The first record under no signed checkpoint so far: its index, and its `at`.
+    beyond: Option<(u64, i64)>,
 }
 
 pub(super) async fn walk(
@@ -63,13 +73,13 @@ pub(super) async fn walk(
     let lane = head.lane;
     let mut walker = Walker::begin(connection, head, Arc::clone(&terms)).await?;
     let mut from = walker.at.next;
-    let mut next = page(connection, lane, from, BATCHES_MIN).await?;
+    let mut next = page(connection, lane, (from, from), BATCHES_MIN).await?;
     while let Some(page_now) = next {
-        let until = page_now.batches.last().map_or(from, |batch| batch.first + batch.count);
+        let (begins, until) = (page_now.begins(), page_now.until);
         let batches = page_now.next_batches();
         // The next page is read while this one is checked.
         let checked = TaskTracker::new().spawn_blocking(move || walker.page(page_now));
-        next = page(connection, lane, until, batches).await?;
+        next = page(connection, lane, (begins, until), batches).await?;
         walker = checked.await.map_err(|cause| AuditError::Content(cause.to_string()))??;
         terms.page(until - from);
         from = until;
@@ -79,21 +89,25 @@ pub(super) async fn walk(
     sorted.await.map_err(|cause| AuditError::Content(cause.to_string()))
 }
 
+/// Batches that begin at or after `begins`, and the rows from `from` on. They are two numbers: what begins within the last batch of
+/// a page would otherwise be read by everybody but us.
 async fn page(
     connection: &mut PgConnection,
     lane: u16,
-    from: u64,
+    (begins, from): (u64, u64),
     batches: i64,
 ) -> Result<Option<Page>, AuditError> {
-    let batches = store::batches(connection, lane, from, batches).await?;
-    let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(None) };
-    let range = (first.first.min(from), last.first + last.count);
-    let rows = rows::store::kept(connection, lane, range).await?;
+    let batches = store::batches(connection, lane, begins, batches).await?;
+    if batches.is_empty() {
+        return Ok(None);
+    }
+    let until = batches.iter().fold(from, |until, batch| batch.until(until).unwrap_or(until));
+    let rows = rows::store::kept(connection, lane, (from, until)).await?;
     let width = u64::from(tlog::tile::WIDTH);
-    let (low, high) = (range.0 / width, range.1 / width);
+    let (low, high) = (from / width, until / width);
     let tiles = store::numbered_tiles(connection, lane, 0, low, high + 1).await?;
     let tiles = tiles.into_iter().map(|(n, hashes)| ((0, n), hashes)).collect();
-    Ok(Some(Page { batches, rows, tiles }))
+    Ok(Some(Page { batches, until, rows, tiles }))
 }
 
 impl Walker {
@@ -108,6 +122,7 @@ impl Walker {
     }
 
     fn batch(&mut self, batch: &StoredBatch, rows: &mut Rows) {
+        let Some(until) = batch.until(self.at.next) else { return self.within(batch) };
         if batch.first != self.at.next {
             let (lane, index, what) = (self.at.lane, Some(self.at.next), What::Missing);
             let about = format!("records {} to {} are missing", self.at.next, batch.first - 1);
@@ -115,25 +130,40 @@ impl Walker {
             self.tree.break_off();
             self.at.jump(batch.first, batch.epoch);
         }
-        let whole = tlog::bundle::leaves(batch.leaves()).flatten().count() as u64;
-        if whole != batch.count {
-            let about = format!("a batch of {} records holds {whole}", batch.count);
-            self.walk.find(&self.at.at(None), What::Edited, about);
-            self.tree.break_off();
-        }
-        let marks = batch.marks().len();
-        if marks as u64 != batch.count * MARK_BYTES as u64 {
-            let about =
-                format!("the marks of a batch of {} records are {marks} bytes", batch.count);
-            self.walk.find(&self.at.at(None), What::Edited, about);
-        }
-        for (leaf, mark) in batch.marked() {
+        self.states(batch);
+        for (n, (leaf, mark)) in (1..).zip(batch.marked()) {
             self.leaf(leaf, mark, batch.epoch, rows);
-            self.tree.checkpoint(&self.terms.trusted, &self.head.origin, &mut self.walk);
+            let (trusted, origin) = (&self.terms.trusted, &self.head.origin);
+            self.tree.checkpoint(trusted, origin, n == batch.whole, &mut self.walk);
             self.at.next += 1;
         }
-        self.at.next = batch.first + batch.count;
+        self.at.next = until;
         self.tree.batch(&mut self.walk);
+    }
+
+    /// A batch that begins within the one before it: its records are nobody's, and whoever looks one up by its index is given these.
+    fn within(&mut self, batch: &StoredBatch) {
+        let (lane, index, what) = (self.at.lane, Some(batch.first), What::Misplaced);
+        let about = format!("a batch begins within another one, which ends at {}", self.at.next);
+        self.walk.report.findings.push(super::Finding { lane, index, id: None, what, about });
+    }
+
+    /// Holds what the batch states against what it holds.
+    fn states(&mut self, batch: &StoredBatch) {
+        let mut find = |about| self.walk.find(&self.at.at(None), What::Edited, about);
+        let (count, whole) = (batch.count, batch.whole);
+        if whole != count {
+            find(format!("a batch of {count} records holds {whole}"));
+            self.tree.break_off();
+        } else if whole == 0 {
+            find("a batch of no records".to_owned());
+        } else if batch.cut {
+            find(format!("after the {whole} records of a batch there are bytes that are none"));
+        }
+        let marks = batch.marks().len();
+        if marks as u64 != count * MARK_BYTES as u64 {
+            find(format!("the marks of a batch of {count} records are {marks} bytes"));
+        }
     }
 
     fn leaf(&mut self, bytes: &[u8], mark: &[u8], epoch: u64, rows: &mut Rows) {
@@ -174,7 +204,7 @@ impl Walker {
             judged: seen.what == Hot::Decision,
             fact_version: seen.fact_version,
         };
-        self.at.rules(&stands, epoch, &at, &mut self.walk);
+        self.rules(&stands, epoch, &at);
         let projected = self.at.next < self.head.projected;
         match (seen.what, seen.of()) {
             (Hot::Decision, _) => {
@@ -219,7 +249,7 @@ impl Walker {
         if !is_canonical(bytes) {
             self.walk.find(&at, What::Rule, "it is not in canonical form");
         }
-        self.at.rules(&Stands::of(&leaf), epoch, &at, &mut self.walk);
+        self.rules(&Stands::of(&leaf), epoch, &at);
         let projected = self.at.next < self.head.projected;
         rules::gather(&leaf, &at, projected, &mut self.walk);
         match leaf.row() {
@@ -242,33 +272,11 @@ impl Walker {
         rows.compare(kind, self.at.next, &self.due, at, &mut self.walk);
     }
 
-    async fn close(mut self, connection: &mut PgConnection) -> Result<Walk, AuditError> {
-        let (head, walk) = (Arc::clone(&self.head), &mut self.walk);
-        let (lane, end) = (head.lane, self.at.next);
-        rows::store::kept(connection, lane, (end, i64::MAX.unsigned_abs()))
-            .await?
-            .close(lane, walk);
-        if head.projected > end {
-            let about = format!("rows are said to go to {}, the lane to {end}", head.projected);
-            walk.find_lane(lane, What::Row, about);
+    fn rules(&mut self, stands: &Stands, epoch: u64, at: &At) {
+        self.at.rules(stands, epoch, at, &mut self.walk);
+        if self.at.next == self.tree.signed() {
+            self.beyond = stands.at_ns.map(|at_ns| (self.at.next, at_ns));
         }
-        walk.sizes.insert(lane, end);
-        let signed = self.tree.signed();
-        let age = store::age_beyond(connection, lane, signed).await?;
-        if let Some(age) = age.filter(|age| *age > COVERED_S) {
-            // Without this, whoever deletes checkpoints could rewrite what they covered without a key.
-            let about = format!(
-                "records {signed} to {end} are under no signed checkpoint, the oldest for {age} s: checkpoints follow \
-                 within a second, or when a gateway that died is started again"
-            );
-            walk.find_lane(lane, What::Checkpoint, about);
-        }
-        let beyond = end / u64::from(tlog::tile::WIDTH);
-        let tiles = store::numbered_tiles(connection, lane, 0, beyond, u64::MAX).await?;
-        self.tree.keep(tiles.into_iter().map(|(n, hashes)| ((0, n), hashes)).collect());
-        self.tree.close(&head, walk);
-        self.whole.join(self.walk);
-        Ok(self.whole)
     }
 }
 
@@ -282,5 +290,3 @@ const RECORDS: u64 = 8_192;
 /// Batches in memory at once, twice: at most 256 MiB for each lane that is read.
 const BATCHES_MAX: i64 = 128;
 const BATCHES_MIN: i64 = 8;
-/// Checkpoints follow commits within about a second: a minute is far past it.
-const COVERED_S: i64 = 60;

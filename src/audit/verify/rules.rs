@@ -67,6 +67,11 @@ impl Position {
         self.next = next;
     }
 
+    /// `at` of the latest record so far.
+    pub const fn last_ns(&self) -> Option<i64> {
+        self.last_ns
+    }
+
     pub fn at(&self, id: Option<Uuid>) -> At {
         At { lane: self.lane, index: self.next, id: id.map(Id::Uuid) }
     }

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
-use tlog::{Frontier, Hash};
+use tlog::{Frontier, Hash, note::Signature};
 
 use crate::audit::{
     AuditError,
@@ -20,12 +21,18 @@ pub(in crate::audit) struct HeadState {
     pub frontier: Option<Frontier>,
     /// How far the rows go.
     pub projected: u64,
+    /// It is never signed again: the next generation of its slot goes on.
+    pub dead: bool,
 }
 
 pub(in crate::audit) struct StoredBatch {
     pub first: u64,
     pub count: u64,
     pub epoch: u64,
+    /// How many records it holds, whatever it states.
+    pub whole: u64,
+    /// After them there are bytes that are none.
+    pub cut: bool,
     /// Leaves and marks stay where they were received: a page is some 8 MB.
     row: PgRow,
 }
@@ -33,13 +40,26 @@ pub(in crate::audit) struct StoredBatch {
 impl StoredBatch {
     fn read(row: PgRow) -> Result<Self, sqlx::Error> {
         // Asked here, so that an answer of another shape is an error of the query.
-        let (_, _): (&[u8], &[u8]) = (row.try_get(3)?, row.try_get(4)?);
+        let (leaves, _): (&[u8], &[u8]) = (row.try_get(3)?, row.try_get(4)?);
+        let (mut whole, mut cut) = (0, false);
+        for leaf in tlog::bundle::leaves(leaves) {
+            whole += u64::from(leaf.is_ok());
+            cut |= leaf.is_err();
+        }
         Ok(Self {
+            whole,
+            cut,
             first: small(row.try_get(0)?),
             count: small(i64::from(row.try_get::<i32, _>(1)?)),
             epoch: small(row.try_get(2)?),
             row,
         })
+    }
+
+    /// The index after its records, if it begins where another batch ended or later; `None` when it begins within that one. One that
+    /// states more than it holds takes no place from those after it.
+    pub fn until(&self, end: u64) -> Option<u64> {
+        (self.first >= end).then(|| self.first + self.whole.min(self.count))
     }
 
     /// C2SP entry bundle.
@@ -94,7 +114,8 @@ pub(in crate::audit) async fn same_snapshot(
 pub(in crate::audit) async fn heads(
     connection: &mut PgConnection,
 ) -> Result<Vec<HeadState>, AuditError> {
-    let select = "select lane, origin, size, root, frontier, coalesce(next_index, 0) as projected
+    let select = "select lane, origin, size, root, frontier, coalesce(next_index, 0) as projected,
+                         dead_at is not null as dead
                   from log_head left join projection_cursor using (lane) order by lane";
     let rows = sqlx::query(select).fetch_all(connection).await?;
     let head = |row: PgRow| {
@@ -106,6 +127,7 @@ pub(in crate::audit) async fn heads(
             root: hash(&row, "root")?,
             frontier: Frontier::from_bytes(row.try_get("frontier")?).ok(),
             projected: small(row.try_get("projected")?),
+            dead: row.try_get("dead")?,
         })
     };
     rows.into_iter().map(head).collect()
@@ -152,18 +174,6 @@ pub(in crate::audit) async fn checkpoints(
     rows.into_iter().map(checkpoint).collect()
 }
 
-/// How many seconds ago the first batch with records from `size` on was written; `None` when there is none.
-pub(in crate::audit) async fn age_beyond(
-    connection: &mut PgConnection,
-    lane: u16,
-    size: u64,
-) -> Result<Option<i64>, sqlx::Error> {
-    let select = "select floor(extract(epoch from now() - min(at)))::bigint from log_batch
-                  where lane = $1 and first_index + count > $2";
-    let query = sqlx::query_scalar(select).bind(i32::from(lane)).bind(big(size));
-    query.fetch_one(connection).await
-}
-
 /// Where a decision stands: lane and index.
 pub(in crate::audit) async fn place_of(
     connection: &mut PgConnection,
@@ -175,16 +185,23 @@ pub(in crate::audit) async fn place_of(
     Ok(row.map(|(lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index))))
 }
 
-/// Where a decision, its start and its end stand, in this order.
+/// Where a decision, its start and its end stand, in this order; each with its kind.
 pub(in crate::audit) async fn places_of(
     connection: &mut PgConnection,
     id: uuid::Uuid,
-) -> Result<Vec<(u16, u64)>, sqlx::Error> {
+) -> Result<Vec<(&'static str, (u16, u64))>, sqlx::Error> {
     let select = "select 1 as n, lane, index from row_decision where id = $1
                   union all select 2, lane, index from row_started where decision = $1
                   union all select 3, lane, index from row_ended where decision = $1 order by n, lane, index";
     let rows: Vec<(i32, i32, i64)> = sqlx::query_as(select).bind(id).fetch_all(connection).await?;
-    let place = |(_, lane, index)| (u16::try_from(lane).unwrap_or(u16::MAX), small(index));
+    let place = |(n, lane, index)| {
+        let kind = match n {
+            1 => "decision",
+            2 => "started",
+            _ => "ended",
+        };
+        (kind, (u16::try_from(lane).unwrap_or(u16::MAX), small(index)))
+    };
     Ok(rows.into_iter().map(place).collect())
 }
 
@@ -205,8 +222,8 @@ pub(in crate::audit) async fn newest_checkpoint(
     wanted: Wanted,
 ) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
     let select = "
-        select size, note || coalesce((select string_agg(line || E'\\n', '' order by witness)
-                                       from log_cosignature c where c.lane = $1 and c.size = newest.size), ''), vkey
+        select size, note, (select array_agg(line order by witness)
+                            from log_cosignature c where c.lane = $1 and c.size = newest.size), vkey
         from (select size, note, vkey, at from log_checkpoint
               where lane = $1 and size >= coalesce($3, 0) order by size desc limit $2) newest
         order by ($3 is null or max(at) over () > now() - interval '10 seconds')
@@ -217,13 +234,46 @@ pub(in crate::audit) async fn newest_checkpoint(
         Wanted::Cosigned => None,
         Wanted::Shown(size_min) => Some(big(size_min)),
     };
-    let row: Option<(i64, String, String)> = sqlx::query_as(select)
+    let row: Option<(i64, String, Option<Vec<String>>, String)> = sqlx::query_as(select)
         .bind(i32::from(lane))
         .bind(COSIGNED_WITHIN)
         .bind(shown)
         .fetch_optional(connection)
         .await?;
-    Ok(row.map(|(size, note, vkey)| StoredCheckpoint { size: small(size), note, vkey }))
+    Ok(row.map(|(size, note, lines, vkey)| StoredCheckpoint {
+        size: small(size),
+        note: cosigned(note, &lines.unwrap_or_default()),
+        vkey,
+    }))
+}
+
+/// A note with further signature lines. One that is none is left out: with it nobody could read the note.
+pub(in crate::audit) fn cosigned(mut note: String, lines: &[String]) -> String {
+    for line in lines.iter().filter(|line| line.parse::<Signature>().is_ok()) {
+        note.push_str(line);
+        note.push('\n');
+    }
+    note
+}
+
+/// What is kept of witnesses for a lane: size, witness, time and line.
+pub(in crate::audit) fn cosignatures(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> BoxStream<'_, Result<(i64, String, i64, String), sqlx::Error>> {
+    let select = "select size, witness, at_s, line from log_cosignature
+                  where lane = $1 order by size, witness";
+    sqlx::query_as(select).bind(i32::from(lane)).fetch(connection)
+}
+
+/// Rows of one of the tables of rows that are of no lane or no index: for each such lane how many, and the first index.
+pub(in crate::audit) async fn rows_outside(
+    connection: &mut PgConnection,
+    table: &'static str,
+) -> Result<Vec<(i32, i64, i64)>, sqlx::Error> {
+    // A name of ours.
+    let select = AssertSqlSafe(OUTSIDE.replace("{table}", table));
+    sqlx::query_as(select).fetch_all(connection).await
 }
 
 /// The full tiles `from <= n < to` of a level, with their numbers.
@@ -393,6 +443,22 @@ fn ended(row: &PgRow) -> Result<Row<'static>, sqlx::Error> {
 const DECISIONS: &str = "select * from row_decision where lane = $1 and index >= $2 and index < $3";
 const STARTED: &str = "select * from row_started where lane = $1 and index >= $2 and index < $3";
 const ENDED: &str = "select * from row_ended where lane = $1 and index >= $2 and index < $3";
+
+/// Between the lanes that have a head, and in them below 0 and at the last index of all, which no range holds.
+const OUTSIDE: &str = "
+    with gap as (
+        select lag(lane) over (order by lane)::bigint as after, lane::bigint as until from log_head
+        union all select max(lane)::bigint, null from log_head
+    )
+    select lane, count(*), min(index) from (
+        select r.lane, r.index from gap join {table} r
+            on r.lane > coalesce(after, -2147483649) and r.lane < coalesce(until, 2147483648)
+        union all
+        select r.lane, r.index from log_head h join {table} r on r.lane = h.lane and r.index < 0
+        union all
+        select r.lane, r.index from log_head h join {table} r on r.lane = h.lane and r.index = 9223372036854775807
+    ) outside
+    group by lane order by lane limit 64";
 
 const SNAPSHOT: &str = "begin transaction isolation level repeatable read, read only; \
                         set local idle_in_transaction_session_timeout = 0";

@@ -9,6 +9,7 @@ use tlog::{Checkpoint, Frontier, Hash, Note, VerifierKey, tile};
 use super::{
     Walk, What,
     store::{HeadState, StoredCheckpoint},
+    walk::NO_BATCH_ENDS,
 };
 
 /// A lane's tree while its leaves come in.
@@ -93,7 +94,7 @@ impl Tree {
         while let Some(stored) = self.checkpoints.pop_front_if(|stored| stored.size <= size) {
             let root = walk.roots.get(&(self.lane, stored.size)).copied();
             if stored.size > passed {
-                self.look(&stored, (trusted, origin), root, walk);
+                self.look(&stored, (trusted, origin), (root, root.is_some()), walk);
             }
         }
     }
@@ -105,6 +106,10 @@ impl Tree {
 
     pub fn break_off(&mut self) {
         self.broken = true;
+    }
+
+    pub const fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// A leaf is not the one that was committed.
@@ -159,15 +164,21 @@ impl Tree {
         }
     }
 
-    /// Checkpoints at the present size.
-    pub fn checkpoint(&mut self, trusted: &[VerifierKey], origin: &str, walk: &mut Walk) {
+    /// Checkpoints at the present size; `ends`: a batch ends here.
+    pub fn checkpoint(
+        &mut self,
+        trusted: &[VerifierKey],
+        origin: &str,
+        ends: bool,
+        walk: &mut Walk,
+    ) {
         let size = self.frontier.size();
         while self.checkpoints.front().is_some_and(|stored| stored.size < size) {
             self.checkpoints.pop_front();
         }
         while let Some(stored) = self.checkpoints.pop_front_if(|stored| stored.size == size) {
             let root = (!self.broken).then(|| self.frontier.root());
-            self.look(&stored, (trusted, origin), root, walk);
+            self.look(&stored, (trusted, origin), (root, ends), walk);
         }
     }
 
@@ -175,19 +186,23 @@ impl Tree {
         &mut self,
         stored: &StoredCheckpoint,
         (trusted, origin): (&[VerifierKey], &str),
-        root: Option<Hash>,
+        (root, ends): (Option<Hash>, bool),
         walk: &mut Walk,
     ) {
         walk.report.checkpoints += 1;
         let (size, from) = (stored.size, self.agreed);
         self.passed = size;
-        match holds(stored, trusted, origin, root) {
-            Ok(()) => self.agreed = size,
-            Err(about) => {
-                let about =
-                    format!("checkpoint of size {size}: {about} (records {from} to {size})");
-                walk.find_lane(self.lane, What::Checkpoint, about);
-            }
+        let told = root.is_some() || self.broken;
+        let held = holds(stored, trusted, origin, root);
+        if held.is_ok() && told {
+            self.agreed = size;
+        }
+        // Of a lane with a gap nothing is said: where its batches ended is not known.
+        let within = !ends && !self.broken;
+        let fault = held.err().or_else(|| within.then(|| NO_BATCH_ENDS.to_owned()));
+        if let Some(about) = fault {
+            let about = format!("checkpoint of size {size}: {about} (records {from} to {size})");
+            walk.find_lane(self.lane, What::Checkpoint, about);
         }
     }
 

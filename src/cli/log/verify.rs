@@ -16,7 +16,8 @@ use crate::audit::{self, Progress, Report, State, Watch};
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// Trust this public key (a line of `haetae keygen`; give it once for each lane) instead of those in the database.
+    /// Trust this public key (a line of `haetae keygen`; give it once for each lane) instead of those in the database. A lane whose key is
+    /// trusted must be there.
     #[arg(long = "vkey", conflicts_with = "trust")]
     vkeys: Vec<String>,
     /// Trust the logs of this trust file (C2SP tlog-policy).
@@ -112,6 +113,7 @@ fn print(report: &Report) {
         println!("{finding}");
     }
     let verdict = match report.findings.len() {
+        0 if report.lanes == 0 => "nothing: there is no log in this database".to_owned(),
         0 => "whole".to_owned(),
         1 => "1 difference".to_owned(),
         many => format!("{many} differences"),
@@ -120,6 +122,15 @@ fn print(report: &Report) {
         "{verdict}: {} records in {} lanes, {} checkpoints, {} texts, {} rows",
         report.records, report.lanes, report.checkpoints, report.texts, report.rows
     );
+    println!(
+        "beyond the newest signed checkpoint: {} records; not in the query tables yet: {} records",
+        report.uncovered, report.unprojected
+    );
+    for name in &report.to_come {
+        println!(
+            "not there yet: `{name}`, whose key is trusted; an earlier lane of its slot is alive"
+        );
+    }
 }
 
 /// Often enough to be seen moving.
@@ -131,8 +142,9 @@ const AFTER_HELP: &str = "\
 With `--state FILE` an interrupted run (Ctrl-C, kill, power) loses about a second of work: the same command goes on where it was.
   Looked at again: all texts, everything between lanes, and whatever came after the point where it stopped. And that the log
   is the one that was looked at: the same names and keys, the same tree at that point, the same signed checkpoint.
-  Not looked at again: records, rows and tiles before that point. A record edited there since is not found (but for the last
-  few, of which the tree is made again); `--from-start` looks at everything.
+  Not looked at again: records, rows, tiles and checkpoints before that point, but for the newest checkpoint there that was
+  found to agree. A record edited there since is not found (but for the last few, of which the tree is made again), nor is a
+  checkpoint that was changed or deleted there; `--from-start` looks at everything.
 A state of another log, under other keys, or one that was changed, is refused. It is about 70 bytes a record, and is removed
 when the run has ended; past a record that was edited nothing is kept. Whoever can write it can forge it: keep it where only you can.";
 

@@ -1,8 +1,11 @@
 //! A superuser changes the log behind our back: `verify` names what was changed and where, and an untouched log has no
 //! finding.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use haetae::audit::{Finding, Range, checkpoints, export, verify};
+use haetae::audit::{Finding, Key, Range, checkpoints, export, verify};
+use haetae::clock::Clock;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
@@ -77,21 +80,45 @@ async fn a_deleted_row_is_named() {
     assert_eq!(found[0].to_string(), "lane 0, index 40: missing: records 40 to 40 are missing");
 }
 
+/// Without a checkpoint nothing but the records themselves says when they were written: what else is there, whoever deletes
+/// checkpoints writes anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_whose_checkpoints_were_deleted_are_named() {
-    let (pool, _) = written().await;
-    run(&pool, "delete from log_checkpoint").await;
-    // Checkpoints follow within a second, so what is this young says nothing yet.
-    assert_eq!(verify(&pool).await.unwrap().findings, []);
-    run(&pool, "update log_batch set at = now() - interval '61 seconds' where first_index = 200")
-        .await;
-    let found = findings(&pool).await;
-    assert_eq!(places(&found), [("checkpoint", None, None)]);
-    let said = found[0].to_string();
+    let now_ns = Clock::system().unix_ns();
+    let minutes = |count: i64| now_ns + count * 60_000_000_000;
+    let said = async |at_ns: i64| {
+        let key = Arc::new(Key::generate().unwrap());
+        let pool = fresh_database().await.pool;
+        let lab = Lab::start_at(&pool, 1, Clock::fixed(at_ns), key).await;
+        lab.deny().await.unwrap();
+        lab.projected().await;
+        let pool = lab.stop().await;
+        let whole = verify(&pool).await.unwrap();
+        assert_eq!(
+            (whole.findings, whole.uncovered),
+            (vec![], 0),
+            "what is signed may be of any time"
+        );
+        run(&pool, "delete from log_checkpoint").await;
+        // Nobody signed or compares it.
+        run(&pool, "update log_batch set at = now()").await;
+        let report = verify(&pool).await.unwrap();
+        assert_eq!(report.uncovered, 3);
+        report.findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let unsigned = "lane 0: checkpoint: records 0 to 3 are under no signed checkpoint";
+    let old = said(minutes(-2)).await;
+    assert_eq!(old.len(), 1, "{old:?}");
+    assert!(old[0].starts_with(&format!("{unsigned}, the oldest for 1")), "{old:?}");
+    // Nor do times that have not come yet make them young.
+    let early = said(minutes(10)).await;
+    assert_eq!(early.len(), 1, "{early:?}");
     assert!(
-        said.starts_with("lane 0: checkpoint: records 0 to 302 are under no signed checkpoint"),
-        "{said}"
+        early[0].starts_with(&format!("{unsigned}, and say that they were written 5")),
+        "{early:?}"
     );
+    // Checkpoints follow within a second, so of what is this young nothing is said yet but how much it is.
+    assert_eq!(said(now_ns).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,7 +268,7 @@ async fn the_export_is_whole_and_counts_itself() {
 /// What the offline verifier says of an export under the lab's key.
 async fn offline(pool: &PgPool, vkey: &str) -> haetae_verify::Report {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    export(pool, Range::default(), 1_763_900_000_000_000_000, &mut file).await.unwrap();
+    export(pool, Range::default(), Clock::system().unix_ns(), &mut file).await.unwrap();
     let trust = haetae_verify::Trust::Keys(vec![vkey.parse().unwrap()]);
     haetae_verify::verify(file.path(), &trust).unwrap()
 }

@@ -1,7 +1,9 @@
 //! Rows done as superuser in the database.
 
+use haetae::audit::{case, prove, verify, verify_with};
+
 use super::row;
-use super::written::{Written, found};
+use super::written::{SIGNED, Written, found};
 use crate::support::scratch;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,30 +63,99 @@ async fn delete_from_the_middle() {
 async fn delete_the_tail_and_rewind_the_head() {
     let log = Written::copy().await;
     log.run(&[
-        "delete from log_batch where first_index >= 200",
-        "delete from row_decision where index >= 200",
-        "update projection_cursor set next_index = 200",
+        "delete from log_batch where first_index >= 201",
+        "delete from row_decision where index >= 201",
+        "update projection_cursor set next_index = 201",
     ])
     .await;
     let left = log.leaves().await;
+    assert_eq!(left.len() as u64, SIGNED);
     log.rebuild(&left).await;
     let inside = log.inside().await;
     // With its checkpoints too, it is a whole and shorter log: only who kept something of it can tell.
-    log.run(&["delete from log_checkpoint where size > 200"]).await;
+    log.run(&["delete from log_checkpoint where size > 201"]).await;
+    let shorter = verify(log.pool()).await.unwrap();
+    assert_eq!((shorter.findings, shorter.records, shorter.uncovered), (vec![], SIGNED, 0));
     let outside = log.outside(std::slice::from_ref(&log.kept)).await;
-    // From the last checkpoint that is left, which is of some second or other.
-    let missing = found(&outside, "to 301: the records are missing");
-    let from = missing.split(' ').nth(3).unwrap();
-    let missing = missing.replace(&format!(" {from} "), " N ");
     log.start_below("tail").await;
     row(
         "delete_the_tail_and_rewind_the_head",
         &[
             ("log verify", found(&inside, "says 302 records")),
-            ("haetae-verify with a kept checkpoint", missing),
+            ("log verify, the checkpoints deleted too", "whole".to_owned()),
+            ("haetae-verify with a kept checkpoint", found(&outside, "the records are missing")),
             ("gateway at its start", log.rollback().await),
         ],
     );
+}
+
+/// Without the key nobody signs it: so its checkpoints go, and what nobody compares says that it is new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rewrite_the_log_without_its_key() {
+    let log = Written::long_ago().await;
+    let mut leaves = log.leaves().await;
+    let text = String::from_utf8(leaves[2].clone()).unwrap();
+    leaves[2] = text.replace("\"assistant\"", "\"assistent\"").into_bytes();
+    log.rebuild(&leaves).await;
+    log.run(&[
+        "delete from log_checkpoint",
+        "update row_decision set service = 'assistent' where index = 2",
+        "update log_batch set at = now()",
+    ])
+    .await;
+    let inside = log.inside().await;
+    assert_eq!(inside.len(), 1, "{inside:?}");
+    let seconds = inside[0].split_once("oldest for ").unwrap().1.split_once(' ').unwrap().0;
+    let said = inside[0].replace(&format!("for {seconds} s"), "for N s");
+    row("rewrite_the_log_without_its_key", &[("log verify", said)]);
+}
+
+/// The proof would be a good one, of somebody else's decision.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn point_a_decision_at_another_record() {
+    let log = Written::copy().await;
+    let select = "select id from row_decision where index = 7";
+    let id: uuid::Uuid = sqlx::query_scalar(select).fetch_one(log.pool()).await.unwrap();
+    log.run(&[
+        "update row_decision set index = 1007 where index = 7",
+        "update row_decision set index = 7 where index = 8",
+        "update row_decision set index = 8 where index = 1007",
+    ])
+    .await;
+    let refused = [prove(log.pool(), id).await.err(), case(log.pool(), id).await.err()];
+    let [proof, evidence] = refused.map(|cause| cause.unwrap().to_string());
+    assert_eq!(proof, evidence);
+    let said = [
+        ("log prove, log export --case", proof.split_once(": ").unwrap().1.to_owned()),
+        ("log verify", found(&log.inside().await, "index 7")),
+    ];
+    row("point_a_decision_at_another_record", &said);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invent_rows_of_no_lane() {
+    let log = Written::copy().await;
+    log.run(&["insert into row_decision select 99, index, gen_random_uuid(), at_ns, org, actor, 'ALLOW', reason, rule, site,
+               service, operation, issuer, facts, detail, bundle from row_decision where index <= 5"])
+        .await;
+    let inside = log.inside().await;
+    assert_eq!(inside.len(), 1, "{inside:?}");
+    row("invent_rows_of_no_lane", &[("log verify", inside[0].clone())]);
+}
+
+/// Every lane of the deployment, or just one of them: the database alone does not say which there were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_the_database() {
+    let log = Written::copy().await;
+    sqlx::raw_sql("truncate log_head, log_batch, log_checkpoint, row_decision cascade")
+        .execute(log.pool())
+        .await
+        .unwrap();
+    let own = verify(log.pool()).await.unwrap();
+    assert_eq!((own.findings.len(), own.is_whole()), (0, false), "and its exit code is 1");
+    let trusted = [log.vkey().parse().unwrap()];
+    let found = verify_with(log.pool(), &trusted).await.unwrap().findings;
+    row("empty_the_database", &[("log verify --vkey", found[0].to_string())]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

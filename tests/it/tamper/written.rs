@@ -8,11 +8,13 @@ use sqlx::PgPool;
 use tlog::{Frontier, Hash, tile};
 use tokio::sync::OnceCell;
 
-use crate::audit::lab::{Lab, ORIGIN};
+use crate::audit::lab::{Lab, ORIGIN, eventually};
 use crate::support::{Fresh, backup, fresh_database, scratch};
 
 /// 300 refusals between `lane_open` and `lane_close`, a batch each; the first tile is full.
 pub const RECORDS: u64 = 302;
+/// One of its checkpoints is of this size.
+pub const SIGNED: u64 = 201;
 
 /// A copy of the log, and what others have kept of it.
 pub struct Written {
@@ -27,6 +29,20 @@ impl Written {
         static LOG: OnceCell<(Fresh, Arc<Key>, String)> = OnceCell::const_new();
         let (origin, key, kept) = LOG.get_or_init(write).await;
         Self { fresh: backup(origin).await, key: Arc::clone(key), kept: kept.clone() }
+    }
+
+    /// A shorter one that was written two minutes ago.
+    pub async fn long_ago() -> Self {
+        let fresh = fresh_database().await;
+        let key = Arc::new(Key::generate().unwrap());
+        let clock = Clock::fixed(Clock::system().unix_ns() - 120_000_000_000);
+        let lab = Lab::start_at(&fresh.pool, 1, clock, Arc::clone(&key)).await;
+        for _ in 0..3 {
+            lab.deny().await.unwrap();
+        }
+        lab.projected().await;
+        assert_eq!(verify(&lab.stop().await).await.unwrap().findings, vec![]);
+        Self { fresh, key, kept: String::new() }
     }
 
     pub const fn pool(&self) -> &PgPool {
@@ -54,7 +70,7 @@ impl Written {
     /// `haetae-verify` on an export, of somebody who has the log's key and perhaps a checkpoint: everything that it finds.
     pub async fn outside(&self, kept: &[String]) -> Vec<String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        export(self.pool(), Range::default(), NOW_NS, &mut file).await.unwrap();
+        export(self.pool(), Range::default(), Clock::system().unix_ns(), &mut file).await.unwrap();
         let trust = haetae_verify::Trust::Keys(vec![self.vkey().parse().unwrap()]);
         let report = haetae_verify::verify_since(file.path(), &trust, kept).unwrap();
         report.findings.iter().map(|found| found.text().en).collect()
@@ -146,7 +162,10 @@ pub fn found(said: &[String], words: &str) -> String {
 async fn write() -> (Fresh, Arc<Key>, String) {
     let fresh = fresh_database().await;
     let lab = Lab::start(&fresh.pool, 1).await;
-    for _ in 0..300 {
+    for turn in 0..300 {
+        if turn == SIGNED - 1 {
+            signed(&lab).await;
+        }
         lab.deny().await.unwrap();
     }
     lab.projected().await;
@@ -159,5 +178,12 @@ async fn write() -> (Fresh, Arc<Key>, String) {
     (fresh, key, kept)
 }
 
-/// When the export is made.
-const NOW_NS: i64 = 1_795_000_000_000_000_000;
+/// All that is written is under a published checkpoint.
+async fn signed(lab: &Lab) {
+    let newest = "select exists (select from log_checkpoint where size = $1)";
+    let is = async || {
+        let newest = sqlx::query_scalar(newest).bind(i64::try_from(SIGNED).unwrap());
+        newest.fetch_one(&lab.pool).await.unwrap()
+    };
+    eventually("a checkpoint of this size is published", is).await;
+}

@@ -35,6 +35,7 @@ impl Walker {
             whole: Walk::default(),
             saved: Instant::now(),
             due: Vec::new(),
+            beyond: None,
             head: Arc::new(head),
             terms,
         };
@@ -64,7 +65,10 @@ impl Walker {
             let has = self.head.size;
             return Err(state.wrong(format!("lane {lane} had {size} records then, and has {has}")));
         }
-        let edge = served::edge_at(connection, lane, size).await?;
+        let edge = match served::edge_at(connection, lane, size).await {
+            Err(AuditError::Content(cause)) => return Err(state.wrong(cause)),
+            edge => edge?,
+        };
         let tiles: BTreeMap<_, _> =
             edge.partials().into_iter().map(|(id, hashes)| (id, hashes.to_vec())).collect();
         let root = tlog::proof::root(&tiles, size).ok();

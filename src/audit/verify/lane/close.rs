@@ -1,0 +1,82 @@
+//! The end of a lane: what is left over, and whether all of it is under a signed checkpoint.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+
+use super::Walker;
+use crate::audit::verify::{Walk, What, cosignatures, rows, store};
+use crate::audit::{AuditError, instant, prove::leaves, row::Leaf};
+
+impl Walker {
+    pub(super) async fn close(mut self, connection: &mut PgConnection) -> Result<Walk, AuditError> {
+        let head = Arc::clone(&self.head);
+        let (lane, end) = (head.lane, self.at.next);
+        let beyond = (end, i64::MAX.unsigned_abs());
+        rows::store::kept(connection, lane, beyond).await?.close(lane, &mut self.walk);
+        if head.projected > end {
+            let about = format!("rows are said to go to {}, the lane to {end}", head.projected);
+            self.walk.find_lane(lane, What::Row, about);
+        }
+        self.walk.report.unprojected = end.saturating_sub(head.projected);
+        self.walk.sizes.insert(lane, end);
+        self.walk.broken.extend(self.tree.is_broken().then_some(lane));
+        self.covered(connection).await?;
+        cosignatures::check(connection, lane, &mut self.walk).await?;
+        let beyond = end / u64::from(tlog::tile::WIDTH);
+        let tiles = store::numbered_tiles(connection, lane, 0, beyond, u64::MAX).await?;
+        self.tree.keep(tiles.into_iter().map(|(n, hashes)| ((0, n), hashes)).collect());
+        self.tree.close(&head, &mut self.walk);
+        self.whole.join(self.walk);
+        Ok(self.whole)
+    }
+
+    /// Whoever deletes checkpoints could rewrite what they covered without a key: so what is under none must be young. By the records
+    /// themselves, because everything beside them can be written anew, and by our clock, because the database's is its owner's.
+    async fn covered(&mut self, connection: &mut PgConnection) -> Result<(), AuditError> {
+        let (lane, end, signed) = (self.head.lane, self.at.next, self.tree.signed());
+        self.walk.report.uncovered = end.saturating_sub(signed);
+        if signed >= end {
+            return Ok(());
+        }
+        let seen = self.beyond.filter(|(index, _)| *index == signed);
+        let first = match seen {
+            Some((_, at_ns)) => Some(at_ns),
+            // An earlier run saw it, or nobody.
+            None => at_of(connection, lane, signed).await?,
+        };
+        let age_s = |at_ns: i64| self.terms.now_ns.saturating_sub(at_ns) / 1_000_000_000;
+        let records = format!("records {signed} to {end} are under no signed checkpoint");
+        let about = match (first.map(age_s), self.at.last_ns().map(age_s)) {
+            (Some(oldest), _) if oldest > COVERED_S => format!(
+                "{records}, the oldest for {oldest} s: checkpoints follow within a second, or when a gateway that died is \
+                 started again"
+            ),
+            (_, Some(latest)) if latest < -COVERED_S => format!(
+                "{records}, and say that they were written {} s from now: whose clock is wrong, theirs or this one?",
+                latest.unsigned_abs()
+            ),
+            _ => return Ok(()),
+        };
+        self.walk.find_lane(lane, What::Checkpoint, about);
+        Ok(())
+    }
+}
+
+/// `at` of one record; `None` when it is not there or says none.
+async fn at_of(
+    connection: &mut PgConnection,
+    lane: u16,
+    index: u64,
+) -> Result<Option<i64>, AuditError> {
+    let leaves = match leaves(connection, lane, index, index.saturating_add(1)).await {
+        // What is wrong with its batch was said.
+        Err(AuditError::Content(_)) => return Ok(None),
+        leaves => leaves?,
+    };
+    let leaf = leaves.first().and_then(|leaf| Leaf::read(leaf).ok());
+    Ok(leaf.and_then(|leaf| instant::read(&leaf.at)))
+}
+
+/// Checkpoints follow commits within about a second: a minute is far past it, and more than clocks differ.
+const COVERED_S: i64 = 60;
