@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::lab::{Lab, ORIGIN, eventually};
-use crate::support::fresh_database;
+use crate::support::{Fresh, fresh_database};
 
 const LOG: &str = "log.example/behind";
 pub const NOW_NS: i64 = 1_795_000_000_000_000_000;
@@ -346,11 +346,23 @@ async fn lanes_get_their_checkpoints_cosigned() {
         haetae::audit::checkpoint(&fresh.pool, 0, 0).await.unwrap().unwrap().1.parse().unwrap();
     assert_eq!(note.signatures().len(), 2);
 
-    // A database that has less than the witness has seen of the log.
+    let (_lost, behind) = behind(&lab, &settings, (&tracker, &stop)).await;
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running.stop()).await.unwrap();
+    behind.stop().await;
+    lab.stop().await;
+}
+
+/// A database that has less than the witness has seen of the log: that is a record of it.
+async fn behind(
+    lab: &Lab,
+    settings: &cosign::Config,
+    (tracker, stop): (&TaskTracker, &CancellationToken),
+) -> (Fresh, Lab) {
     let lost = fresh_database().await;
     let behind = Lab::start_at(&lost.pool, 2, Clock::system(), Arc::clone(&lab.key)).await;
     let audit = &behind.audit;
-    Cosign::start(&settings, &lost.pool, audit, Clock::system(), &tracker, &stop).unwrap();
+    Cosign::start(settings, &lost.pool, audit, Clock::system(), tracker, stop).unwrap();
     eventually("it is a record", async || {
         behind.leaves().await.iter().any(|leaf| {
             let about = leaf["about"].as_str().unwrap_or_default();
@@ -358,8 +370,5 @@ async fn lanes_get_their_checkpoints_cosigned() {
         })
     })
     .await;
-    stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), running.stop()).await.unwrap();
-    behind.stop().await;
-    lab.stop().await;
+    (lost, behind)
 }
