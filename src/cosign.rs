@@ -224,12 +224,10 @@ impl Seat {
     /// The line that this witness's key signed under what was published, and its time. What else the answer has, lines of other keys
     /// of the witness or anything, is not kept.
     fn read(&self, note: &str, lines: &str) -> Result<(u64, String), String> {
-        let note: Note = note.parse().map_err(|_| "the published checkpoint is no note")?;
-        let its = |one: &Signature| one.id == self.key.id() && one.name == self.key.name();
-        let mut lines = lines.lines().filter_map(|line| line.parse().ok());
-        let line = lines.find(its);
+        let mut cosigned: Note = note.parse().map_err(|_| "the published checkpoint is no note")?;
+        let mut lines = lines.lines().filter_map(|line| line.parse::<Signature>().ok());
+        let line = lines.find(|line| line.is_of(&self.key));
         let line = line.ok_or("the witness's answer has no line of its key")?;
-        let mut cosigned = note;
         cosigned.push(line.clone());
         let verified = cosigned.verify([&self.key]);
         let at_s = verified.ok().and_then(|all| all.first()?.at);

@@ -20,7 +20,7 @@ use hyper::http::{HeaderValue, header};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use tlog::key::Kind;
-use tlog::note::{NoteError, Signature};
+use tlog::note::NoteError;
 use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, VerifierKey, cosignature, proof};
 
 use tokio::sync::Semaphore;
@@ -282,10 +282,7 @@ impl Log {
         let mut kept = note.text().to_owned();
         kept.push('\n');
         // One of each key: a submission may repeat a line.
-        let of = |key: &&VerifierKey| {
-            let is_its = |one: &&Signature| one.id == key.id() && one.name == key.name();
-            note.signatures().iter().find(is_its)
-        };
+        let of = |key: &&VerifierKey| note.signatures().iter().find(|one| one.is_of(key));
         for signature in by.iter().filter_map(of).chain([&line]) {
             kept.push_str(&signature.to_string());
             kept.push('\n');

@@ -122,7 +122,9 @@ impl FromStr for Note {
 }
 
 impl Signature {
-    fn is_of(&self, key: &VerifierKey) -> bool {
+    /// Whether it says that it is this key's. It may be bad all the same.
+    #[must_use]
+    pub fn is_of(&self, key: &VerifierKey) -> bool {
         self.id == key.id() && self.name == key.name()
     }
 }

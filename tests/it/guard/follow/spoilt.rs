@@ -21,6 +21,13 @@ impl Follower {
         self.site.clock.set(self.site.clock.unix_ns() + 301 * NS);
     }
 
+    async fn opens_again(self) {
+        self.caught_up().await;
+        let proof = self.site.allow().await;
+        assert_eq!(self.send(&proof).await, (200, "let in".to_owned()));
+        self.site.lab.stop().await;
+    }
+
     /// And what is served is the log's own again.
     async fn opens_nothing_after_a_while(&self) {
         self.time_passes();
@@ -95,10 +102,7 @@ async fn a_spoilt_tile_is_a_trouble_and_no_fork() {
     it.site.allow().await;
     it.says("do not lead to the signed root").await;
     it.opens_nothing_after_a_while().await;
-    it.caught_up().await;
-    let proof = it.site.allow().await;
-    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
-    it.site.lab.stop().await;
+    it.opens_again().await;
 }
 
 /// The log answers, and shows what it showed before, while receipts come of trees that nobody else sees.
@@ -170,10 +174,7 @@ async fn a_smaller_tree_than_before_is_no_fork() {
     let proof = it.site.allow().await;
     assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
     it.opens_nothing_after_a_while().await;
-    it.caught_up().await;
-    let proof = it.site.allow().await;
-    assert_eq!(it.send(&proof).await, (200, "let in".to_owned()));
-    it.site.lab.stop().await;
+    it.opens_again().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
