@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     AuditError, Grade, Proof, RecordError, Text,
     chance::{self, Pool},
+    commit::Left,
     keeps::HeldRow,
     leaf::{self, DECISION_BYTES_MAX, Decision, Notice, Stamp, Who},
     private::{Person, Private, Salts},
@@ -79,6 +80,8 @@ pub(super) struct Batch {
     pub held: Vec<HeldRow>,
     /// Acts that are told by this commit.
     pub told: Vec<Uuid>,
+    /// The term that must be in force at the commit: of the ends of others' ALLOWs in it.
+    pub closer: Option<i64>,
     /// The fact version that must be in force at the commit; none when there is no decision.
     pub expected: Option<i64>,
     /// The lane after this batch.
@@ -329,6 +332,7 @@ impl<'m> UnderWay<'m> {
             index: self.next_index(),
             epoch: self.tip.epoch,
             at_ns,
+            clock_ns: (at_ns.saturating_sub(self.now_ns) > NS).then_some(self.now_ns),
             id: chance::id(at_ns, &chance),
             nonce: self.memory.chance.take()?,
         })
@@ -374,6 +378,7 @@ impl<'m> UnderWay<'m> {
         self.privates.sort_unstable_by_key(|private| private.digest);
         Some(Batch {
             expected: (!self.decisions.is_empty()).then_some(version),
+            closer: self.notices.iter().filter_map(|noted| noted.closer).min(),
             notices: self.notices,
             decisions: self.decisions,
             leaves: self.leaves,
@@ -410,16 +415,17 @@ impl Batch {
         Items { notices, decisions: stay }.without_lane()
     }
 
-    /// Takes an unwritten batch apart. Decisions whose reservation is not among those left are refused, and acts that are
-    /// not `untold` are dropped: another lane has written them.
-    pub fn unkept(self, left: &[Uuid], untold: &[Uuid]) -> Items {
+    /// Takes an unwritten batch apart. Decisions whose reservation is not among those left are refused; acts that are
+    /// not `untold` are dropped (another lane has written them), and ends under a former term (another closes now).
+    pub fn unkept(self, left: &Left) -> Items {
         let Self { mut notices, decisions, .. } = self;
-        notices.retain(|noted| match &noted.notice {
-            Notice::Act(act) => untold.contains(&act.event),
-            _ => true,
+        notices.retain(|noted| {
+            let untold =
+                !matches!(&noted.notice, Notice::Act(act) if !left.untold.contains(&act.event));
+            untold && (noted.closer.is_none() || noted.closer == left.closer)
         });
         let (stay, fallen): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|request| {
-            request.decision.draft.keeps.reserved.is_none_or(|id| left.contains(&id))
+            request.decision.draft.keeps.reserved.is_none_or(|id| left.reserved.contains(&id))
         });
         for request in fallen {
             refuse(request, RecordError::Unreserved);

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* only epochs whose holder was found dead twice, some seconds apart, and only on a drained projection. They are
 //! marked before the first end is written: a holder that was merely out of reach finds the mark before it writes again, and
-//! leaves these ends to us.
+//! leaves these ends to us. Each end is written under the term of who looked: where another closes meanwhile, none is.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::{
     AuditError, Ended, How,
-    leaf::Notice,
     projection::{
         store::{self, DeadEpoch},
         within,
@@ -25,6 +24,8 @@ use super::{
 /// Owned by the projection's task.
 #[derive(Debug)]
 pub(super) struct Closing {
+    /// Under which the ends that we find missing are written, or not at all: one process closes at a time.
+    term: i64,
     next: Option<Instant>,
     /// Epochs (lane, number) found dead, and since when.
     dead: HashMap<(i32, i64), Instant>,
@@ -36,7 +37,21 @@ pub(super) struct Closing {
 
 impl Closing {
     pub fn new() -> Self {
-        Self { next: None, dead: HashMap::new(), under_way: HashMap::new(), closed: HashMap::new() }
+        Self {
+            term: 0,
+            next: None,
+            dead: HashMap::new(),
+            under_way: HashMap::new(),
+            closed: HashMap::new(),
+        }
+    }
+
+    /// From here on we close, under this term. Ends of a former one are in the log by now, or never will be.
+    pub fn begin(&mut self, term: i64) {
+        self.term = term;
+        self.under_way.clear();
+        // A failover may have taken ends away.
+        self.closed.clear();
     }
 
     /// Ends what can be ended now; looks only every few seconds.
@@ -50,12 +65,6 @@ impl Closing {
             return Ok(());
         }
         self.next = Some(now + LOOK_EVERY);
-        let taken_back = shared.queue.dropped();
-        for id in taken_back.iter().filter_map(|id| id.parse::<Uuid>().ok()) {
-            self.under_way.values_mut().for_each(|ends| {
-                ends.remove(&id);
-            });
-        }
         let found = store::dead_epochs(connection, shared.identity.instance);
         let found = within(QUERY_MAX, found).await?;
         self.dead.retain(|key, _| found.iter().any(|epoch| (epoch.lane, epoch.epoch) == *key));
@@ -96,7 +105,7 @@ impl Closing {
             let id: Arc<str> = decision.to_string().into();
             let ended = Ended::without_traffic(id, How::UnknownCrash, "gateway_gone");
             // If we stop here, the ALLOW is still without an end and the next one who looks finds it.
-            if !shared.queue.note(Notice::Ended(ended)) {
+            if !shared.queue.note_closing(ended, self.term) {
                 under_way.remove(&decision);
                 break;
             }

@@ -10,9 +10,19 @@ pub(super) enum Commit {
     Done { version: i64 },
     /// Nothing was written: this version is in force, and so many erasures were made.
     Moved { version: i64, erasures: i64 },
-    /// Nothing was written: of the reservations that the batch would confirm, and of the acts that it would tell, only
-    /// these are still there to be.
-    Unkept { reserved: Vec<Uuid>, untold: Vec<Uuid> },
+    /// Nothing was written: what the batch stands on besides is not all there any more.
+    Unkept(Left),
     /// Nothing was written: somebody else holds the lane.
     Fenced,
+}
+
+/// What is still there of what a batch would use up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Reservations that it can confirm.
+    pub reserved: Vec<Uuid>,
+    /// Acts that nobody has told.
+    pub untold: Vec<Uuid>,
+    /// The term under which ALLOWs of processes that are gone are ended now; none when it ends no such.
+    pub closer: Option<i64>,
 }

@@ -115,7 +115,6 @@ impl Lane {
             };
             tracing::warn!(lane = self.number, cause, "a lane is not held");
             shared.board.lost(self.slot, cause);
-            shared.queue.forget_closings();
             let stopped = shared.stop.cancelled();
             if timeout(backoff, stopped).await.is_ok() {
                 return self.give_up();
@@ -244,9 +243,9 @@ impl Lane {
                     (held.in_force, held.tip.erasures) = (version, erasures);
                     items = batch.unwritten(Some(version));
                 }
-                Ok(Ok(Commit::Unkept { reserved, untold })) => {
+                Ok(Ok(Commit::Unkept(left))) => {
                     self.memory.forget();
-                    items = batch.unkept(&reserved, &untold);
+                    items = batch.unkept(&left);
                 }
                 Ok(Ok(Commit::Fenced)) => {
                     self.shared.queue.give_back(batch.unwritten(None));

@@ -21,6 +21,8 @@ pub(super) struct Stamp {
     pub index: u64,
     pub epoch: u64,
     pub at_ns: i64,
+    /// What the clock said, where the lane's times are well ahead of it.
+    pub clock_ns: Option<i64>,
     pub id: Uuid,
     pub nonce: [u8; 16],
 }
@@ -120,6 +122,7 @@ pub(super) fn decision(out: &mut Vec<u8>, stamp: &Stamp, decision: &Decision, wh
     leaf.number("body_bytes", draft.body_bytes);
     leaf.bytes("bundle", &draft.bundle.digest);
     leaf.bytes_if("certificate", who.certificate.as_ref());
+    leaf.text_if("clock", stamp.clock_ns.map(instant::text).as_deref());
     leaf.text("credential", draft.credential);
     datasets(&mut leaf, &draft.datasets);
     leaf.bytes("detail", &draft.detail.digest);

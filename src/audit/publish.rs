@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{health::Look, key::Key, recorder::Shared};
+use super::{health::Look, key::Key, leaf::Notice, recorder::Shared};
 
 mod look_back;
 mod store;
@@ -41,6 +41,7 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
     let mut tick = interval(SETTINGS_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut held = shared.board.watch();
+    let mut looked = Looked::new(Instant::now());
     while !shared.stop.is_cancelled() {
         tokio::select! {
             _ = tick.tick() => {}
@@ -50,23 +51,55 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
         }
         let unknown = |cause| Look { causes: vec![cause], durability: "unknown".to_owned() };
         let asked = store::settings(&shared.pool, shared.config.durability);
-        let look = match timeout(QUERY_MAX, asked).await {
+        let mut look = match timeout(QUERY_MAX, asked).await {
             Ok(Ok(look)) => look,
             Ok(Err(cause)) => unknown(format!("the audit database cannot be asked: {cause}")),
             Err(_) => unknown("the audit database does not answer".to_owned()),
         };
-        shared.board.database(look);
-        match timeout(QUERY_MAX, look_back::look_back(&shared, &keys)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(cause)) => {
-                tracing::warn!(%cause, "nobody looked whether the database still has what was committed");
-            }
-            Err(_) => tracing::warn!(
-                "nobody looked whether the database still has what was committed: no answer"
-            ),
+        let back = match timeout(LOOK_BACK_MAX, look_back::look_back(&shared, &keys)).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            // One lane is no reason to serve nobody from the others.
+            Ok(Ok(Err(cause))) => Err((false, cause)),
+            Ok(Err(cause)) => Err((true, cause.to_string())),
+            Err(_) => Err((true, "no answer from the database".to_owned())),
+        };
+        let all = matches!(back, Err((true, _)));
+        let blind = looked.note(back.map_err(|(_, cause)| cause), Instant::now());
+        if let Some(about) = blind.as_ref().filter(|_| !looked.told) {
+            let about = about.clone();
+            let alarm = Notice::Alarm { what: "not_looked_back", about, decision: None };
+            looked.told = shared.queue.note(alarm);
         }
+        look.causes.extend(blind.filter(|_| all));
+        shared.board.database(look);
         let (decisions, notices) = shared.queue.depth();
         shared.metrics.look(decisions + notices, shared.board.lanes_held());
+    }
+}
+
+/// When somebody could last hold the database against what is known of it.
+#[derive(Debug)]
+struct Looked {
+    last: Instant,
+    /// The log was told of it.
+    told: bool,
+}
+
+impl Looked {
+    const fn new(now: Instant) -> Self {
+        Self { last: now, told: false }
+    }
+
+    /// What speaks against the log when nobody can look for longer than a database that was rolled back may go unseen.
+    fn note(&mut self, back: Result<(), String>, now: Instant) -> Option<String> {
+        let Err(cause) = back else {
+            (self.last, self.told) = (now, false);
+            return None;
+        };
+        tracing::warn!(cause, "nobody looked whether the database still has what was committed");
+        (now.duration_since(self.last) >= UNSEEN_MAX).then(|| {
+            format!("for a minute or more nobody could look whether the database still has what was committed: {cause}")
+        })
     }
 }
 
@@ -112,6 +145,29 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// Every 10 s, in one of the lanes held, by turns: rolling back one lane contradicts the others.
 const HEARTBEAT_CHECKPOINTS: u64 = 10;
 const SETTINGS_EVERY: Duration = Duration::from_secs(10);
+/// Within this time a gateway in service finds a database that was rolled back, or says that it cannot.
+const UNSEEN_MAX: Duration = Duration::from_mins(1);
 const QUERY_MAX: Duration = Duration::from_secs(2);
+/// Each lane has its own time within it.
+const LOOK_BACK_MAX: Duration = Duration::from_secs(20);
 /// What waits is written within this time, or the last checkpoint is made by the next start.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_look_for_a_minute_says_so_until_it_can() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut looked = Looked::new(began);
+        let failed = || Err("permission denied".to_owned());
+        assert_eq!(looked.note(failed(), at(59)), None);
+        assert!(looked.note(failed(), at(60)).unwrap().ends_with("permission denied"));
+        looked.told = true;
+        assert!(looked.note(failed(), at(70)).is_some());
+        assert_eq!((looked.note(Ok(()), at(80)), looked.told), (None, false));
+        assert_eq!(looked.note(failed(), at(139)), None);
+    }
+}

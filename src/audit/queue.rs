@@ -35,21 +35,13 @@ pub(super) struct Noted {
     pub notice: Notice,
     /// Of the end of an ALLOW of ours. Freed when this is dropped, which is after the record is durable.
     open: Option<Open>,
-}
-
-impl Noted {
-    /// The end of an ALLOW of a process that is gone.
-    fn closing(&self) -> Option<&Arc<str>> {
-        match (&self.notice, &self.open) {
-            (Notice::Ended(ended), None) => Some(&ended.id),
-            _ => None,
-        }
-    }
+    /// Of the end of an ALLOW of a process that is gone: the term under which its absence was seen.
+    pub closer: Option<i64>,
 }
 
 impl From<Notice> for Noted {
     fn from(notice: Notice) -> Self {
-        Self { notice, open: None }
+        Self { notice, open: None, closer: None }
     }
 }
 
@@ -150,8 +142,6 @@ struct Waiting {
     closed: bool,
     /// Epochs of ours that were given up by another process: it ends their ALLOWs, so we do not.
     disowned: BTreeSet<Epoch>,
-    /// Ends of others' ALLOWs that were taken back: whoever closes looks again.
-    dropped: Vec<Arc<str>>,
 }
 
 impl Waiting {
@@ -214,11 +204,20 @@ impl Queue {
 
     /// False when there is no room; only notices without a slot can find none.
     pub fn note(&self, notice: Notice) -> bool {
+        self.admit(notice.into())
+    }
+
+    /// The same for the end of another's ALLOW: written as long as nobody closes under a later term.
+    pub fn note_closing(&self, ended: Ended, term: i64) -> bool {
+        self.admit(Noted { notice: Notice::Ended(ended), open: None, closer: Some(term) })
+    }
+
+    fn admit(&self, noted: Noted) -> bool {
         let mut waiting = self.lock();
         if waiting.notices.len() >= NOTICES_MAX {
             return false;
         }
-        self.add(&mut waiting, notice.into());
+        self.add(&mut waiting, noted);
         true
     }
 
@@ -230,7 +229,7 @@ impl Queue {
     }
 
     pub fn note_held(&self, notice: Notice, open: Open) {
-        self.add(&mut self.lock(), Noted { notice, open: Some(open) });
+        self.add(&mut self.lock(), Noted { notice, open: Some(open), closer: None });
     }
 
     /// A durable ALLOW begins; false when it is not ours to end, and hence not to be acted upon.
@@ -251,21 +250,6 @@ impl Queue {
         let before = notices.len();
         waiting.notices = notices.into_iter().filter(|noted| waiting.is_ours(noted)).collect();
         before - waiting.notices.len() + self.opens.disown(&waiting.disowned)
-    }
-
-    /// Whoever lost touch with the database does not know who closes now: ends of others' ALLOWs are taken back.
-    pub fn forget_closings(&self) {
-        let mut waiting = self.lock();
-        let notices = std::mem::take(&mut waiting.notices);
-        let (closings, stay): (VecDeque<_>, _) =
-            notices.into_iter().partition(|noted| noted.closing().is_some());
-        waiting.notices = stay;
-        waiting.dropped.extend(closings.iter().filter_map(Noted::closing).cloned());
-    }
-
-    /// Ends of others' ALLOWs that were taken back since this was asked last.
-    pub fn dropped(&self) -> Vec<Arc<str>> {
-        std::mem::take(&mut self.lock().dropped)
     }
 
     fn add(&self, waiting: &mut Waiting, noted: Noted) {
@@ -327,14 +311,8 @@ impl Queue {
 
     /// Puts back what a lane that is lost could not write, but for what is not ours to write any more.
     pub fn give_back(&self, mut items: Items) {
-        let mut waiting = self.lock();
-        items.notices.retain(|noted| {
-            waiting.is_ours(noted)
-                && noted.closing().is_none_or(|id| {
-                    waiting.dropped.push(Arc::clone(id));
-                    false
-                })
-        });
+        let waiting = self.lock();
+        items.notices.retain(|noted| waiting.is_ours(noted));
         drop(waiting);
         self.put_back(items);
     }

@@ -168,6 +168,11 @@ impl<'l> Leaf<'l> {
         serde_json::from_str(text).map_err(|cause| cause.to_string())
     }
 
+    /// Whether it says that it is of this organisation.
+    pub fn is_of(&self, org: &str) -> bool {
+        self.org.as_deref() == Some(org)
+    }
+
     /// The row of this leaf; `Ok(None)` for kinds that have none, an error when a key that the row needs is absent.
     pub fn row(self) -> Result<Option<Row<'l>>, String> {
         match &*self.kind {
@@ -236,6 +241,27 @@ impl Row<'_> {
         }
     }
 
+    /// Every text of the row.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let texts = match self {
+            Self::Decision(row) => [
+                Some(&row.org),
+                Some(&row.outcome),
+                Some(&row.reason),
+                Some(&row.service),
+                Some(&row.operation),
+                row.rule.as_ref(),
+                row.site.as_ref(),
+                row.issuer.as_ref(),
+            ],
+            Self::Started(row) => [Some(&row.identity), None, None, None, None, None, None, None],
+            Self::Ended(row) => {
+                [Some(&row.how), row.why.as_ref(), None, None, None, None, None, None]
+            }
+        };
+        texts.into_iter().flatten().map(|text| &**text)
+    }
+
     /// The row under the leaf's own keys, for the export.
     pub fn json(&self) -> serde_json::Value {
         let place = self.place();
@@ -279,9 +305,29 @@ pub(super) fn flows(detail: &[u8], facts: &[u8]) -> Vec<FlowRow> {
     let is_chosen = |site: &&Site| site.id.as_deref() == chosen.map(|one| one.site.as_str());
     let site = facts.sites.iter().find(is_chosen);
     let mut rows: Vec<_> = told.cells.iter().map(|cell| flow(cell, &facts, site)).collect();
+    // Both places share an index entry.
+    let places = |row: &FlowRow| row.to.len() + row.from.as_ref().map_or(0, String::len);
+    rows.retain(|row| row.texts().all(is_kept) && places(row) <= TEXT_MAX);
     rows.sort();
     rows.dedup();
     rows
+}
+
+/// Whether a query table takes a text: none that is written is longer, Postgres has none with a NUL, and of its indexes an entry
+/// is not to be longer than 2,700 bytes.
+pub(super) fn is_kept(text: &str) -> bool {
+    text.len() <= TEXT_MAX && !text.contains('\0')
+}
+
+/// Bytes: a SPIFFE id has at most so many.
+const TEXT_MAX: usize = 2_048;
+
+impl FlowRow {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let whole = [&self.component, &self.regime, &self.flow, &self.to, &self.outcome];
+        let others = [self.from.as_ref(), self.entity.as_ref()];
+        whole.into_iter().chain(others.into_iter().flatten()).map(String::as_str)
+    }
 }
 
 fn flow(cell: &CellOutcome, facts: &Facts, site: Option<&Site>) -> FlowRow {

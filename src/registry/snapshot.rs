@@ -19,6 +19,8 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Snapshot {
     version: i64,
+    /// Which change made this version.
+    made_by: Option<MadeBy>,
     valid_until: Option<i64>,
     in_force: Option<InForce>,
     pub(super) organisations: BTreeMap<Arc<str>, Organisation>,
@@ -32,6 +34,15 @@ pub struct Snapshot {
     pub(super) outside: BTreeMap<Arc<str>, Outside>,
     /// By organisation: of those that have any.
     access: BTreeMap<String, OwnAccess>,
+}
+
+/// The newest change that a database has: after a failover that lost one, another may bear the same number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeBy {
+    /// Microseconds since 1970.
+    pub at_us: i64,
+    /// SHA-256 over the entries after it.
+    pub digest: Vec<u8>,
 }
 
 /// The bundle of policy that is in force at a version, as the database names it.
@@ -75,6 +86,16 @@ impl Snapshot {
         self.valid_until = [self.valid_until, ends].into_iter().flatten().min();
         self.in_force = in_force;
         self
+    }
+
+    pub(super) fn with_made_by(mut self, made_by: Option<MadeBy>) -> Self {
+        self.made_by = made_by;
+        self
+    }
+
+    /// True of the snapshot that a database in this state gives.
+    pub(super) fn is_of(&self, version: i64, made_by: Option<&MadeBy>) -> bool {
+        self.version == version && self.made_by.as_ref() == made_by
     }
 
     /// The bundle in force; `None`: that of the configuration's directory.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, PgTransaction, Row};
+use sqlx::{PgExecutor, PgPool, PgTransaction, Row};
 
 use super::{
     InForce, RegistryError, Snapshot, Sort,
     access::{self, OwnAccess},
     orders,
+    snapshot::MadeBy,
     tree::{Entry, Tree},
 };
 
@@ -124,11 +125,33 @@ pub async fn head_in(transaction: &mut PgTransaction<'_>) -> Result<i64, Registr
     Ok(sqlx::query_scalar(HEAD).fetch_one(&mut **transaction).await?)
 }
 
+/// `fact_head`'s version and the newest change that is on record.
+pub(super) async fn state(
+    database: impl PgExecutor<'_>,
+) -> Result<(i64, Option<MadeBy>), RegistryError> {
+    let select = "SELECT h.version, (extract(epoch FROM v.applied_at) * 1000000)::bigint, v.digest
+         FROM fact_head h LEFT JOIN (
+             SELECT applied_at, digest FROM registry_version ORDER BY version DESC LIMIT 1
+         ) v ON true
+         WHERE h.id = 1";
+    let (version, at_us, digest): (i64, Option<i64>, Option<Vec<u8>>) =
+        sqlx::query_as(select).fetch_one(database).await?;
+    let made_by = at_us.zip(digest).map(|(at_us, digest)| MadeBy { at_us, digest });
+    Ok((version, made_by))
+}
+
+/// No change bears this number, or a lower one, from here on.
+pub(super) async fn burn(pool: &PgPool, version: i64) -> Result<(), RegistryError> {
+    let raise = "UPDATE fact_head SET version = $1 + 1 WHERE id = 1 AND version <= $1";
+    sqlx::query(raise).bind(version).execute(pool).await?;
+    Ok(())
+}
+
 /// Everything present, from one state of the database, as it is at `at` (unix seconds).
 pub async fn snapshot(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError> {
     let mut transaction =
         pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let version = sqlx::query_scalar(HEAD).fetch_one(&mut *transaction).await?;
+    let (version, made_by) = state(&mut *transaction).await?;
     let present = present(&mut transaction).await?;
     let in_force = in_force(&mut transaction).await?;
     transaction.commit().await?;
@@ -137,7 +160,7 @@ pub async fn snapshot(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError>
         at,
         present.iter().map(|((sort, id), entry)| (*sort, id.as_str(), &entry.document)),
     )?;
-    Ok(snapshot.with_bundle(in_force, at))
+    Ok(snapshot.with_bundle(in_force, at).with_made_by(made_by))
 }
 
 /// The bundle in force in the state that this transaction sees.

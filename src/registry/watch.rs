@@ -148,21 +148,29 @@ impl Watcher {
         }
     }
 
-    /// Asks for the version and the time, and builds a new snapshot if either has passed the present one.
+    /// Asks what the facts are and for the time, and builds a new snapshot if the present one is of other facts or ran out.
     async fn look(&self) -> Result<(), RegistryError> {
-        let version = in_time(store::head(&self.pool)).await?;
+        let (version, made_by) = in_time(store::state(&self.pool)).await?;
         let now = self.clock.unix_s();
         let current = self.shared.current.load_full();
+        // A failover lost a change: what was judged under its number must not pass for judged under the next of that number.
+        let known = current.version();
+        let is_lost =
+            version < known || (version == known && !current.is_of(version, made_by.as_ref()));
+        let burnt = if is_lost { in_time(store::burn(&self.pool, known)).await } else { Ok(()) };
         let ran_out = current.valid_until().is_some_and(|until| until <= now);
-        if version == current.version() && !ran_out {
+        if version == known && !is_lost && !ran_out {
             return Ok(());
+        }
+        if is_lost {
+            tracing::error!(version, known, "the database has lost changes of facts");
         }
         let snapshot = in_time(store::snapshot(&self.pool, now)).await?;
         let version = snapshot.version();
         self.shared.current.store(Arc::new(snapshot));
         self.shared.changed.send_replace(version);
         tracing::info!(version, "the facts moved: a new snapshot is in force");
-        Ok(())
+        burnt
     }
 
     fn note(&self, error: Option<String>) {

@@ -2,13 +2,12 @@
 //!
 //! *Invariant:* a commit is one statement in one round trip; sqlx returns from it only at `ReadyForQuery`, after the
 //! implicit transaction is durable. What a decision of the batch reserved is confirmed in it, and the acts that it tells are
-//! marked in it, or none of it is written.
+//! marked in it, or none of it is written; nor is an end of another process's ALLOW when a third one closes by now.
 
 use sqlx::{PgConnection, Postgres, Row as _, postgres::PgArguments, query::Query};
 use tlog::Hash;
-use uuid::Uuid;
 
-use super::Commit;
+use super::{Commit, Left};
 use crate::audit::{batch::Batch, store::big};
 
 type Bound<'q> = Query<'q, Postgres, PgArguments>;
@@ -18,7 +17,8 @@ pub(in crate::audit) async fn commit(
     connection: &mut PgConnection,
     batch: &Batch,
 ) -> Result<Commit, sqlx::Error> {
-    let keeps = [batch.reserved.len(), batch.held.len(), batch.told.len()] != [0; 3];
+    let keeps = batch.closer.is_some()
+        || [batch.reserved.len(), batch.held.len(), batch.told.len()] != [0; 3];
     let lean = batch.texts.is_empty() && batch.tiles.is_empty() && batch.privates.is_empty();
     let query = match (keeps, lean) {
         (true, _) => bind_keeps(bind_more(bind(COMMIT_KEEPS, batch), batch), batch),
@@ -38,9 +38,11 @@ pub(in crate::audit) async fn commit(
     if !keeps {
         return Ok(Commit::Fenced);
     }
-    let (reserved, untold): (Vec<Uuid>, Vec<Uuid>) = (row.try_get(3)?, row.try_get(4)?);
-    let whole = reserved.len() == batch.reserved.len() && untold.len() == batch.told.len();
-    Ok(if whole { Commit::Fenced } else { Commit::Unkept { reserved, untold } })
+    let left = Left { reserved: row.try_get(3)?, untold: row.try_get(4)?, closer: row.try_get(5)? };
+    let whole = left.reserved.len() == batch.reserved.len()
+        && left.untold.len() == batch.told.len()
+        && left.closer == batch.closer;
+    Ok(if whole { Commit::Fenced } else { Commit::Unkept(left) })
 }
 
 fn bind<'q>(statement: &'static str, batch: &'q Batch) -> Bound<'q> {
@@ -101,6 +103,7 @@ fn bind_keeps<'q>(query: Bound<'q>, batch: &'q Batch) -> Bound<'q> {
         .bind(held.iter().map(|row| row.held.bundle.to_string()).collect::<Vec<_>>())
         .bind(held.iter().map(|row| row.detail.to_vec()).collect::<Vec<_>>())
         .bind(batch.told.as_slice())
+        .bind(batch.closer)
 }
 
 /// The share lock on the facts comes first: a change of facts, or an erasure, waits for us, or we see it. `$taken` locks reservations
@@ -188,10 +191,14 @@ const COMMIT_KEEPS: &str = commit_sql!(
         select decision from reservation where decision = any ($30::uuid[]) and state = 'reserved' for update
     ), untold as materialized (
         select event from log_outbox where event = any ($44::uuid[]) and not written for update
+    ), closer as materialized (
+        select term from log_closer where id = 1 for share
     )",
     " and (select count(*) from taken) = cardinality($30::uuid[])
-      and (select count(*) from untold) = cardinality($44::uuid[])",
+      and (select count(*) from untold) = cardinality($44::uuid[])
+      and ($45::bigint is null or exists (select from closer where term = $45))",
     keeps_sql!(),
     ", (select coalesce(array_agg(decision), '{}') from taken),
-     (select coalesce(array_agg(event), '{}') from untold)"
+     (select coalesce(array_agg(event), '{}') from untold),
+     case when $45::bigint is not null then (select term from closer) end"
 );

@@ -120,9 +120,14 @@ impl Lane {
         let Some(batch) = self.unknown.take() else { return Ok(()) };
         if written && agrees {
             self.release(batch);
-        } else {
-            self.shared.queue.give_back(batch.unwritten(None));
+            return Ok(());
         }
+        let mut items = batch.unwritten(None);
+        if written {
+            // In a generation that is dead, but there: an ALLOW of a process that is gone has its end.
+            items.notices.retain(|noted| noted.closer.is_none());
+        }
+        self.shared.queue.give_back(items);
         Ok(())
     }
 

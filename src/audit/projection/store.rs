@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
 
+use super::Lag;
 use crate::audit::{
     AuditError,
     row::{DecisionRow, EndedRow, FlowRow, Row, StartedRow},
@@ -32,24 +33,51 @@ pub(super) async fn lock(connection: &mut PgConnection) -> Result<bool, sqlx::Er
     lock.fetch_one(connection).await
 }
 
-/// For each lane the next index to project, and its size.
-pub(super) async fn lags(
+/// Whoever closes from here on does it under this number, which nobody had before. Waits for a commit under way that ends others'
+/// ALLOWs, and, unlike rows, for the disk.
+pub(super) async fn close_under(
     connection: &mut PgConnection,
-) -> Result<Vec<(i32, i64, i64)>, sqlx::Error> {
-    let select = "select lane, coalesce(next_index, 0), size
-                  from log_head left join projection_cursor using (lane) order by lane";
-    sqlx::query_as(select).fetch_all(connection).await
+    term: i64,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let durable = AssertSqlSafe("set local synchronous_commit to default");
+    sqlx::raw_sql(durable).execute(&mut *transaction).await?;
+    let take =
+        "insert into log_closer (id, term) values (1, $1) on conflict (id) do update set term = $1";
+    sqlx::query(take).bind(term).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
-/// The batches that begin at `from <= index < to`, in order: first index, number of records, marks.
+/// For each lane the next index to project, and its size.
+pub(super) async fn lags(connection: &mut PgConnection) -> Result<Vec<Lag>, sqlx::Error> {
+    let select = "select lane, coalesce(next_index, 0), size
+                  from log_head left join projection_cursor using (lane) order by lane";
+    let rows: Vec<(i32, i64, i64)> = sqlx::query_as(select).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(lane, next, size)| Lag { lane, next, size }).collect())
+}
+
+/// The batches with records `from <= index < to`, in order: first index, number of records, marks.
 pub(super) async fn batches(
     connection: &mut PgConnection,
     lane: i32,
     (from, to): (i64, i64),
 ) -> Result<Vec<(i64, i32, Vec<u8>)>, sqlx::Error> {
+    // The first is the one in whose midst somebody has put the cursor, if he did.
     let select = "select first_index, count, marks from log_batch
-                  where lane = $1 and first_index >= $2 and first_index < $3 order by first_index";
+                  where lane = $1 and first_index < $3 and first_index + count > $2
+                    and first_index >= coalesce((select max(first_index) from log_batch where lane = $1 and first_index <= $2), $2)
+                  order by first_index";
     sqlx::query_as(select).bind(lane).bind(from).bind(to).fetch_all(connection).await
+}
+
+/// Where the next batch after this index begins.
+pub(super) async fn following(
+    connection: &mut PgConnection,
+    lane: i32,
+    after: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    let select = "select min(first_index) from log_batch where lane = $1 and first_index > $2";
+    sqlx::query_scalar(select).bind(lane).bind(after).fetch_one(connection).await
 }
 
 /// The leaves of the batches that begin at these indexes, which rise.
@@ -70,13 +98,44 @@ pub(super) async fn text(
     select.fetch_optional(connection).await
 }
 
-/// Rows and cursor in one transaction. Refuses when the cursor is not where the batches began.
+/// Rows and cursor in one transaction. Refuses when the cursor is not where the batches began. True when rows were there before:
+/// they are left as they are.
 pub(super) async fn write(
+    connection: &mut PgConnection,
+    lane: i32,
+    range: (i64, i64),
+    rows: &[Row<'_>],
+    flows: &[Flows],
+) -> Result<bool, AuditError> {
+    match write_rows(connection, lane, range, rows, flows, Planted::Fails).await {
+        Err(AuditError::Database(sqlx::Error::Database(cause))) if cause.is_unique_violation() => {
+            write_rows(connection, lane, range, rows, flows, Planted::Stays).await.map(|()| true)
+        }
+        written => written.map(|()| false),
+    }
+}
+
+/// What happens to a row that is in the place of ours. To look for one takes Postgres longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Fails,
+    Stays,
+}
+
+impl Planted {
+    fn insert(self, statement: &'static str) -> AssertSqlSafe<String> {
+        let conflict = if self == Self::Stays { " on conflict do nothing" } else { "" };
+        AssertSqlSafe(format!("{statement}{conflict}"))
+    }
+}
+
+async fn write_rows(
     connection: &mut PgConnection,
     lane: i32,
     (from, to): (i64, i64),
     rows: &[Row<'_>],
     flows: &[Flows],
+    planted: Planted,
 ) -> Result<(), AuditError> {
     let mut transaction = connection.begin().await?;
     let moved = sqlx::query(
@@ -87,9 +146,9 @@ pub(super) async fn write(
     if moved.rows_affected() != 1 {
         return Err(AuditError::Content(format!("somebody else projects lane {lane}")));
     }
-    decisions(&mut transaction, rows).await?;
-    started(&mut transaction, rows).await?;
-    ended(&mut transaction, rows).await?;
+    decisions(&mut transaction, rows, planted).await?;
+    started(&mut transaction, rows, planted).await?;
+    ended(&mut transaction, rows, planted).await?;
     for of_detail in flows {
         write_flows(&mut transaction, of_detail).await?;
     }
@@ -99,7 +158,11 @@ pub(super) async fn write(
 
 // In the three inserts each column is unnested where it stands: of `from unnest(...)` Postgres makes a table in between for each column.
 
-async fn decisions(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+async fn decisions(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+    planted: Planted,
+) -> Result<(), sqlx::Error> {
     let rows: Vec<&DecisionRow<'_>> = rows
         .iter()
         .filter_map(|row| if let Row::Decision(row) = row { Some(row) } else { None })
@@ -112,14 +175,14 @@ async fn decisions(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<()
             rows.iter().map(|$row| $value).collect::<Vec<_>>()
         };
     }
-    sqlx::query(
+    sqlx::query(planted.insert(
         "insert into row_decision (lane, index, id, at_ns, org, actor, outcome, reason, rule, site, service, operation,
                                    issuer, facts, detail, bundle)
          select unnest($1::int[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::bigint[]), unnest($5::text[]),
                 unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
                 unnest($11::text[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]), unnest($15::bytea[]),
                 unnest($16::bytea[])",
-    )
+    ))
     .bind(column!(row => row.place.lane))
     .bind(column!(row => row.place.index))
     .bind(column!(row => row.place.id))
@@ -141,7 +204,11 @@ async fn decisions(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<()
     .map(drop)
 }
 
-async fn started(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+async fn started(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+    planted: Planted,
+) -> Result<(), sqlx::Error> {
     let rows: Vec<&StartedRow<'_>> = rows
         .iter()
         .filter_map(|row| if let Row::Started(row) = row { Some(row) } else { None })
@@ -149,11 +216,11 @@ async fn started(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), 
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sqlx::query(planted.insert(
         "insert into row_started (lane, index, id, at_ns, decision, identity)
          select unnest($1::int[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::bigint[]), unnest($5::uuid[]),
                 unnest($6::text[])",
-    )
+    ))
     .bind(rows.iter().map(|row| row.place.lane).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.index).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.id).collect::<Vec<_>>())
@@ -165,7 +232,11 @@ async fn started(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), 
     .map(drop)
 }
 
-async fn ended(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+async fn ended(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+    planted: Planted,
+) -> Result<(), sqlx::Error> {
     let rows: Vec<&EndedRow<'_>> = rows
         .iter()
         .filter_map(|row| if let Row::Ended(row) = row { Some(row) } else { None })
@@ -173,12 +244,12 @@ async fn ended(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sq
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sqlx::query(planted.insert(
         "insert into row_ended (lane, index, id, at_ns, decision, how, status, bytes_out, bytes_back, duration_ms, why)
          select unnest($1::int[]), unnest($2::bigint[]), unnest($3::uuid[]), unnest($4::bigint[]), unnest($5::uuid[]),
                 unnest($6::text[]), unnest($7::int[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
                 unnest($11::text[])",
-    )
+    ))
     .bind(rows.iter().map(|row| row.place.lane).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.index).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.place.id).collect::<Vec<_>>())

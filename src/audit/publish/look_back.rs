@@ -3,7 +3,10 @@
 //! *Invariant:* a lane that is found behind is declared dead at once, whoever holds it; what other replicas published counts as
 //! known here too, so that whoever takes a lane over knows how far it was.
 
+use std::time::Duration;
+
 use tlog::{Checkpoint, Hash, Note};
+use tokio::time::timeout;
 
 use super::store;
 use crate::audit::{
@@ -16,19 +19,44 @@ use crate::audit::{
     recorder::Shared,
 };
 
-pub(super) async fn look_back(shared: &Shared, keys: &[Key]) -> Result<(), AuditError> {
+/// An error when nothing could be looked at; inside, what kept from looking at a lane.
+pub(super) async fn look_back(
+    shared: &Shared,
+    keys: &[Key],
+) -> Result<Result<(), String>, AuditError> {
     // Marks first: what is committed meanwhile makes heads higher, never lower.
     let marks = shared.water.marks();
     let heads = store::heads(&shared.pool).await?;
+    // A lane that cannot be looked at keeps nobody from looking at the others.
+    let mut failed = Ok(());
     for (lane, mark) in marks {
         let newest = shared.water.newest(slot(lane)).is_some_and(|(of, _)| of == lane);
         let head = heads.iter().find(|head| head.lane == lane);
-        if newest && is_behind(shared, lane, mark, head).await? {
-            bury(shared, keys, lane, mark).await?;
+        if !newest {
+            continue;
         }
+        let looked = timeout(LANE_MAX, look_at(shared, keys, (lane, mark), head)).await;
+        let looked = looked.map_or_else(
+            |_| Err("no answer".to_owned()),
+            |done| done.map_err(|cause| cause.to_string()),
+        );
+        failed = failed.and(looked.map_err(|cause| format!("lane {lane}: {cause}")));
     }
     learn(shared, keys).await?;
-    cluster(shared).await
+    cluster(shared).await?;
+    Ok(failed)
+}
+
+async fn look_at(
+    shared: &Shared,
+    keys: &[Key],
+    (lane, mark): (u16, Mark),
+    head: Option<&Head>,
+) -> Result<(), AuditError> {
+    if is_behind(shared, lane, mark, head).await? {
+        bury(shared, keys, lane, mark).await?;
+    }
+    Ok(())
 }
 
 /// Whether a lane has less than is known of it, or other records.
@@ -97,3 +125,5 @@ async fn cluster(shared: &Shared) -> Result<(), AuditError> {
     }
     Ok(())
 }
+
+const LANE_MAX: Duration = Duration::from_secs(2);

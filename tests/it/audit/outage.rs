@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::lab::{Lab, eventually};
-use crate::support::{durable_cluster, fresh_database};
+use crate::support::{Fresh, durable_cluster, fresh_database};
 
 /// A refusal that comes in time and says that nothing was recorded.
 async fn unavailable(lab: &Lab) {
@@ -135,21 +135,8 @@ async fn write(lab: Arc<Lab>, count: usize) -> Vec<Arc<str>> {
 
 #[test]
 fn allows_of_a_process_that_is_gone_are_closed() {
+    let (fresh, key, id) = orphaned();
     let ours = tokio::runtime::Runtime::new().unwrap();
-    let gone = tokio::runtime::Runtime::new().unwrap();
-    let fresh = ours.block_on(fresh_database());
-    let key = Arc::new(haetae::audit::Key::generate().unwrap());
-    // A process that dies: its tasks stop where they are and its connections break.
-    let options = fresh.options.clone();
-    let id = gone.block_on(async {
-        let pool = sqlx::PgPool::connect_with(options).await.unwrap();
-        let clock = haetae::clock::Clock::system();
-        let lab = Lab::start_at(&pool, 1, clock, Arc::clone(&key)).await;
-        let id = lab.allow().await.proof().id.to_string();
-        std::mem::forget(lab);
-        id
-    });
-    gone.shutdown_background();
     ours.block_on(async {
         let lab = Lab::start_at(&fresh.pool, 1, haetae::clock::Clock::system(), key).await;
         let open = lab.allow().await; // of a living process: stays open
@@ -168,6 +155,67 @@ fn allows_of_a_process_that_is_gone_are_closed() {
         drop(open);
         assert_eq!(verify(&lab.stop().await).await.unwrap().findings, []);
     });
+}
+
+/// Another process begins to close while ours has an end on its way: ours is not written, that of who closes now is.
+#[test]
+fn an_end_is_written_by_who_closes_then_or_not_at_all() {
+    let (fresh, key, id) = orphaned();
+    let ours = tokio::runtime::Runtime::new().unwrap();
+    let pool = &fresh.pool;
+    ours.block_on(async {
+        let lab = Lab::start_at(pool, 1, haetae::clock::Clock::system(), key).await;
+        let mut holds = pool.begin().await.unwrap();
+        let hold = "select version from fact_head where id = 1 for update";
+        sqlx::query(hold).execute(&mut *holds).await.unwrap();
+        let marked = "select coalesce(bool_or(abandoned), false) from log_epoch";
+        eventually("the orphan is found", async || {
+            sqlx::query_scalar::<_, bool>(marked).fetch_one(pool).await.unwrap()
+        })
+        .await;
+        sqlx::query("update log_closer set term = 4711").execute(pool).await.unwrap();
+        holds.commit().await.unwrap();
+        // Ends ride with the next decision, or go alone soon afterwards.
+        for _ in 0..20 {
+            lab.deny().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(ends(&lab).await, Vec::<String>::new());
+
+        let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                    where datname = current_database() and application_name = 'haetae-projection'";
+        let killed: i64 = sqlx::query_scalar(kill).fetch_one(pool).await.unwrap();
+        assert_eq!(killed, 1);
+        eventually("the orphan is closed", async || ends(&lab).await == [id.clone()]).await;
+        lab.stop().await;
+    });
+}
+
+/// An ALLOW of a process that died: its tasks stop where they are and its connections break.
+fn orphaned() -> (Fresh, Arc<haetae::audit::Key>, String) {
+    let ours = tokio::runtime::Runtime::new().unwrap();
+    let gone = tokio::runtime::Runtime::new().unwrap();
+    let fresh = ours.block_on(fresh_database());
+    let key = Arc::new(haetae::audit::Key::generate().unwrap());
+    let options = fresh.options.clone();
+    let id = gone.block_on(async {
+        let pool = sqlx::PgPool::connect_with(options).await.unwrap();
+        let clock = haetae::clock::Clock::system();
+        let lab = Lab::start_at(&pool, 1, clock, Arc::clone(&key)).await;
+        let id = lab.allow().await.proof().id.to_string();
+        std::mem::forget(lab);
+        id
+    });
+    gone.shutdown_background();
+    (fresh, key, id)
+}
+
+/// Of which decisions the log has an end.
+async fn ends(lab: &Lab) -> Vec<String> {
+    let ended = |leaf: &serde_json::Value| {
+        (leaf["kind"] == "ended").then(|| leaf["decision"].as_str().unwrap().to_owned())
+    };
+    lab.leaves().await.iter().filter_map(ended).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

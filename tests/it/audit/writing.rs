@@ -99,6 +99,10 @@ async fn many_at_once_are_each_recorded_once() {
     let rows: i64 =
         sqlx::query_scalar("select count(*) from row_decision").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 10_000);
+    // Rows were made while records came: none twice.
+    let alarms =
+        r#"select count(*) from log_batch where position('"kind":"alarm"'::bytea in leaves) > 0"#;
+    assert_eq!(sqlx::query_scalar::<_, i64>(alarms).fetch_one(&pool).await.unwrap(), 0);
 }
 
 async fn deny_often(lab: Arc<Lab>, count: usize) -> Vec<(u64, u64)> {

@@ -40,6 +40,36 @@ async fn a_change_without_notification_is_seen_by_polling() {
     sees(&registry, 1).await;
 }
 
+/// After a failover that lost the last change, the next one would take its number, and what was judged under the one would pass for
+/// judged under the other.
+#[tokio::test]
+async fn a_number_whose_change_was_lost_is_not_used_again() {
+    let fresh = fresh_database().await;
+    store::apply(&fresh.pool, &example(), "kim").await.unwrap();
+    let registry = replica(&fresh).await;
+    assert!(registry.current().site("us-va-1").is_some());
+    let other = [
+        "UPDATE registry_entry SET version_from = 0, version_until = 1 WHERE sort = 'site' AND id = 'us-va-1'",
+        "UPDATE registry_version SET applied_at = applied_at + interval '1 second', digest = sha256('other')",
+    ];
+    let mut transaction = fresh.pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO registry_version (version, applied_by, how, digest) VALUES (0, 'kim', 'apply', sha256(''))")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    for statement in other {
+        let done = sqlx::query(statement).execute(&mut *transaction).await.unwrap();
+        assert!(done.rows_affected() > 0, "{statement}");
+    }
+    transaction.commit().await.unwrap();
+    until(|| registry.current().site("us-va-1").is_none()).await;
+    assert_eq!(registry.current().version(), 2);
+    // Lost, and nothing came in its place yet.
+    let rewind = "ALTER TABLE fact_head DISABLE TRIGGER USER; UPDATE fact_head SET version = 1; ALTER TABLE fact_head ENABLE TRIGGER USER";
+    sqlx::raw_sql(rewind).execute(&fresh.pool).await.unwrap();
+    sees(&registry, 3).await;
+}
+
 #[tokio::test]
 async fn killed_connections_come_back_and_nothing_is_missed() {
     let fresh = fresh_database().await;
