@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use sqlx::PgPool;
 use tlog::note::Signature;
 use tlog::{Note, VerifierKey};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +57,10 @@ struct State {
     last_s: Option<u64>,
     /// Lanes whose newest checkpoint it did not cosign, and why.
     troubles: BTreeMap<u16, String>,
+    /// For each such lane which trouble was said last, and when.
+    said: HashMap<u16, (String, Instant)>,
+    /// Lanes of which it named another size each time: not asked before then, because each size costs a proof.
+    rests: HashMap<u16, Instant>,
     /// For each lane of which it has cosigned more than is published: how many, and in how many looks.
     ahead: HashMap<u16, (u64, u32)>,
 }
@@ -159,7 +163,7 @@ impl Shared {
     async fn all(&self, seat: &Seat, pool: &PgPool, published: &[Published]) {
         let of = Of { witness: seat.name.to_string() };
         for checkpoint in published {
-            if seat.size(checkpoint.lane) == Some(checkpoint.size) {
+            if seat.size(checkpoint.lane) == Some(checkpoint.size) || seat.rests(checkpoint.lane) {
                 continue;
             }
             let asked = seat.cosign(pool, checkpoint).await;
@@ -199,8 +203,13 @@ impl Seat {
                 }
             }
         }
+        self.state().rests.insert(checkpoint.lane, Instant::now() + REST);
         Err("the witness remembers another size each time: does somebody else submit for this log?"
             .to_owned())
+    }
+
+    fn rests(&self, lane: u16) -> bool {
+        self.state().rests.get(&lane).is_some_and(|until| Instant::now() < *until)
     }
 
     /// Said once, when it stays so: another replica may have had a newer checkpoint cosigned a moment ago.
@@ -235,20 +244,28 @@ impl Seat {
         Ok((at_s, line.to_string()))
     }
 
-    /// What came of asking; the same trouble with a lane is said once.
+    /// What came of asking. The same trouble with a lane is said once, and another not at every second: its words are the witness's.
     fn heard(&self, lane: u16, asked: Result<u64, String>) {
         let mut state = self.state();
-        match asked {
+        let cause = match asked {
             Ok(at_s) => {
                 state.last_s = Some(at_s);
                 state.troubles.remove(&lane);
+                state.said.remove(&lane);
+                return;
             }
-            Err(cause) if state.troubles.get(&lane) == Some(&cause) => {}
-            Err(cause) => {
-                tracing::warn!(witness = &*self.name, lane, cause, "a checkpoint is not cosigned");
-                state.troubles.insert(lane, cause);
-            }
+            Err(cause) => cause,
+        };
+        let now = Instant::now();
+        let is_new = state
+            .said
+            .get(&lane)
+            .is_none_or(|(said, at)| *said != cause && now.duration_since(*at) >= SAY_EVERY);
+        if is_new {
+            tracing::warn!(witness = &*self.name, lane, cause, "a checkpoint is not cosigned");
+            state.said.insert(lane, (cause.clone(), now));
         }
+        state.troubles.insert(lane, cause);
     }
 
     fn size(&self, lane: u16) -> Option<u64> {
@@ -262,5 +279,7 @@ impl Seat {
 
 /// In seconds: a published checkpoint is known to every replica by then.
 const AHEAD_LOOKS: u32 = 10;
+const REST: Duration = Duration::from_secs(10);
+const SAY_EVERY: Duration = Duration::from_secs(10);
 /// As often as checkpoints are published.
 const EVERY: Duration = Duration::from_secs(1);

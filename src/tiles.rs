@@ -22,7 +22,7 @@ use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Audit, AuditError};
-use crate::caller::{Caller, Callers, Connection};
+use crate::caller::{Caller, CallerError, Callers, Connection};
 use crate::clock::Clock;
 
 mod config;
@@ -63,6 +63,8 @@ enum Without {
     Method,
     /// Entries, and nobody we know asks.
     Unknown,
+    /// Entries, and who asks cannot be told: its issuer's keys are not at hand.
+    Unchecked,
     /// Entries, and who asks is no reader.
     Forbidden,
     /// Records, and so many read that this reading cannot be counted.
@@ -135,6 +137,8 @@ impl Tiles {
             }
             Named::Text(digest) => {
                 let reader = self.admit(connection, request.headers()).await?;
+                // Of a lane that there is: who reads is counted by lane.
+                self.checkpoint(lane).await?;
                 let bytes = audit::text(&self.pool, &digest).await?;
                 let counted = bytes.is_none() || self.reads.text(&reader, lane);
                 counted.then_some(()).ok_or(Without::Uncounted)?;
@@ -169,14 +173,26 @@ impl Tiles {
         let resource = Resource::Tile { id, width };
         let found = audit::resource(&self.pool, lane, resource, &known).await?;
         let bytes = Bytes::from(found.ok_or(Without::NotFound)?);
-        // Beyond the last checkpoint that was shown there may be records that a failover takes away.
-        let shown = self.shown().get(&lane).copied().unwrap_or(0);
-        let signed = usize::from(tile::width(id, shown)) * Hash::BYTES;
+        let signed = self.signed(lane, id, width).await? * Hash::BYTES;
         let signed = bytes.slice(..signed.min(bytes.len()));
         if signed.len() > known.len() {
             self.given.insert((lane, id), signed);
         }
         Ok(bytes)
+    }
+
+    /// How much of a tile is under a published checkpoint, as far as this is asked. Beyond it there may be records that a failover
+    /// takes away.
+    async fn signed(&self, lane: u16, id: Id, width: u16) -> Result<usize, Without> {
+        let known = || tile::width(id, self.shown().get(&lane).copied().unwrap_or(0));
+        if known() < width {
+            // Nobody asked us for it, or not lately: of a lane that is dead nobody may ever.
+            match self.checkpoint(lane).await {
+                Ok(_) | Err(Without::NotFound) => {}
+                Err(without) => return Err(without),
+            }
+        }
+        Ok(known().into())
     }
 
     /// Entries are records of every organisation: only for whom the configuration names.
@@ -185,7 +201,11 @@ impl Tiles {
         connection: &Connection,
         head: &HeaderMap,
     ) -> Result<Arc<Caller>, Without> {
-        let caller = self.callers.identify(connection, head).await.map_err(|_| Without::Unknown)?;
+        let caller = self.callers.identify(connection, head).await;
+        let caller = caller.map_err(|cause| match cause {
+            CallerError::KeysUnavailable => Without::Unchecked,
+            _ => Without::Unknown,
+        })?;
         let granted = self.readers.iter().any(|reader| {
             *reader.organisation == *caller.org
                 && caller.roles.iter().any(|role| **role == *reader.role)
@@ -221,6 +241,10 @@ impl Without {
             Self::Unknown => (
                 StatusCode::UNAUTHORIZED,
                 "entries are given to known readers: show a token or a client certificate\n",
+            ),
+            Self::Unchecked => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the keys of your token's issuer cannot be fetched at present: ask again\n",
             ),
             Self::Forbidden => {
                 (StatusCode::FORBIDDEN, "entries are given only to readers of the log\n")

@@ -67,11 +67,18 @@ impl Client {
                 let size = text.trim_end().parse();
                 size.map(Answer::Conflict).map_err(|_| "the witness names no size".to_owned())
             }
-            status => Err(format!("the witness answered {status}: {}", text.trim_end())),
+            status => Err(format!("the witness answered {status}: {}", said(&text))),
         }
     }
 }
 
+/// Its words as far as they fit a line: they go into logs.
+fn said(text: &str) -> String {
+    let plain = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(SAID_MAX).collect()
+}
+
+const SAID_MAX: usize = 200;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// 16 signature lines of 5 kB.
 const ANSWER_BYTES_MAX: usize = 80 * 1024;

@@ -4,8 +4,7 @@
 use hyper::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, InvalidHeaderValue,
-        RETRY_AFTER, USER_AGENT,
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, InvalidHeaderValue, RETRY_AFTER,
     },
 };
 
@@ -13,8 +12,7 @@ use crate::audit::{Proof, Target};
 
 /// The head for the site: what the caller may send along, then the gateway's own, which win.
 pub fn to_site(from_gate: &HeaderMap, target: &Target, proof: &Proof) -> HeaderMap {
-    let mut head =
-        allowed(from_gate, |name| TO_SITE.contains(name) || TRACE.contains(&name.as_str()));
+    let mut head = allowed(from_gate, |name| TO_SITE.contains(&name.as_str()));
     let own = [
         (HOST, HeaderValue::from_str(&target.authority)),
         (RECEIPT, HeaderValue::from_maybe_shared(proof.receipt.clone())),
@@ -65,11 +63,8 @@ const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SITE_REQUEST_ID: HeaderName = HeaderName::from_static("haetae-site-request-id");
 
-/// Not `accept-encoding`: a compressed stream cannot be passed on piece by piece.
-const TO_SITE: [HeaderName; 2] = [ACCEPT, USER_AGENT];
-
-/// W3C trace context, and the switch for OpenAI's trial features.
-const TRACE: [&str; 3] = ["traceparent", "tracestate", "openai-beta"];
+/// Both are the gateway's own words. Not `accept-encoding`: a compressed stream cannot be passed on piece by piece.
+const TO_SITE: [&str; 2] = ["accept", "traceparent"];
 
 const TO_CALLER: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CACHE_CONTROL, RETRY_AFTER];
 

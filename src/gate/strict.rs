@@ -12,6 +12,8 @@ use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use verdict::reason::Reason;
 
+use crate::workload;
+
 mod authority;
 mod target;
 
@@ -34,7 +36,7 @@ pub const METHODS: &str = "GET, POST";
 
 /// Checks a request head. `authorities` are the names under which this gateway is addressed.
 pub fn check(head: &Parts, authorities: &Authorities) -> Result<(), StrictError> {
-    method(&head.method)?;
+    method(head)?;
     sizes(&head.headers)?;
     names(&head.headers)?;
     hop_by_hop(head)?;
@@ -50,26 +52,58 @@ pub fn check(head: &Parts, authorities: &Authorities) -> Result<(), StrictError>
 /// Not among them, and why: `authorization`, `cookie` (the gateway's credentials are its own), `user-agent`,
 /// `x-stainless-*`, `accept-language` (they describe the caller's machine or person and would cross the border
 /// unrecorded), `openai-organization`, `openai-project` (accounts at another provider), `openai-beta` (turns on
-/// protocol features that were not read), `accept-encoding` (what passes is what is counted), `traceparent` (the
-/// gateway continues the trace itself), `forwarded`, `x-forwarded-*` and every `haetae-*` (only the gateway says those).
+/// protocol features that were not read), `accept-encoding` (what passes is what is counted), `traceparent` and `tracestate`
+/// (the gateway continues the trace itself), `forwarded`, `x-forwarded-*` and every `haetae-*` (only the gateway says those).
 #[must_use]
 pub fn upstream_headers(head: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(UPSTREAM_CAPACITY);
-    for name in UPSTREAM {
-        let mut values = head.get_all(&name).iter();
-        if let (Some(value), None) = (values.next(), values.next())
-            && value.len() <= VALUE_BYTES_MAX
-            && value.to_str().is_ok()
-        {
-            headers.insert(name, value.clone());
-        }
+    if let Some(media) = one(head, &header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, media.clone());
+    }
+    let forms = one(head, &header::ACCEPT).and_then(|value| accepted(value.to_str().ok()?));
+    if let Some(forms) = forms {
+        headers.insert(header::ACCEPT, forms);
     }
     headers
 }
 
-fn method(method: &Method) -> Result<(), StrictError> {
-    match *method {
+fn one<'h>(head: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = head.get_all(name).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    (value.len() <= VALUE_BYTES_MAX && value.to_str().is_ok()).then_some(value)
+}
+
+/// Those of the caller's forms that a site may be asked for, in the caller's order and our spelling: whatever else stands there
+/// would cross the border unrecorded.
+fn accepted(value: &str) -> Option<HeaderValue> {
+    let mut forms: Vec<&'static str> = Vec::new();
+    for range in value.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        if parts.any(is_unwanted) {
+            continue;
+        }
+        let known = FORMS.into_iter().find(|form| form.eq_ignore_ascii_case(name));
+        forms.extend(known.filter(|form| !forms.contains(form)));
+    }
+    if let [form] = *forms {
+        return Some(HeaderValue::from_static(form));
+    }
+    (!forms.is_empty()).then(|| HeaderValue::from_str(&forms.join(", ")).ok()).flatten()
+}
+
+/// A weight of 0: not this form.
+fn is_unwanted(parameter: &str) -> bool {
+    let weight =
+        parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, weight)| weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+}
+
+fn method(head: &Parts) -> Result<(), StrictError> {
+    match head.method {
         Method::GET | Method::POST => Ok(()),
+        // Few paths know it; for the others nothing is looked up.
+        Method::HEAD if workload::methods(head.uri.path()).contains(&"HEAD") => Ok(()),
         _ => Err(StrictError {
             status: StatusCode::METHOD_NOT_ALLOWED,
             reason: Reason::MethodRefused,
@@ -264,8 +298,16 @@ const HTTP_1_ONLY: [HeaderName; 3] =
 
 const CONNECTION_OPTIONS: [&[u8]; 3] = [b"close", b"keep-alive", b"te"];
 
-const UPSTREAM: [HeaderName; 2] = [header::ACCEPT, header::CONTENT_TYPE];
-/// The two above and the gateway's own (host, content-length, traceparent, receipt, leaf, authorization).
+/// Of the answers that sites give.
+const FORMS: [&str; 6] = [
+    "application/json",
+    "text/event-stream",
+    "*/*",
+    "application/*",
+    "text/plain",
+    "application/octet-stream",
+];
+/// `accept`, `content-type` and the gateway's own (host, content-length, traceparent, receipt, leaf, authorization).
 const UPSTREAM_CAPACITY: usize = 8;
 
 const FIELDS_MAX: usize = 100;

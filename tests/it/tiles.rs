@@ -117,6 +117,16 @@ impl Log {
         transaction.commit().await.unwrap();
     }
 
+    /// Status, content type and how long it holds.
+    async fn kind(&self, path: &str, as_whom: Option<&str>) -> (u16, String, String) {
+        let response = self.ask(path, as_whom).await;
+        let header = |name: &str| {
+            let value = response.headers().get(name);
+            value.map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+        };
+        (response.status().as_u16(), header("content-type"), header("cache-control"))
+    }
+
     async fn ask(&self, path: &str, as_whom: Option<&str>) -> Response<Full<bytes::Bytes>> {
         self.send("GET", path, as_whom).await
     }
@@ -255,16 +265,7 @@ async fn at_every_size_others_prove_records_from_what_is_served() {
 async fn answers_say_how_long_they_hold_and_what_they_are() {
     let mut log = Log::new().await;
     log.grow(257).await;
-    let seen = async |path: &str, who| {
-        let response = log.ask(path, who).await;
-        let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .map_or(String::new(), |value| value.to_str().unwrap().to_owned())
-        };
-        (response.status().as_u16(), header("content-type"), header("cache-control"))
-    };
+    let seen = async |path: &str, who| log.kind(path, who).await;
     let (text, bytes) = ("text/plain; charset=utf-8", "application/octet-stream");
     let (short, forever) = ("public, max-age=1", "public, max-age=31536000, immutable");
     let own = "private, max-age=31536000, immutable";
@@ -483,6 +484,10 @@ async fn who_read_records_and_texts_is_told_to_the_log() {
     let get = async |path: &str| plain_http().get(format!("{url}/0/{path}")).send().await.unwrap();
     let text = audit::lab::draft(verdict::decision::Outcome::Allow, 0).facts;
     let path = format!("text/{}", hex::encode(text.digest));
+    eventually("a checkpoint is published", async || get("checkpoint").await.status() == 200).await;
+    // Of a lane that there is: else one reader could be counted under any number of them.
+    let elsewhere = plain_http().get(format!("{url}/9/{path}")).send().await.unwrap();
+    assert_eq!(elsewhere.status(), 404);
     let given = get(&path).await;
     assert_eq!(given.headers()["cache-control"], "private, max-age=31536000, immutable");
     assert_eq!(given.bytes().await.unwrap(), text.bytes);

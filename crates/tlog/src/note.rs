@@ -5,7 +5,7 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     base64, cosignature,
-    key::{self, Kind, SignError, Signer, VerifierKey},
+    key::{Kind, SignError, Signer, VerifierKey},
 };
 
 /// A text with signatures. What it says must not be used before [`Note::verify`].
@@ -72,7 +72,8 @@ impl Note {
     }
 
     /// Which of these keys signed. Signatures of other keys are ignored; a bad signature under a known key's name and
-    /// id spoils the note, and so does the absence of any known key.
+    /// id spoils the note, and so does the absence of any known key. Of each key one line counts, the first: a note
+    /// that repeats a line costs no more than one that does not.
     pub fn verify<'k>(
         &self,
         keys: impl IntoIterator<Item = &'k VerifierKey>,
@@ -82,12 +83,13 @@ impl Note {
         for signature in &self.signatures {
             let known = |key: &&&'k VerifierKey| signature.is_of(key);
             let Some(key) = keys.iter().find(known).copied() else { continue };
+            if verified.iter().any(|earlier| earlier.key == key) {
+                continue;
+            }
             let Some(found) = check(&self.text, signature, key) else {
                 return Err(NoteError::BadSignature(signature.name.clone()));
             };
-            if !verified.iter().any(|earlier| earlier.key == key) {
-                verified.push(found);
-            }
+            verified.push(found);
         }
         if verified.is_empty() { Err(NoteError::Unsigned) } else { Ok(verified) }
     }
@@ -147,7 +149,7 @@ impl FromStr for Signature {
         let (name, tail) = rest.split_once(' ').ok_or(NoteError::Shape)?;
         let bytes = base64::decode(tail).ok_or(NoteError::Shape)?;
         match bytes.split_first_chunk() {
-            Some((id, bytes)) if key::is_name(name) && !bytes.is_empty() => {
+            Some((id, bytes)) if is_name(name) && !bytes.is_empty() => {
                 let id = u32::from_be_bytes(*id);
                 Ok(Self { name: name.into(), id, bytes: bytes.to_vec() })
             }
@@ -164,6 +166,12 @@ fn check<'k>(text: &str, signature: &Signature, key: &'k VerifierKey) -> Option<
         Kind::Cosignature => Some(cosignature::check(text, &signature.bytes, key)?),
     };
     Some(Verified { key, at })
+}
+
+/// What signed-note forbids in a name, and no more: a line of a key that nobody knows spoils no note.
+fn is_name(name: &str) -> bool {
+    let bad = |c: char| c < ' ' || c.is_whitespace() || c == '+';
+    !name.is_empty() && !name.contains(bad)
 }
 
 fn is_text(text: &str) -> bool {

@@ -9,7 +9,7 @@ use alloc::{
 use core::{fmt, str::FromStr};
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, decimal},
     key::{KeyError, Kind, VerifierKey},
     note::{Note, NoteError},
 };
@@ -241,7 +241,10 @@ impl Reader {
         let threshold = match threshold {
             "any" => 1,
             "all" => members.len(),
-            digits => digits.parse().map_err(|_| Wrong::Threshold)?,
+            digits => {
+                let number = decimal(digits).and_then(|number| usize::try_from(number).ok());
+                number.ok_or(Wrong::Threshold)?
+            }
         };
         if threshold == 0 || threshold > members.len() {
             return Err(Wrong::Threshold);

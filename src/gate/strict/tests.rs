@@ -148,6 +148,10 @@ fn only_get_and_post() {
         let head = head(method, target, &[("host", b"gw.example.kr")]);
         assert_eq!(rule(&head), (405, "method_refused"), "{method}");
     }
+    let of_a_record =
+        |method| rule(&head(method, "/v1/decisions/a/leaf", &[("host", b"gw.example.kr")]));
+    assert_eq!(of_a_record("HEAD"), (200, ""), "a file may be looked at by its head");
+    assert_eq!(of_a_record("PUT"), (405, "method_refused"));
 }
 
 #[test]
@@ -303,6 +307,27 @@ fn no_spoofable_header_goes_upstream() {
             _ => (200, ""),
         };
         assert_eq!(rule(&head), refused, "{name}");
+    }
+}
+
+#[test]
+fn nothing_of_a_callers_own_words_crosses_in_accept() {
+    for (sent, crosses) in [
+        ("application/json", Some("application/json")),
+        (
+            "Application/JSON; q=0.9 , text/event-stream",
+            Some("application/json, text/event-stream"),
+        ),
+        ("application/json;note=patient-4711, x/patient-4711, */*", Some("application/json, */*")),
+        ("*/*, */*, */*", Some("*/*")),
+        ("text/event-stream;q=0, application/json; Q=0.000, */*;q=0.1", Some("*/*")),
+        ("patient/4711", None),
+        ("", None),
+    ] {
+        let head = head("GET", "/", &[("accept", sent.as_bytes())]);
+        let up = upstream_headers(&head.headers);
+        let seen = up.get("accept").map(|value| value.to_str().unwrap());
+        assert_eq!(seen, crosses, "{sent}");
     }
 }
 

@@ -119,6 +119,39 @@ fn unknown_signatures_are_ignored_and_bad_ones_are_not() {
     assert_eq!(bad.verify([log.verifier()]).map(|found| found.len()), Ok(1));
 }
 
+/// Whoever repeats a line a thousand times has not made us check it a thousand times.
+#[test]
+fn one_line_of_each_key_counts_and_is_checked() {
+    let log = key("log", Kind::Ed25519, 1);
+    let mut note = Note::sign("text\n".into(), &log).unwrap();
+    let mut spoilt = note.signatures()[0].clone();
+    spoilt.bytes[0] ^= 1;
+    note.push(spoilt.clone());
+    assert_eq!(note.verify([log.verifier()]).map(|found| found.len()), Ok(1));
+    let mut first =
+        format!("text\n\n{spoilt}\n{}\n", note.signatures()[0]).parse::<Note>().unwrap();
+    assert_eq!(first.verify([log.verifier()]), Err(NoteError::BadSignature("log".into())));
+    first.push(spoilt);
+    assert!(first.verify([log.verifier()]).is_err());
+}
+
+/// What a name of ours may not have, one of somebody else's may.
+#[test]
+fn a_strange_name_spoils_no_note() {
+    let log = key("log", Kind::Ed25519, 1);
+    let note = Note::sign("text\n".into(), &log).unwrap().to_string();
+    let read = |line: &str| format!("{note}\u{2014} {line} AAAAAA0=\n").parse::<Note>();
+    for strange in ["a\u{7f}", "a\u{81}", "a\u{200b}"] {
+        assert!(
+            read(strange).is_ok_and(|note| note.verify([log.verifier()]).is_ok()),
+            "{strange:?}"
+        );
+    }
+    for forbidden in ["", "a+b", "a\u{a0}b", "a\u{85}", "a\tb"] {
+        assert_eq!(read(forbidden), Err(NoteError::Shape), "{forbidden:?}");
+    }
+}
+
 #[test]
 fn text_may_hold_empty_lines_and_looks_like_signatures() {
     let log = key("log", Kind::Ed25519, 1);

@@ -202,6 +202,8 @@ fn a_wrong_line_of_a_trust_file_is_named() {
         (format!("witness W {witness}\ngroup G any W W\n"), 2, Wrong::Duplicate("W".into())),
         (format!("witness W {witness}\ngroup G 2 W\n"), 2, Wrong::Threshold),
         (format!("witness W {witness}\ngroup G 0 W\n"), 2, Wrong::Threshold),
+        (format!("witness W {witness}\ngroup G +1 W\n"), 2, Wrong::Threshold),
+        (format!("witness W {witness}\ngroup G 01 W\n"), 2, Wrong::Threshold),
         (format!("witness W {witness}\ngroup G all\n"), 2, Wrong::Threshold),
         (
             format!("witness W {witness}\ngroup G any W\ngroup H any W\n"),
