@@ -5,7 +5,7 @@
     verify.py export FILE VKEY...    a whole export: `haetae log export` (docs/record.md, "The export file")
 
 VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why. It checks hashes,
-trees, signatures and texts. verify_more.py reads lanes over HTTP, and disclosures; `haetae-verify` judges every decision again.
+trees, signatures and texts. verify_more.py: heartbeats, lanes over HTTP, disclosures; `haetae-verify` judges every decision again.
 """
 import base64, functools, hashlib, json, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -1,19 +1,56 @@
 #!/usr/bin/env python3
 """What else can be read by hand of Haetae's log, on verify.py beside this file.
 
-    verify_more.py served    URL VKEY [CA.pem]       a lane over HTTP: its checkpoint, and every tile under it (C2SP tlog-tiles)
-    verify_more.py disclosed FILE PROOF VKEY...      what a hidden field of a record says: `haetae audit disclose`, and the
+    verify_more.py heartbeats FILE VKEY...           a whole export, and what its lanes say of each other's sizes and roots
+    verify_more.py served     URL VKEY [CA.pem]      a lane over HTTP: its checkpoint, and every tile under it (C2SP tlog-tiles)
+    verify_more.py disclosed  FILE PROOF VKEY...     what a hidden field of a record says: `haetae audit disclose`, and the
                                                      record's `haetae log prove`
 
 VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why.
 """
-import base64, json, ssl, sys, urllib.request
-from verify import append, b64, checkpoint, demand, plain, proof, root, sha
+import base64, datetime, json, ssl, sys, urllib.request
+from verify import append, b64, checkpoint, demand, export, plain, proof, root, sha
 
 def root_of(hashes):
     peaks = []
     for size, hash in enumerate(hashes): append(peaks, size, hash)
     return root(peaks)
+
+def nanoseconds(instant):
+    return int(datetime.datetime.fromisoformat(instant[:19] + "+00:00").timestamp()) * 10**9 + int(instant[20:29])
+
+def until(lane, record):                                         # while a clock is behind its lane, times rise by nanoseconds and are none
+    at, seen = nanoseconds(record["at"]), record.get("seen") if record["kind"] == "clock" else None
+    if seen: lane["until"], lane["behind"] = nanoseconds(seen), at
+    elif at - lane.get("behind", at - 10**9) >= 10**9: lane["until"], lane["behind"] = at, at - 10**9
+
+def heartbeats(file, *vkeys):                                    # docs/record.md, "What a verifier checks", 8
+    said, heads = export(file, vkeys), []
+    for item in map(json.loads, open(file, "rb")):
+        if item["type"] == "header":
+            lanes, written = {one["lane"]: one for one in item["lanes"]}, nanoseconds(item["created"])
+        elif item["type"] == "leaf":
+            record = json.loads(b64(item["bytes"]))
+            until(lanes[item["lane"]], record)
+            place = f"lane {item['lane']}, index {item['index']}"
+            if record["kind"] == "heartbeat": heads += [(place, record["at"], head) for head in record["heads"]]
+    written = max([written] + [one["until"] for one in lanes.values() if "until" in one])
+    wanted = {(head["lane"], head["size"]) for _, _, head in heads}
+    trees = {lane: [*map(b64, one["left"])] for lane, one in lanes.items()}
+    roots = {(lane, one["from"]): root(trees[lane]) for lane, one in lanes.items()}
+    for item in map(json.loads, open(file, "rb")):
+        if item["type"] != "leaf": continue
+        at = item["lane"], item["index"] + 1
+        append(trees[item["lane"]], item["index"], sha(b"\0" + b64(item["bytes"])))
+        if at in wanted: roots[at] = root(trees[item["lane"]])
+    for place, at, head in heads:
+        lane, size = head["lane"], head["size"]
+        if lane not in lanes or size < lanes[lane]["from"]: continue
+        longer, late = size > lanes[lane]["to"], written - nanoseconds(at) > 60 * 10**9
+        demand(not (longer and late), f"{place}: lane {lane} had {size} records then, and {lanes[lane]['to']} are shown")
+        demand(longer or roots[lane, size] == b64(head["root"]), f"{place}: lane {lane} had another tree of {size} records then")
+    absent = sorted({head["lane"] for _, _, head in heads} - lanes.keys())
+    return f"{said}; {len(heads)} heads in heartbeats" + f"; nothing is shown of lanes {absent}, which they name" * bool(absent)
 
 def tile_path(level, n):                                         # 1234067 -> x001/x234/067
     groups = []
@@ -49,6 +86,6 @@ def disclosed(file, proven, *vkeys):                             # salt and valu
     return f"{said}; its `{shown['field']}` hides {', '.join(map(repr, values))}"
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or sys.argv[1] not in ("served", "disclosed"): sys.exit(__doc__)
-    try: print(plain({"served": served, "disclosed": disclosed}[sys.argv[1]](*sys.argv[2:])))
+    if len(sys.argv) < 4 or sys.argv[1] not in ("heartbeats", "served", "disclosed"): sys.exit(__doc__)
+    try: print(plain({"heartbeats": heartbeats, "served": served, "disclosed": disclosed}[sys.argv[1]](*sys.argv[2:])))
     except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use tlog::VerifierKey;
+use tlog::{Policy, VerifierKey};
 use tokio::task::JoinSet;
 
 use super::AuditError;
@@ -50,8 +50,19 @@ pub struct Report {
     pub unprojected: u64,
     /// Trusted lanes that are not there yet: an earlier generation of their slot is alive.
     pub to_come: Vec<String>,
+    /// Of each lane what no quorum of witnesses vouches for; nothing where nobody asked for a quorum.
+    pub unwitnessed: Vec<Unwitnessed>,
     /// In the order of lanes and indexes; empty when the log is whole.
     pub findings: Vec<Finding>,
+}
+
+/// The newest records of a lane: those under no checkpoint that a quorum of witnesses cosigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwitnessed {
+    pub lane: u16,
+    pub records: u64,
+    /// When the first of them was written, as it says: nanoseconds since 1970.
+    pub since_ns: Option<i64>,
 }
 
 /// One difference and where it is.
@@ -128,14 +139,16 @@ pub async fn verify(pool: &PgPool) -> Result<Report, AuditError> {
 
 /// Verifies every lane; checkpoints must be signed by one of these keys (by the stated ones when there are none).
 pub async fn verify_with(pool: &PgPool, trusted: &[VerifierKey]) -> Result<Report, AuditError> {
-    verify_watched(pool, trusted, Arc::new(|_| {}), None).await
+    verify_watched(pool, trusted, None, Arc::new(|_| {}), None).await
 }
 
-/// The same; `watch` hears after each page how far it is. Lanes are read side by side, in one snapshot. With a state goes on
-/// where an interrupted run under the same keys stopped, and removes the state at the end. Cancel-safe: dropped, it has stopped.
+/// The same; what is kept of witnesses is held against those of a trust file. `watch` hears after each page how far it is. Lanes are
+/// read side by side, in one snapshot. With a state goes on where an interrupted run under the same keys stopped, and removes the
+/// state at the end. Cancel-safe: dropped, it has stopped.
 pub async fn verify_watched(
     pool: &PgPool,
     trusted: &[VerifierKey],
+    witnesses: Option<&Policy>,
     watch: Watch,
     state: Option<State>,
 ) -> Result<Report, AuditError> {
@@ -153,6 +166,7 @@ pub async fn verify_watched(
     let terms = Arc::new(Terms {
         now_ns,
         trusted: trusted.to_vec(),
+        witnesses: witnesses.cloned(),
         state,
         of: heads.iter().map(|head| head.size).sum(),
         read: AtomicU64::new(0),
@@ -212,6 +226,8 @@ struct Terms {
     now_ns: i64,
     /// Whose signatures count; those that the database states when there are none.
     trusted: Vec<VerifierKey>,
+    /// Whose cosignatures are checked, and how many are enough.
+    witnesses: Option<Policy>,
     state: Option<State>,
     of: u64,
     read: AtomicU64,
@@ -220,6 +236,11 @@ struct Terms {
 }
 
 impl Terms {
+    /// Whether a checkpoint without cosignatures is not enough.
+    fn asks_witnesses(&self) -> bool {
+        self.witnesses.as_ref().is_some_and(|policy| !policy.is_enough(&[]))
+    }
+
     /// So many more were looked at.
     fn page(&self, records: u64) {
         let records = self.read.fetch_add(records, Ordering::Relaxed) + records;

@@ -151,4 +151,6 @@ For example:
   haetae log checkpoint                    keep one: whoever has it finds any later change of what came before
 
 With keys of your own (`haetae keygen` printed them) nothing is believed that the database says of them:
-  haetae log verify --vkey LINE --vkey LINE";
+  haetae log verify --vkey LINE --vkey LINE
+With a trust file (C2SP tlog-policy) that names witnesses also what they cosigned is checked, and what a quorum of them vouches for:
+  haetae log verify --trust FILE";

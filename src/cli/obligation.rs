@@ -14,6 +14,7 @@ use super::Lang;
 use super::reconcile;
 use super::registrar::Registrar;
 use crate::clock::Clock;
+use crate::guard::Report;
 use crate::obligation::{Checked, Done, Evidence, Journals, Obligation, State, check, close, list};
 
 /// What decisions asked for after they allowed: list, close, check.
@@ -83,14 +84,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         What::Check { id, provider_log, digest, journals } => {
             let file = std::fs::read(&provider_log)
                 .with_context(|| format!("cannot read `{}`", provider_log.display()))?;
+            let held = held(&pool, &id, &journals, now).await?;
             let evidence = Evidence {
                 file: &file,
                 digest: named(&digest)?,
-                journals: held(&pool, &id, &journals, now).await?,
+                journals: held.as_ref().map(|(journals, _)| *journals),
                 person: args.registrar.person()?,
                 now,
             };
             let one = check(&pool, &id, &evidence).await?;
+            for mismatch in held.iter().flat_map(|(_, report)| &report.mismatches) {
+                println!("journal: {mismatch}");
+            }
             print(&one, Language::English);
             let met = one.state == State::Met;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -112,13 +117,13 @@ fn named(digest: &str) -> anyhow::Result<[u8; 32]> {
     )
 }
 
-/// The journals of the obligation's site in its period, or none.
+/// The journals of the obligation's site in its period, or none. What is compared is what is read here, once, and its digest.
 async fn held(
     pool: &PgPool,
     id: &str,
     journals: &[PathBuf],
     now: i64,
-) -> anyhow::Result<Option<Journals>> {
+) -> anyhow::Result<Option<(Journals, Report)>> {
     let all = list(pool, None, now).await?;
     let Some(one) = all.iter().find(|one| one.id == id).filter(|_| !journals.is_empty()) else {
         return Ok(None);
@@ -126,27 +131,22 @@ async fn held(
     let ns = |seconds: i64| seconds.saturating_mul(1_000_000_000);
     let (from, until) = one.span().map(|(from, until)| (ns(from), ns(until))).unzip();
     let until = until.unwrap_or(i64::MAX).min(reconcile::settled(&Clock::system()));
-    let held = reconcile::held(pool, journals, (from, until)).await?;
+    let read = reconcile::Reading::of(journals)?;
     anyhow::ensure!(
-        held.site == one.site,
+        read.site == one.site,
         "the journals are of site `{}`, the obligation of `{}`",
-        held.site,
+        read.site,
         one.site
     );
+    let seconds = |ns: i64| ns.div_euclid(1_000_000_000);
     anyhow::ensure!(
-        held.first.div_euclid(1_000_000_000) <= one.first,
+        seconds(read.first) <= one.first,
         "the journals begin after the first decision of the period: give the older ones too"
     );
-    for mismatch in &held.report.mismatches {
-        println!("journal: {mismatch}");
-    }
-    let mismatches = u64::try_from(held.report.mismatches.len()).unwrap_or(u64::MAX);
-    let mut all = Sha256::new();
-    for path in journals {
-        all.update(digest(path)?);
-    }
-    let until = until.div_euclid(1_000_000_000);
-    Ok(Some(Journals { digest: all.finalize().into(), mismatches, until }))
+    let report = read.held(pool, (from, until)).await?;
+    let mismatches = u64::try_from(report.mismatches.len()).unwrap_or(u64::MAX);
+    let (until, last) = (seconds(until), seconds(read.last));
+    Ok(Some((Journals { digest: read.digest()?, mismatches, until, last }, report)))
 }
 
 fn print(one: &Obligation, language: Language) {

@@ -1,9 +1,11 @@
 //! `haetae log reconcile`: what sites say they let in against what the log allowed.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -30,17 +32,24 @@ pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<Ex
     let from = args.since.as_deref().map(instant).transpose()?;
     let until = args.until.as_deref().map(instant).transpose()?;
     let until = until.unwrap_or_else(|| settled(clock));
-    let Held { site, report, .. } = held(pool, &args.journals, (from, until)).await?;
-    print(&site, &report);
+    let before = Reading::of(&args.journals)?;
+    let from = before.from(from);
+    let allows = before.allows(pool, (from, until)).await?;
+    let after = Reading::of(&args.journals)?;
+    let report = guard::reconcile([&before.entries, &after.entries], &allows, from, until);
+    print(&before.site, &report);
     Ok(if report.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Journals of one site, held against the log.
-pub(super) struct Held {
+/// Journals of one site as they were at one time.
+pub(super) struct Reading {
     pub site: String,
-    /// Of the first entry: nanoseconds since 1970.
+    /// Of the first entry, and of the last line of the last journal: nanoseconds since 1970.
     pub first: i64,
-    pub report: Report,
+    pub last: i64,
+    entries: Vec<Entry<'static>>,
+    /// Which of them are of which file.
+    files: Vec<Range<usize>>,
 }
 
 /// What was allowed before this instant is not on its way any more; nanoseconds since 1970.
@@ -48,31 +57,61 @@ pub(super) fn settled(clock: &Clock) -> i64 {
     clock.unix_ns() - UNDER_WAY_NS
 }
 
-/// From the one instant (or the first entry) to the other; nanoseconds since 1970.
-pub(super) async fn held(
-    pool: &PgPool,
-    journals: &[PathBuf],
-    (from, to): (Option<i64>, i64),
-) -> anyhow::Result<Held> {
-    let before = entries(journals)?;
-    let site = site(&before)?.to_owned();
-    let first = before.iter().map(|entry| entry.at_ns).min().unwrap_or(0);
-    let from = from.unwrap_or(first).max(first);
-    // By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after.
-    let (earlier, later) = (from.saturating_sub(EDGE_NS), to.saturating_add(EDGE_NS));
-    let allows = audit::allows(pool, &site, earlier, later).await?;
-    let allows: Vec<Allow> = allows.into_iter().map(allow).collect();
-    let after = entries(journals)?;
-    let report = guard::reconcile([&before, &after], &allows, from, to);
-    Ok(Held { site, first, report })
+impl Reading {
+    pub fn of(journals: &[PathBuf]) -> anyhow::Result<Self> {
+        let (mut entries, mut files) = (Vec::new(), Vec::new());
+        for path in journals {
+            let first = entries.len();
+            entries.extend(guard::entries(path)?);
+            files.push(first..entries.len());
+        }
+        let site = site(&entries)?.to_owned();
+        let first = entries.iter().map(|entry| entry.at_ns).min().unwrap_or(0);
+        let last = entries.last().map_or(0, |entry| entry.at_ns);
+        Ok(Self { site, first, last, entries, files })
+    }
+
+    /// SHA-256 over the SHA-256 of each file, as far as its lines are whole.
+    pub fn digest(&self) -> anyhow::Result<[u8; 32]> {
+        let mut digests = Sha256::new();
+        for file in &self.files {
+            digests.update(written(self.entries.get(file.clone()).unwrap_or_default())?);
+        }
+        Ok(digests.finalize().into())
+    }
+
+    /// Against the log, from the one instant (or the first entry) to the other; nanoseconds since 1970. The other was [`settled`]
+    /// before this was read: so whatever was allowed until then and let in is in it.
+    pub async fn held(
+        &self,
+        pool: &PgPool,
+        (from, to): (Option<i64>, i64),
+    ) -> anyhow::Result<Report> {
+        let from = self.from(from);
+        let allows = self.allows(pool, (from, to)).await?;
+        Ok(guard::reconcile([&self.entries, &self.entries], &allows, from, to))
+    }
+
+    fn from(&self, wanted: Option<i64>) -> i64 {
+        wanted.unwrap_or(self.first).max(self.first)
+    }
+
+    /// By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after.
+    async fn allows(&self, pool: &PgPool, (from, to): (i64, i64)) -> anyhow::Result<Vec<Allow>> {
+        let (earlier, later) = (from.saturating_sub(EDGE_NS), to.saturating_add(EDGE_NS));
+        let allows = audit::allows(pool, &self.site, earlier, later).await?;
+        Ok(allows.into_iter().map(allow).collect())
+    }
 }
 
-fn entries(journals: &[PathBuf]) -> anyhow::Result<Vec<Entry<'static>>> {
-    let mut entries = Vec::new();
-    for path in journals {
-        entries.extend(guard::entries(path)?);
+/// Digest of a journal's lines, as a guard writes these entries: a second look at its file might see more of them.
+fn written(entries: &[Entry<'_>]) -> anyhow::Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    for entry in entries {
+        digest.update(serde_json::to_vec(entry)?);
+        digest.update(b"\n");
     }
-    Ok(entries)
+    Ok(digest.finalize().into())
 }
 
 /// The one site that all journals are of.

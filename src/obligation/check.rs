@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use time::{Date, Month, OffsetDateTime, Time};
 use uuid::Uuid;
 use verdict::rule::Check;
+use verdict::stamp::Stamp;
 
 use super::access_log::{self, Delivered, Unexplained, Unreadable};
 use super::{Obligation, State, read, store, uuid_of};
@@ -38,6 +39,8 @@ pub struct Journals {
     pub mismatches: u64,
     /// Up to when, Unix seconds.
     pub until: i64,
+    /// Of their last line, Unix seconds: nothing shows what was let in after it.
+    pub last: i64,
 }
 
 /// What the last comparison of a period found.
@@ -86,6 +89,11 @@ pub enum CheckError {
     Digest(String),
     #[error("the file is of site `{found}`, the obligation of `{wanted}`")]
     Site { found: String, wanted: String },
+    #[error(
+        "the journals end at {last}, and show nothing of what was let in until {until}, a minute after the period: give them as they \
+         are now, and if the guard has let in and refused nobody since, start it again (it writes a line)"
+    )]
+    JournalsEnd { last: String, until: String },
     #[error("the provider's log cannot be read: {0}")]
     File(#[from] Unreadable),
     #[error("the database did not answer: {0}")]
@@ -117,6 +125,9 @@ pub async fn check(
     if delivered.site != one.site {
         return Err(CheckError::Site { found: delivered.site, wanted: one.site });
     }
+    if let Some(journals) = &evidence.journals {
+        reach(journals, &one)?;
+    }
     let ran = store::ran(pool, &one, &delivered.decisions()).await?;
     let mut findings = delivered.unexplained(&ran);
     let unexplained = findings.len();
@@ -139,6 +150,20 @@ pub async fn check(
 async fn find(pool: &PgPool, id: &str, now: i64) -> Result<Obligation, CheckError> {
     let all = read::list(pool, None, now).await?;
     all.into_iter().find(|one| one.id == id).ok_or(CheckError::NotFound)
+}
+
+/// Of a period that is over the journals must show all: a copy that was made before shows nobody who was let in after it. Of one
+/// that is not over, nothing is concluded yet.
+fn reach(journals: &Journals, one: &Obligation) -> Result<(), CheckError> {
+    let Some((_, over)) = one.span().filter(|(_, over)| *over <= journals.until) else {
+        return Ok(());
+    };
+    let until = over.saturating_add(UNDER_WAY_S);
+    if journals.last >= until {
+        return Ok(());
+    }
+    let told = |at| Stamp::at(at).map_or_else(|_| at.to_string(), |stamp| stamp.to_string());
+    Err(CheckError::JournalsEnd { last: told(journals.last), until: told(until) })
 }
 
 fn is_whole(one: &Obligation, delivered: &Delivered, evidence: &Evidence<'_>) -> bool {
@@ -210,5 +235,7 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A receipt is good for a minute, and clocks differ by seconds.
+const UNDER_WAY_S: i64 = 65;
 /// Of a file that explains nothing the first hundred show it; the file has the rest.
 const FINDINGS_MAX: usize = 100;

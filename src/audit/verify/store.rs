@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, stream::BoxStream};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
 use tlog::{Frontier, Hash, note::Signature};
 
@@ -256,14 +256,38 @@ pub(in crate::audit) fn cosigned(mut note: String, lines: &[String]) -> String {
     note
 }
 
-/// What is kept of witnesses for a lane: size, witness, time and line.
+/// A checkpoint and what is kept of witnesses for its size.
+pub(in crate::audit) struct Cosigned {
+    pub size: u64,
+    /// None when something is kept of witnesses for a size that no checkpoint has.
+    pub note: Option<String>,
+    /// Witness, time and line of each.
+    pub kept: Vec<(String, i64, String)>,
+}
+
+/// Every checkpoint of a lane, by size, with what is kept of witnesses.
 pub(in crate::audit) fn cosignatures(
     connection: &mut PgConnection,
     lane: u16,
-) -> BoxStream<'_, Result<(i64, String, i64, String), sqlx::Error>> {
-    let select = "select size, witness, at_s, line from log_cosignature
-                  where lane = $1 order by size, witness";
-    sqlx::query_as(select).bind(i32::from(lane)).fetch(connection)
+) -> BoxStream<'_, Result<Cosigned, sqlx::Error>> {
+    let select = "
+        select size, note, witnesses, times, lines
+        from (select size, note from log_checkpoint where lane = $1) checkpoint full join (
+            select size, array_agg(witness order by witness) as witnesses,
+                   array_agg(at_s order by witness) as times, array_agg(line order by witness) as lines
+            from log_cosignature where lane = $1 group by size) said using (size)
+        order by size";
+    let cosigned = |row: PgRow| {
+        let witnesses: Option<Vec<String>> = row.try_get(2)?;
+        let times: Option<Vec<i64>> = row.try_get(3)?;
+        let lines: Option<Vec<String>> = row.try_get(4)?;
+        let said = times.unwrap_or_default().into_iter().zip(lines.unwrap_or_default());
+        let kept = witnesses.unwrap_or_default().into_iter().zip(said);
+        let kept = kept.map(|(witness, (at_s, line))| (witness, at_s, line)).collect();
+        Ok(Cosigned { size: small(row.try_get(0)?), note: row.try_get(1)?, kept })
+    };
+    let rows = sqlx::query(select).bind(i32::from(lane)).fetch(connection);
+    rows.map(move |row| row.and_then(cosigned)).boxed()
 }
 
 /// Rows of one of the tables of rows that are of no lane or no index: for each such lane how many, and the first index.

@@ -102,6 +102,7 @@ impl Walk {
         report.rows += more.rows;
         report.uncovered += more.uncovered;
         report.unprojected += more.unprojected;
+        report.unwitnessed.extend(more.unwitnessed);
         report.findings.extend(more.findings);
         self.roots.extend(other.roots);
         self.sizes.extend(other.sizes);

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// trusted must be there.
     #[arg(long = "vkey", conflicts_with = "trust")]
     vkeys: Vec<String>,
-    /// Trust the logs of this trust file (C2SP tlog-policy).
+    /// Trust the logs of this trust file (C2SP tlog-policy), and hold what is kept of its witnesses against the checkpoints.
     #[arg(long)]
     trust: Option<PathBuf>,
     /// Keep in this file how far it is, so that the same command goes on from there when it was interrupted.
@@ -33,10 +33,11 @@ pub(super) struct Args {
 
 pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    let trusted = keys(&args.vkeys, args.trust.as_deref())?;
+    let (trusted, witnesses) = trust(&args.vkeys, args.trust.as_deref())?;
     let open = |path: &PathBuf| State::open(path, &trusted, args.from_start);
     let state = args.state.as_ref().map(open).transpose()?;
-    let verified = audit::verify_watched(pool, &trusted, watch(began), state);
+    let witnesses = witnesses.as_ref();
+    let verified = audit::verify_watched(pool, &trusted, witnesses, watch(began), state);
     let report = match &args.state {
         None => verified.await?,
         Some(path) => tokio::select! {
@@ -67,15 +68,20 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whom the reader trusts; nobody in particular when nothing was given.
-fn keys(vkeys: &[String], trust: Option<&Path>) -> anyhow::Result<Vec<VerifierKey>> {
+/// Whom the reader trusts, nobody in particular when nothing was given; and which witnesses.
+fn trust(
+    vkeys: &[String],
+    trust: Option<&Path>,
+) -> anyhow::Result<(Vec<VerifierKey>, Option<Policy>)> {
     let read =
         |vkey: &String| vkey.parse().with_context(|| format!("`{vkey}` is not a public key"));
-    let Some(path) = trust else { return vkeys.iter().map(read).collect() };
+    let Some(path) = trust else {
+        return Ok((vkeys.iter().map(read).collect::<Result<_, _>>()?, None));
+    };
     let file = || format!("the trust file `{}`", path.display());
     let policy: Policy =
         std::fs::read_to_string(path).with_context(file)?.parse().with_context(file)?;
-    Ok(policy.logs.into_iter().map(|log| log.key).collect())
+    Ok((policy.logs.iter().map(|log| log.key.clone()).collect(), Some(policy)))
 }
 
 /// A line that says how far it is, several times a second, where somebody sees it.
@@ -126,10 +132,27 @@ fn print(report: &Report) {
         "beyond the newest signed checkpoint: {} records; not in the query tables yet: {} records",
         report.uncovered, report.unprojected
     );
+    print_witnessed(report);
     for name in &report.to_come {
         println!(
             "not there yet: `{name}`, whose key is trusted; an earlier lane of its slot is alive"
         );
+    }
+}
+
+/// What no quorum vouches for, where one was asked for.
+fn print_witnessed(report: &Report) {
+    let lanes = &report.unwitnessed;
+    for one in lanes.iter().filter(|one| one.records > 0) {
+        let since = one.since_ns.map(|ns| crate::cli::instant(ns.div_euclid(1_000_000_000)));
+        let since = since.map(|since| format!(" (from {since} on)")).unwrap_or_default();
+        println!(
+            "lane {}: the newest {} records{since} are under no checkpoint that a quorum of the witnesses cosigned",
+            one.lane, one.records
+        );
+    }
+    if !lanes.is_empty() && lanes.iter().all(|one| one.records == 0) {
+        println!("every record is under a checkpoint that a quorum of the witnesses cosigned");
     }
 }
 

@@ -71,8 +71,8 @@ async fn what_is_hidden_where_a_run_was_interrupted_is_found_by_the_next() {
         opened.unwrap_or_else(|| open().unwrap()).every(Duration::ZERO)
     };
     let stop: Watch = Arc::new(|_| panic!("this is the interruption"));
-    verify_watched(&pool, &[], stop, Some(state())).await.unwrap_err();
-    let goes_on = || verify_watched(&pool, &[], Arc::new(|_| {}), Some(state()));
+    verify_watched(&pool, &[], None, stop, Some(state())).await.unwrap_err();
+    let goes_on = || verify_watched(&pool, &[], None, Arc::new(|_| {}), Some(state()));
 
     run(&pool, HIDDEN).await;
     let refused = goes_on().await.unwrap_err().to_string();

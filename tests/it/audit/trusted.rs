@@ -1,11 +1,13 @@
 //! Under keys that the reader brought a lane that is not there is missed; a database without a log is never a whole one; and exports
-//! carry what a trust file with a quorum asks for.
+//! carry what a trust file with a quorum asks for; what witnesses signed is held against what they signed it of.
 
 use std::process::Command;
+use std::sync::Arc;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae::audit::{
-    Key, Published, Range, checkpoint, checkpoints, export, keep_cosignature, published, verify,
-    verify_with,
+    Key, Published, Range, Report, checkpoint, checkpoints, export, keep_cosignature, published,
+    verify, verify_watched, verify_with,
 };
 use sqlx::PgPool;
 use tlog::{Note, Policy, SigningKey, VerifierKey, key::Kind};
@@ -21,11 +23,14 @@ fn vkey(key: &Key, lane: u16) -> VerifierKey {
 
 /// What the command prints and its exit code.
 fn typed(pool: &PgPool, vkeys: &[VerifierKey]) -> (Option<i32>, String) {
+    let more: Vec<String> =
+        vkeys.iter().flat_map(|vkey| ["--vkey".to_owned(), vkey.to_string()]).collect();
+    typed_with(pool, &more)
+}
+
+fn typed_with(pool: &PgPool, more: &[String]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haetae"));
-    command.args(["log", "verify", "--database", &database_url(pool)]);
-    for vkey in vkeys {
-        command.args(["--vkey", &vkey.to_string()]);
-    }
+    command.args(["log", "verify", "--database", &database_url(pool)]).args(more);
     let ran = command.output().unwrap();
     (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
 }
@@ -101,19 +106,25 @@ fn witness() -> SigningKey {
 
 /// A trust file that asks for the witness.
 fn trust(key: &Key) -> Policy {
+    trust_file(key, "w").parse().unwrap()
+}
+
+fn trust_file(key: &Key, quorum: &str) -> String {
     let (log, witness) = (vkey(key, 0), witness());
-    format!("log {log}\nwitness w {}\nquorum w\n", tlog::Signer::verifier(&witness))
-        .parse()
-        .unwrap()
+    format!("log {log}\nwitness w {}\nquorum {quorum}\n", tlog::Signer::verifier(&witness))
 }
 
 /// The witness signs the newest checkpoint, and the gateway keeps what it said.
 async fn cosigned(pool: &PgPool) -> Published {
     let newest = published(pool).await.unwrap().remove(0);
-    let note: Note = newest.note.parse().unwrap();
-    let line = tlog::cosignature::cosign(&note, &witness(), 1_795_000_000).unwrap().to_string();
-    keep_cosignature(pool, &newest, "witness.example/1", 1_795_000_000, &line).await.unwrap();
+    cosign(pool, &newest).await;
     newest
+}
+
+async fn cosign(pool: &PgPool, checkpoint: &Published) {
+    let note: Note = checkpoint.note.parse().unwrap();
+    let line = tlog::cosignature::cosign(&note, &witness(), 1_795_000_000).unwrap().to_string();
+    keep_cosignature(pool, checkpoint, "witness.example/1", 1_795_000_000, &line).await.unwrap();
 }
 
 /// Where an export ends, of how many records it says that they are not in it, what it says of cosignatures, and what the offline
@@ -201,4 +212,119 @@ async fn a_line_that_is_no_cosignature_is_named_and_spoils_no_note() {
     let (_, note) = checkpoint(&pool, 0, 0).await.unwrap().unwrap();
     assert_eq!(note.parse::<Note>().unwrap().signatures().len(), 3);
     assert!(haetae::audit::prove(&pool, ids[0]).await.unwrap().unwrap().self_contained().is_some());
+}
+
+/// A closed log of one lane, and two of its checkpoints: an earlier one and the newest.
+async fn published_twice() -> (PgPool, Arc<Key>, [Published; 2]) {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let newest = async |pool: &PgPool| published(pool).await.unwrap().pop();
+    eventually("a checkpoint is published", async || newest(&lab.pool).await.is_some()).await;
+    let earlier = newest(&lab.pool).await.unwrap();
+    for _ in 0..3 {
+        lab.deny().await.unwrap();
+    }
+    lab.projected().await;
+    let key = Arc::clone(&lab.key);
+    let pool = lab.stop().await;
+    let last = newest(&pool).await.unwrap();
+    assert!(last.size > earlier.size + 3);
+    (pool, key, [earlier, last])
+}
+
+async fn under(pool: &PgPool, trust: &Policy) -> Report {
+    let keys: Vec<VerifierKey> = trust.logs.iter().map(|log| log.key.clone()).collect();
+    verify_watched(pool, &keys, Some(trust), Arc::new(|_| {}), None).await.unwrap()
+}
+
+/// Everything that is found, and of how many records it says that no quorum vouches for them.
+async fn found_under(pool: &PgPool, trust: &Policy) -> (Vec<String>, Vec<u64>) {
+    let report = under(pool, trust).await;
+    let found = report.findings.iter().map(ToString::to_string).collect();
+    (found, report.unwitnessed.iter().map(|one| one.records).collect())
+}
+
+const NONE: &str =
+    "lane 0: checkpoint: none of its checkpoints is cosigned by a quorum of the witnesses";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_quorum_of_witnesses_cosigned_is_said() {
+    let (pool, key, [earlier, last]) = published_twice().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("trust");
+    std::fs::write(&file, trust_file(&key, "w")).unwrap();
+    let typed = || typed_with(&pool, &["--trust".to_owned(), file.to_str().unwrap().to_owned()]);
+    let trust = trust(&key);
+    assert_eq!(found_under(&pool, &trust).await, (vec![NONE.to_owned()], vec![last.size]));
+    let (code, said) = typed();
+    assert!(code == Some(1) && said.contains(NONE), "{said}");
+    // Who asks for no quorum is told of none.
+    let nobody: Policy = trust_file(&key, "none").parse().unwrap();
+    assert_eq!(found_under(&pool, &nobody).await, (vec![], vec![]));
+
+    cosign(&pool, &earlier).await;
+    let behind = last.size - earlier.size;
+    let report = under(&pool, &trust).await;
+    assert!(report.is_whole(), "{:?}", report.findings);
+    let [one] = report.unwitnessed.as_slice() else { panic!("{report:?}") };
+    let leaves = super::lab::leaves(&pool).await;
+    let first = leaves[usize::try_from(earlier.size).unwrap()]["at"].as_str().unwrap();
+    let (first, _) = first.split_once('.').unwrap();
+    assert_eq!((one.lane, one.records, one.since_ns.is_some()), (0, behind, true));
+    let (code, said) = typed();
+    let about =
+        format!("lane 0: the newest {behind} records (from {first}Z on) are under no checkpoint");
+    assert!(code == Some(0) && said.contains(&about), "{said}");
+
+    cosign(&pool, &last).await;
+    assert_eq!(found_under(&pool, &trust).await, (vec![], vec![0]));
+    let (code, said) = typed();
+    assert!(code == Some(0) && said.contains("every record is under a checkpoint that a quorum"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cosignature_of_another_checkpoint_is_found_with_the_witness_key() {
+    let (pool, key, [earlier, last]) = published_twice().await;
+    let (trust, nobody) = (trust(&key), trust_file(&key, "none").parse().unwrap());
+    cosign(&pool, &earlier).await;
+    cosign(&pool, &last).await;
+    run(
+        &pool,
+        "update log_cosignature set line = (select line from log_cosignature order by size limit 1)
+                where size = (select max(size) from log_cosignature)",
+    )
+    .await;
+    let bad = format!(
+        "lane 0: checkpoint: the cosignature of `witness.example/1` under the checkpoint of size {} does not fit it",
+        last.size
+    );
+    let behind = last.size - earlier.size;
+    assert_eq!(found_under(&pool, &trust).await, (vec![bad.clone()], vec![behind]));
+    assert_eq!(found_under(&pool, &nobody).await, (vec![bad.clone()], vec![]));
+    assert_eq!(verify_with(&pool, &[vkey(&key, 0)]).await.unwrap().findings, [], "no key, no word");
+    run(&pool, "delete from log_cosignature where size = (select min(size) from log_cosignature)")
+        .await;
+    assert_eq!(found_under(&pool, &trust).await, (vec![bad, NONE.to_owned()], vec![last.size]));
+
+    // In the log's own name.
+    run(&pool, "delete from log_cosignature").await;
+    let own = vkey(&key, 0);
+    let bytes = [&own.id().to_be_bytes()[..], &1_u64.to_be_bytes(), &[0; 64]].concat();
+    let line = format!("— {} {}", own.name(), STANDARD.encode(bytes));
+    keep_cosignature(&pool, &last, own.name(), 1, &line).await.unwrap();
+    let (found, _) = found_under(&pool, &nobody).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("is none"), "{found:?}");
+
+    // In the note itself, where no line is kept beside it.
+    run(&pool, "delete from log_cosignature").await;
+    let line = tlog::cosignature::cosign(&earlier.note.parse().unwrap(), &witness(), 1).unwrap();
+    sqlx::query("update log_checkpoint set note = $1 where size = $2")
+        .bind(format!("{}{line}\n", last.note))
+        .bind(i64::try_from(last.size).unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (found, _) = found_under(&pool, &nobody).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("does not fit it"), "{found:?}");
 }

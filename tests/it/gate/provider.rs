@@ -68,7 +68,8 @@ async fn what_no_decision_explains_keeps_it_open_and_a_whole_file_meets_it() {
     let short = file("kr-seo-1", (span.0, span.1 - 1), std::slice::from_ref(&known));
     assert_eq!(compare(&pool, &one.id, &short, None, over).await.state, State::Open);
     // So must what was compared of the journals.
-    let journals = |until| Some(Journals { digest: [7; 32], mismatches: 0, until });
+    let journals =
+        |until| Some(Journals { digest: [7; 32], mismatches: 0, until, last: until + 65 });
     let (soon, later) = (over + 30, over + 65);
     let early = compare(&pool, &one.id, &clean, journals(soon - 65), soon).await;
     assert_eq!((early.state, early.checked.map(|one| one.whole)), (State::Open, Some(false)));
@@ -79,6 +80,55 @@ async fn what_no_decision_explains_keeps_it_open_and_a_whole_file_meets_it() {
     assert_eq!(only(&pool, later).await.state, State::Open);
     recorded(&stage, &pool, &odd).await;
     kept(&pool).await;
+}
+
+/// A copy of before shows nobody who was let in after it. What goes on record is what was compared: a guard writes on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journals_reach_past_the_period_and_are_read_once() {
+    let stage = Stage::start().await;
+    let (pool, now) = (stage.pool().await, Clock::system().unix_s());
+    asked(&stage, &pool).await;
+    // As if it had been asked in a month that is long over.
+    pool.execute(
+        "update obligation set month = '2020-01', first_s = 1577836805, last_s = 1577836805",
+    )
+    .await
+    .unwrap();
+    let one = only(&pool, now).await;
+    let (from, over) = one.span().unwrap();
+    let clean = file("kr-seo-1", (from, over), &[]);
+    let journal = |starts: &[i64]| {
+        let (mut text, mut previous) = (String::new(), "0".repeat(64));
+        for at in starts {
+            let line = json!({ "at_ns": at * 1_000_000_000, "previous": previous, "site": "kr-seo-1", "v": 1, "what": "started" }).to_string();
+            previous = hex::encode(Sha256::digest(&line));
+            text += &line;
+            text.push('\n');
+        }
+        text
+    };
+    let looked = |journal: &str| {
+        std::fs::write(stage.world.dir.join("copied.jsonl"), journal).unwrap();
+        look(&stage, &one.id, &clean, None, &["--journal", "copied.jsonl"])
+    };
+    let (code, text) = looked(&journal(&[from, over + 64]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("the journals end at 2020-02-01T00:01:04Z"), "{text}");
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from obligation_check").fetch_one(&pool).await.unwrap();
+    assert_eq!(kept, 0, "nothing was compared");
+
+    // Half a line is none yet.
+    let lines = journal(&[from, over + 65]);
+    let (code, text) = looked(&format!("{lines}{{\"at_ns\":15"));
+    assert_eq!(code, Some(0), "{text}");
+    let (journals, whole): (Vec<u8>, bool) =
+        sqlx::query_as("select journals, whole from obligation_check")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!((&journals[..], whole), (&Sha256::digest(Sha256::digest(&lines))[..], true));
+    assert_eq!(only(&pool, now).await.state, State::Met);
 }
 
 /// One record of each comparison, without a word of who and what.

@@ -117,6 +117,28 @@ fn what_the_header_says_of_its_time_does_not_hide_a_lane_that_was_cut_back() {
     assert_eq!(check(&export).findings, []);
 }
 
+/// Whoever cuts every lane back to one instant says that the file is of that instant. A checkpoint of later would be newer than any
+/// such file: so it is a finding whenever it was cosigned.
+#[test]
+fn a_kept_checkpoint_newer_than_what_the_file_says_of_itself_is_a_finding() {
+    let (mut main, _, texts) = lanes();
+    let root = main.root(602).parse().unwrap();
+    let newest = Checkpoint::new("gw.example/log/0".into(), 602, root).sign(&main.key).unwrap();
+    main.checkpoints = vec![300];
+    let mut cut = Export::of(&[&main], &texts);
+    // Of the second of its newest record, and the checkpoint was cosigned an hour later.
+    cut.lines[0]["created"] = "2026-11-23T16:00:00.000000300Z".into();
+    let said = tlog::cosignature::cosign(&newest, &witness(), 1_795_453_200).unwrap();
+    let kept = [newest.to_string(), format!("{newest}{said}\n")];
+    let missing = Finding::Tree(TreeFault::Missing { lane: 0, from: 300, to: 602 });
+    for note in kept {
+        let (_folder, path) = on_disk(&cut.bytes());
+        let trust = Trust::Keys(cut.keys.clone());
+        assert_eq!(verify_since(&path, &trust, &[]).unwrap().findings, []);
+        assert_eq!(verify_since(&path, &trust, &[note]).unwrap().findings, [missing.clone()]);
+    }
+}
+
 /// Whose clock was an hour ahead and was set right says so, and until it has caught up its times say nothing.
 #[test]
 fn a_lane_whose_clock_was_ahead_is_not_written_after_the_file() {
@@ -400,10 +422,13 @@ fn known_key() -> Finding {
 
 /// What docs/verify.py says of an export under these keys, and whether it found all right.
 fn second_reader(export: &Export) -> (bool, String) {
+    reader(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py"), "export", export)
+}
+
+fn reader(script: &str, what: &str, export: &Export) -> (bool, String) {
     let (_folder, path) = on_disk(&export.bytes());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
     let mut command = Command::new(python());
-    command.args([script, "export", path.to_str().unwrap()]);
+    command.args([script, what, path.to_str().unwrap()]);
     let output = command.args(export.keys.iter().map(ToString::to_string)).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(said).unwrap().trim().to_owned())
@@ -431,4 +456,46 @@ fn the_second_reader_wants_every_lane_whose_key_it_was_given() {
     stranger.lines[line]["note"] = note.replace("gw.example/log/1\n4", "\u{1b}[2K\n4").into();
     let (right, said) = second_reader(&stranger);
     assert!(!right && said.ends_with("checkpoint of `\\x1b[2K`"), "{said:?}");
+}
+
+/// `docs/verify_more.py` on what the lanes say of each other.
+#[test]
+fn the_second_reader_holds_heartbeats_against_the_lanes_that_they_name() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify_more.py");
+    let heartbeats = |export: &Export| reader(script, "heartbeats", export);
+    let said = "whole: 606 records in 2 lanes under signed roots; 4 heads in heartbeats";
+    assert_eq!(heartbeats(&whole()), (true, said.to_owned()));
+
+    // A lane cut back with its checkpoints, and what makes the heartbeat old enough to count.
+    let shorter = "WRONG: lane 1, index 2: lane 0 had 602 records then, and 300 are shown";
+    for created in ["2026-11-23T16:30:00.000000000Z", "1970-01-01T00:00:00.000000000Z"] {
+        let cut = cut_back(created.into());
+        assert!(second_reader(&cut).0, "whole by itself");
+        assert_eq!(heartbeats(&cut), (false, shorter.to_owned()));
+    }
+    let (mut main, mut beat, texts) = lanes();
+    main.checkpoints = vec![300];
+    let mut young = Export::of(&[&main, &beat], &texts);
+    young.lines[0]["created"] = "2026-11-23T16:01:01.000000002Z".into();
+    assert!(heartbeats(&young).0, "{:?}", heartbeats(&young));
+    young.lines[0]["created"] = "2026-11-23T16:01:01.000000004Z".into();
+    assert_eq!(heartbeats(&young), (false, shorter.to_owned()));
+
+    // Of another tree; at the size at which what is shown begins; and of what is not shown.
+    let alone = heartbeats(&Export::of(&[&beat], &Texts::default()));
+    assert!(
+        alone.0 && alone.1.ends_with("nothing is shown of lanes [0], which they name"),
+        "{alone:?}"
+    );
+    let mut other = main.head(300);
+    other["root"] = main.root(299).into();
+    beat.push("heartbeat", json!({ "heads": [other] }));
+    beat.checkpoints = vec![beat.leaves.len()];
+    let another = "WRONG: lane 1, index 4: lane 0 had another tree of 300 records then";
+    for from in [0, 300] {
+        let (mut main, _, texts) = lanes();
+        (main.from, main.checkpoints) = (from, vec![602]);
+        let export = Export::of(&[&main, &beat], &texts);
+        assert_eq!(heartbeats(&export), (false, another.to_owned()), "{from}");
+    }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
+use tlog::Checkpoint;
 
 use super::Walker;
-use crate::audit::verify::{Walk, What, cosignatures, rows, store};
+use crate::audit::verify::{Unwitnessed, Walk, What, cosignatures, rows, store};
 use crate::audit::{AuditError, instant, prove::leaves, row::Leaf};
 
 impl Walker {
@@ -22,7 +23,7 @@ impl Walker {
         self.walk.sizes.insert(lane, end);
         self.walk.broken.extend(self.tree.is_broken().then_some(lane));
         self.covered(connection).await?;
-        cosignatures::check(connection, lane, &mut self.walk).await?;
+        self.witnessed(connection).await?;
         let beyond = end / u64::from(tlog::tile::WIDTH);
         let tiles = store::numbered_tiles(connection, lane, 0, beyond, u64::MAX).await?;
         self.tree.keep(tiles.into_iter().map(|(n, hashes)| ((0, n), hashes)).collect());
@@ -61,6 +62,35 @@ impl Walker {
         self.walk.find_lane(lane, What::Checkpoint, about);
         Ok(())
     }
+
+    /// What a quorum of witnesses vouches for not even who has the log's key writes anew. How much is beyond that is said, and a lane
+    /// of which they vouch for nothing is found: it may be another one than they saw.
+    async fn witnessed(&mut self, connection: &mut PgConnection) -> Result<(), AuditError> {
+        let (lane, end, terms) = (self.head.lane, self.at.next, Arc::clone(&self.terms));
+        let root = |size| {
+            let roots = [&self.walk.roots, &self.whole.roots];
+            roots.into_iter().find_map(|roots| roots.get(&(lane, size)))
+        };
+        // A root that differs, or cannot be told, was found.
+        let is_right = |size, stated: &Checkpoint| {
+            let same = root(size).is_none_or(|root| *root == stated.root);
+            stated.origin == self.head.origin && stated.size == size && same
+        };
+        let witnesses = terms.witnesses.as_ref();
+        let found = cosignatures::read(connection, lane, witnesses, is_right).await?;
+        let none = terms.asks_witnesses() && end > 0 && found.vouched == 0;
+        let none = none.then(|| NONE_VOUCHED.to_owned());
+        for about in found.faults.into_iter().chain(none) {
+            self.walk.find_lane(lane, What::Checkpoint, about);
+        }
+        if terms.asks_witnesses() {
+            let records = end.saturating_sub(found.vouched);
+            let since_ns =
+                if records > 0 { at_of(connection, lane, found.vouched).await? } else { None };
+            self.walk.report.unwitnessed.push(Unwitnessed { lane, records, since_ns });
+        }
+        Ok(())
+    }
 }
 
 /// `at` of one record; `None` when it is not there or says none.
@@ -80,3 +110,4 @@ async fn at_of(
 
 /// Checkpoints follow commits within about a second: a minute is far past it, and more than clocks differ.
 const COVERED_S: i64 = 60;
+const NONE_VOUCHED: &str = "none of its checkpoints is cosigned by a quorum of the witnesses";
