@@ -1,9 +1,10 @@
 //! Rows done as superuser in the database.
 
 use haetae::audit::{case, prove, verify, verify_with};
+use tlog::{Signer as _, SigningKey, key::Kind};
 
 use super::row;
-use super::written::{SIGNED, Written, found};
+use super::written::{RECORDS, SIGNED, Written, found};
 use crate::support::scratch;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,6 +86,36 @@ async fn delete_the_tail_and_rewind_the_head() {
             ("log verify, the checkpoints deleted too", "whole".to_owned()),
             ("haetae-verify with a kept checkpoint", found(&outside, "the records are missing")),
             ("gateway at its start", log.rollback().await),
+        ],
+    );
+}
+
+/// One record that nobody can read must not keep the others from those who ask the query tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spoil_what_the_rows_are_made_of() {
+    let log = Written::copy().await;
+    log.run(&[
+        "update log_batch set leaves = set_byte(leaves, 2, 91) where first_index = 7",
+        "delete from log_batch where first_index = 40",
+        "delete from row_decision where index <> 9",
+        "update row_decision set outcome = 'ALLOW' where index = 9",
+        "update projection_cursor set next_index = 0",
+    ])
+    .await;
+    let gateway = log.start(None).await;
+    gateway.deny().await.unwrap();
+    gateway.projected().await;
+    gateway.stop().await;
+    let rows = "select count(*) from row_decision where index <> 9";
+    let rows: i64 = sqlx::query_scalar(rows).fetch_one(log.pool()).await.unwrap();
+    assert_eq!(rows, 300 - 3 + 1, "all but those of 7, 9 and 40, and the new one's");
+    let inside = log.inside().await;
+    row(
+        "spoil_what_the_rows_are_made_of",
+        &[
+            ("the log", log.alarm("not_projected").await),
+            ("the log, of a row that was there", log.alarm("row_planted").await),
+            ("log verify", found(&inside, "index 9")),
         ],
     );
 }
@@ -187,6 +218,27 @@ async fn replace_a_tile() {
             ("haetae-verify", found(&outside, "index 0,")),
         ],
     );
+}
+
+/// What the witness signed of an earlier checkpoint: without its key nobody makes one that fits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replace_a_cosignature() {
+    let log = Written::copy().await;
+    let note = "select note from log_checkpoint where size = 201";
+    let earlier: String = sqlx::query_scalar(note).fetch_one(log.pool()).await.unwrap();
+    let witness = SigningKey::from_seed("witness.example/1", Kind::Cosignature, &[9; 32]).unwrap();
+    for (size, of) in [(SIGNED, &earlier), (RECORDS, &log.kept), (RECORDS, &earlier)] {
+        let line =
+            tlog::cosignature::cosign(&of.parse().unwrap(), &witness, 1_795_000_000).unwrap();
+        let keep = "insert into log_cosignature values (0, $1, 'witness.example/1', 1795000000, $2)
+                    on conflict (lane, size, witness) do update set line = excluded.line";
+        let size = i64::try_from(size).unwrap();
+        sqlx::query(keep).bind(size).bind(line.to_string()).execute(log.pool()).await.unwrap();
+    }
+    assert_eq!(log.inside().await, Vec::<String>::new(), "who knows no witness sees nothing");
+    let inside = log.inside_with(&witness.verifier().to_string()).await;
+    assert_eq!(inside.len(), 1, "the earlier one is cosigned: {inside:?}");
+    row("replace_a_cosignature", &[("log verify --trust", inside[0].clone())]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

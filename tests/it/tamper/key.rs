@@ -43,11 +43,13 @@ async fn fork_the_log_with_the_real_key() {
     let body = witness::body(RECORDS, &[], &forged.to_string());
     let refused = witness::post(&watching, body).await;
     let outside = log.outside(std::slice::from_ref(&log.kept)).await;
+    let witnessed = log.inside_with(&witness::vkey()).await;
     log.start_below("forked").await;
     row(
         "fork_the_log_with_the_real_key",
         &[
             ("log verify", "whole".to_owned()),
+            ("log verify --trust", found(&witnessed, "none of its checkpoints")),
             ("witness", format!("{}: {}", refused.0.as_u16(), refused.2.trim())),
             ("haetae-verify with a kept checkpoint", found(&outside, "302")),
             ("gateway at its start", log.rollback().await),

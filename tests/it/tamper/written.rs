@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use haetae::audit::{Config, Key, Range, export, verify};
+use haetae::audit::{Config, Key, Range, export, verify, verify_watched};
 use haetae::clock::Clock;
 use sqlx::PgPool;
-use tlog::{Frontier, Hash, tile};
+use tlog::{Frontier, Hash, Policy, tile};
 use tokio::sync::OnceCell;
 
 use crate::audit::lab::{Lab, ORIGIN, eventually};
@@ -67,6 +67,14 @@ impl Written {
         report.findings.iter().map(ToString::to_string).collect()
     }
 
+    /// `haetae log verify --trust`, of somebody who wants the cosignatures of this witness: everything that it finds.
+    pub async fn inside_with(&self, witness: &str) -> Vec<String> {
+        let trust = format!("log {}\nwitness w {witness}\nquorum w\n", self.vkey());
+        let (trust, keys): (Policy, _) = (trust.parse().unwrap(), [self.vkey().parse().unwrap()]);
+        let report = verify_watched(self.pool(), &keys, Some(&trust), Arc::new(|_| {}), None);
+        report.await.unwrap().findings.iter().map(ToString::to_string).collect()
+    }
+
     /// `haetae-verify` on an export, of somebody who has the log's key and perhaps a checkpoint: everything that it finds.
     pub async fn outside(&self, kept: &[String]) -> Vec<String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -105,6 +113,14 @@ impl Written {
         let leaves = crate::audit::lab::leaves(self.pool()).await;
         let leaf = leaves.iter().find(|leaf| leaf["kind"] == "rollback").expect("a rollback");
         format!("rollback: of lane {}, known {}, found {}", leaf["of"], leaf["size"], leaf["found"])
+    }
+
+    /// What the gateway itself has recorded as wrong, under this code.
+    pub async fn alarm(&self, what: &str) -> String {
+        let leaves = self.leaves().await;
+        let read = leaves.iter().filter_map(|leaf| serde_json::from_slice(leaf).ok());
+        let mut alarms = read.filter(|leaf: &serde_json::Value| leaf["what"] == what);
+        format!("{what}: {}", alarms.next().expect(what)["about"].as_str().unwrap())
     }
 
     /// Leaves of the lane, in order.
