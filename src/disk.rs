@@ -1,4 +1,4 @@
-//! Files that are old or new and never half.
+//! Files that are old or new and never half, and how much room there is for further ones.
 //!
 //! *Invariant:* when [`replace`] returns, the new bytes are on the disk under their name.
 
@@ -30,4 +30,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+/// Bytes that this process may still write on the file system of a directory.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn room(directory: &Path) -> io::Result<u64> {
+    let of = rustix::fs::statvfs(directory)?;
+    // What is left to the superuser alone does not count.
+    Ok(of.f_bavail.saturating_mul(of.f_frsize))
 }

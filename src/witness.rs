@@ -4,14 +4,15 @@
 //! in plain words of each log how large it was last, when, and whether anything was refused. Logs that it is told to mirror
 //! it pulls, follows and judges again ([`mirror`]); what it finds wrong becomes a record of its own log ([`own`]).
 //!
-//! Reading order: [`submission`] (what a log sends), [`shelf`] (what is kept), this file (the checks, in order), [`mirror`],
-//! [`alarms`], [`own`].
+//! Reading order: [`submission`] (what a log sends), [`shelf`] (what is kept), [`lost`] (how it shows that it is not), this file
+//! (the checks, in order), [`refusal`], [`mirror`], [`room`] (what mirrors leave free), [`alarms`], [`own`].
 //!
 //! *Invariant:* what is cosigned was on the disk before; and of one log, never two trees that do not extend each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -31,9 +32,12 @@ use crate::clock::Clock;
 
 mod alarms;
 mod config;
+mod lost;
 mod metrics;
 mod mirror;
 mod own;
+mod refusal;
+mod room;
 mod shelf;
 mod status;
 mod submission;
@@ -41,9 +45,12 @@ mod submission;
 pub use config::{Config, MirrorConfig, WitnessError};
 
 use alarms::Alarms;
+use lost::Mark;
 use metrics::Counters;
 use mirror::{Mirror, Tree};
 use own::Own;
+use refusal::Refusal;
+use room::Room;
 use shelf::{Kept, Shelf};
 use submission::Submission;
 
@@ -53,10 +60,15 @@ pub struct Witness {
     logs: BTreeMap<String, Arc<Log>>,
     mirrors: Vec<Arc<Mirror>>,
     alarms: Arc<Alarms>,
+    room: Arc<Room>,
+    mark: Mark,
     counters: Counters,
     clock: Clock,
     /// Submissions that are looked at together: each may wait for the disk.
-    adding: Semaphore,
+    /// Held by the work itself, which goes on when its caller leaves.
+    adding: Arc<Semaphore>,
+    /// The same for pages: what they show may be held by a write to the disk.
+    showing: Arc<Semaphore>,
     /// Nobody else has the state while we have this.
     _lock: File,
 }
@@ -76,32 +88,21 @@ struct Log {
 #[derive(Debug, Default)]
 struct State {
     kept: Option<Kept>,
+    /// What was cosigned, by our own signature, and `kept` does not know.
+    lost: Option<Kept>,
+    /// Whether what the log shows was looked at since this process began.
+    looked: bool,
     /// Unix seconds of the last well-signed checkpoint that contradicts what was seen, and why.
     contradicted: Option<(i64, Refusal)>,
     contradictions: u64,
     /// Well-signed checkpoints without a proof that they extend what was cosigned. Anybody can send those.
     unproven: u64,
+    /// Signed trees that contradict what was cosigned, by size and root: each is told once.
+    told: BTreeSet<(u64, [u8; 32])>,
     /// The hour (Unix) in which one of them was an alarm last.
     unproven_hour: Option<i64>,
-}
-
-/// Why a submission is not cosigned: the specification's statuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    Malformed,
-    UnknownOrigin,
-    NotSigned,
-    Backwards,
-    /// The size that is kept.
-    Conflict(u64),
-    /// An empty tree has one root.
-    EmptyRoot,
-    /// Another tree of the same size was cosigned, or mirrored.
-    Fork,
-    /// The proof does not show that the tree only grew.
-    Proof,
-    /// The state could not be written.
-    Disk,
+    /// The same of those whose log believes more to be cosigned than is known.
+    behind_hour: Option<i64>,
 }
 
 impl Witness {
@@ -112,36 +113,53 @@ impl Witness {
     pub fn open(config: &Config, clock: Clock) -> Result<Self, WitnessError> {
         let signer = config.signer()?;
         let lock = shelf::lock(&config.state)?;
+        let mark = Mark::open(&config.key, signer.verifier())?;
         let mut logs = BTreeMap::new();
         for (origin, keys) in config.logs()? {
-            let shelf = Shelf::open(&config.state, &origin)?;
-            let kept = shelf.read(&keys, signer.verifier())?;
-            let state = Mutex::new(State { kept, ..State::default() });
-            let log = Log { origin: origin.clone(), keys, shelf, state, mirrored: OnceLock::new() };
+            let log = Log::open(&config.state, &origin, keys, signer.verifier(), &mark)?;
             logs.insert(origin, Arc::new(log));
         }
         let own = Own::open(&config.state.join("log"), &signer, clock.clone())?;
         let counters = Counters::default();
         let alarms = Arc::new(Alarms::new(own, counters.alarms(), clock.clone()));
+        let room = Arc::new(Room::new(
+            config.state.clone(),
+            config.room_min_mb,
+            Arc::clone(&alarms),
+            counters.clone(),
+            clock.clone(),
+        ));
         let mirror = |settings| {
             let with = mirror::With {
+                own: signer.verifier().clone(),
                 alarms: Arc::clone(&alarms),
+                room: Arc::clone(&room),
                 counters: counters.clone(),
                 clock: clock.clone(),
             };
             Mirror::open(settings, &config.state, &logs, with).map(Arc::new)
         };
         let mirrors = config.mirror.iter().map(mirror).collect::<Result<Vec<_>, _>>()?;
-        let adding = Semaphore::new(ADDING_MAX);
-        Ok(Self { signer, logs, mirrors, alarms, counters, clock, adding, _lock: lock })
+        let adding = Arc::new(Semaphore::new(ADDING_MAX));
+        let showing = Arc::new(Semaphore::new(SHOWING_MAX));
+        Ok(Self {
+            signer,
+            logs,
+            mirrors,
+            alarms,
+            room,
+            mark,
+            counters,
+            clock,
+            adding,
+            showing,
+            _lock: lock,
+        })
     }
 
     /// Pulls the logs that are mirrored, until `stop`.
     pub fn watch(&self, tracker: &TaskTracker, stop: &CancellationToken) {
-        for mirror in &self.mirrors {
-            let run = Arc::clone(mirror).run();
-            tracker.spawn(stop.clone().run_until_cancelled_owned(run));
-        }
+        self.mirrors.iter().for_each(|mirror| mirror.watch(tracker, stop));
     }
 
     pub fn register(&self, registry: &mut Registry) {
@@ -168,17 +186,33 @@ impl Witness {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::POST, "/add-checkpoint") => self.submitted(request.into_body()).await,
-            (_, "/add-checkpoint") => text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "POST it\n"),
-            (&Method::GET | &Method::HEAD, "/status") => {
-                text(StatusCode::OK, HTML, status::html(self))
+            (_, "/add-checkpoint") => {
+                let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "POST it\n");
+                answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+                answer
             }
-            (&Method::GET | &Method::HEAD, "/status.json") => {
-                text(StatusCode::OK, "application/json", status::json(self))
-            }
-            (&Method::GET | &Method::HEAD, path) => {
-                self.of_own_log(path).unwrap_or_else(|| self.latest(path))
-            }
+            (&Method::GET | &Method::HEAD, _) => self.shown(path).await,
             _ => text(StatusCode::NOT_FOUND, TEXT, "there is nothing here\n"),
+        }
+    }
+
+    async fn shown(self: &Arc<Self>, path: String) -> Response<Full<Bytes>> {
+        let busy = || text(StatusCode::SERVICE_UNAVAILABLE, TEXT, "ask again\n");
+        let Ok(turn) = Arc::clone(&self.showing).acquire_owned().await else { return busy() };
+        let witness = Arc::clone(self);
+        let shown = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            witness.show(&path)
+        });
+        shown.await.unwrap_or_else(|_| busy())
+    }
+
+    /// May wait for the disk.
+    fn show(&self, path: &str) -> Response<Full<Bytes>> {
+        match path {
+            "/status" => text(StatusCode::OK, HTML, status::html(self)),
+            "/status.json" => text(StatusCode::OK, "application/json", status::json(self)),
+            path => self.of_own_log(path).unwrap_or_else(|| self.latest(path)),
         }
     }
 
@@ -189,10 +223,15 @@ impl Witness {
         let Ok(body) = Limited::new(body, submission::BYTES_MAX).collect().await else {
             return self.refuse(Refusal::Malformed);
         };
-        let Ok(_turn) = self.adding.acquire().await else { return self.refuse(Refusal::Disk) };
+        let turn = Arc::clone(&self.adding).acquire_owned().await;
+        let Ok(turn) = turn else { return self.refuse(Refusal::Disk) };
         let (witness, body) = (Arc::clone(self), body.to_bytes());
-        // It ends with a write to the disk that must be waited for.
-        let added = tokio::task::spawn_blocking(move || witness.add(&body)).await;
+        // It ends with a write to the disk that must be waited for. It is not taken back when its caller leaves.
+        let added = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            witness.add(&body)
+        });
+        let added = added.await;
         match added.unwrap_or(Err(Refusal::Disk)) {
             Ok(lines) => {
                 self.counters.cosigned();
@@ -255,6 +294,59 @@ impl Witness {
 }
 
 impl Log {
+    /// Reads what is kept of it. A log of which the key has cosigned, by the mark, is not taken for a new one.
+    fn open(
+        dir: &Path,
+        origin: &str,
+        keys: Vec<VerifierKey>,
+        own: &VerifierKey,
+        mark: &Mark,
+    ) -> Result<Self, WitnessError> {
+        let shelf = Shelf::open(dir, origin)?;
+        let kept = shelf.read(&keys, own)?;
+        let is_known = |lost: &Kept| kept.as_ref().is_some_and(|kept| kept.knows(lost.tree()));
+        let lost = shelf.read_lost(&keys, own)?.filter(|lost| !is_known(lost));
+        if kept.is_some() {
+            mark.add(shelf.name());
+        } else if lost.is_none() && mark.has(shelf.name()) {
+            return Err(WitnessError::State { path: shelf.path(), cause: mark.missed(origin) });
+        }
+        let state = Mutex::new(State { kept, lost, ..State::default() });
+        Ok(Self { origin: origin.to_owned(), keys, shelf, state, mirrored: OnceLock::new() })
+    }
+
+    /// The log shows this, with signatures of these keys of its own; nothing when it shows nothing. May wait for the disk.
+    fn look(&self, shown: Option<(&Note, &Checkpoint)>, own: &VerifierKey, alarms: &Alarms) {
+        let mut state = self.state();
+        state.looked = true;
+        let Some((note, checkpoint)) = shown else { return };
+        let Ok(signed) = note.verify(&self.keys) else { return };
+        let by: Vec<&VerifierKey> = signed.iter().map(|signature| signature.key).collect();
+        let lost = lost::proven(own, &by, note, checkpoint, state.known());
+        self.remember(&mut state, lost, alarms);
+    }
+
+    /// What our own cosignature proves: from now on nothing of this log is cosigned.
+    fn remember(&self, state: &mut State, lost: Option<Kept>, alarms: &Alarms) {
+        let Some(lost) = lost else { return };
+        if state.lost.as_ref().is_some_and(|known| known.size >= lost.size) {
+            return;
+        }
+        // In memory it holds at once. If we stop here, whoever showed it shows it again.
+        if let Err(cause) = self.shelf.write_lost(&lost) {
+            tracing::error!(%cause, "what shows that the state was lost cannot be kept");
+        }
+        let known = state.kept.as_ref().map_or(0, |kept| kept.size);
+        let about = format!(
+            "a checkpoint of {} records bears this witness's cosignature, and its state knows {known}: the state was lost, or is an older one. Nothing of this log is cosigned until it is back from its backup, or the key is a new one; whoever is sure that nothing later was cosigned takes `.lost` from the name of `{}.lost`, and starts it again",
+            lost.size,
+            self.shelf.name()
+        );
+        if state.lost.replace(lost).is_none() {
+            alarms.raise(&self.origin, "state_lost", about);
+        }
+    }
+
     fn add(
         &self,
         witness: &Witness,
@@ -265,34 +357,33 @@ impl Log {
     ) -> Result<String, Refusal> {
         let now_s = witness.clock.unix_s();
         let mut state = self.state();
+        let own = witness.signer.verifier();
+        let lost = lost::proven(own, by, note, checkpoint, state.known());
+        self.remember(&mut state, lost, &witness.alarms);
+        state.is_sure(self.mirrored.get().is_some())?;
         let grown = grew(state.kept.as_ref(), submission, checkpoint)
             .and_then(|()| self.is_as_mirrored(checkpoint));
         if let Err(refusal) = grown {
-            if let Some(alarm) = state.refused(refusal, submission, checkpoint, now_s) {
+            let alarm = state.refused(refusal, submission, checkpoint, now_s);
+            if alarm.is_some() && refusal.is_about_the_tree() {
                 let before = state.kept.as_ref().map(|kept| kept.note.as_str());
                 self.shelf.evidence(submission.note, before, now_s, refusal == Refusal::Proof);
-                witness.alarms.raise(&self.origin, alarm.0, alarm.1);
+            }
+            if let Some((what, about)) = alarm {
+                witness.alarms.raise(&self.origin, what, about);
             }
             return Err(refusal);
         }
         let at = u64::try_from(now_s).map_err(|_| Refusal::Disk)?;
         let line = cosignature::cosign(note, &witness.signer, at).map_err(|_| Refusal::Disk)?;
         let answer = format!("{line}\n");
-        // Only the signatures that were verified, and ours.
-        let mut kept = note.text().to_owned();
-        kept.push('\n');
-        // One of each key: a submission may repeat a line.
-        let of = |key: &&VerifierKey| note.signatures().iter().find(|one| one.is_of(key));
-        for signature in by.iter().filter_map(of).chain([&line]) {
-            kept.push_str(&signature.to_string());
-            kept.push('\n');
-        }
-        let kept = Kept { size: checkpoint.size, root: checkpoint.root, at_s: at, note: kept };
+        let kept = Kept::new(note, checkpoint, by, &line, at);
         // If we stop here, nothing was cosigned; after it, the log asks again and gets the same tree cosigned.
         self.shelf.write(&kept).map_err(|cause| {
             tracing::error!(%cause, "a checkpoint cannot be kept, so it is not cosigned");
             Refusal::Disk
         })?;
+        witness.mark.add(self.shelf.name());
         state.kept = Some(kept);
         Ok(answer)
     }
@@ -310,7 +401,23 @@ impl Log {
 }
 
 impl State {
-    /// Counts it; gives code and sentence of the alarm, where it is one. A missing proof is anybody's doing, so one an hour is.
+    /// The largest tree of which it is known that we cosigned it.
+    fn known(&self) -> Option<&Kept> {
+        self.lost.as_ref().or(self.kept.as_ref())
+    }
+
+    /// Whether what is kept is what was cosigned last, as far as that can be told.
+    fn is_sure(&self, is_mirrored: bool) -> Result<(), Refusal> {
+        if self.lost.is_some() {
+            return Err(Refusal::Lost);
+        }
+        // Only where nothing is kept: who is known need not wait for what it shows.
+        let is_told = self.kept.is_some() || self.looked || !is_mirrored;
+        if is_told { Ok(()) } else { Err(Refusal::NotLooked) }
+    }
+
+    /// Counts it; gives code and sentence of the alarm, where it is one. A missing proof and a wrong size are anybody's doing, so one
+    /// of each an hour is.
     fn refused(
         &mut self,
         refusal: Refusal,
@@ -319,10 +426,26 @@ impl State {
         now_s: i64,
     ) -> Option<(&'static str, String)> {
         let size = checkpoint.size;
+        let hour = now_s.div_euclid(3_600);
         match refusal {
+            // Who knows that we cosigned so many was told so by us, or guesses.
+            Refusal::Conflict(known) if submission.old > known => {
+                let is_first = self.behind_hour.replace(hour) != Some(hour);
+                let about = format!(
+                    "a signed checkpoint of {size} records was submitted as one that extends {} that were cosigned, and the state knows {known}: was it lost, or is it an older one?",
+                    submission.old
+                );
+                is_first.then_some(("state_behind", about))
+            }
             Refusal::EmptyRoot | Refusal::Fork => {
                 self.contradicted = Some((now_s, refusal));
                 self.contradictions += 1;
+                // Somebody who sends it again and again has nothing new to say, and pushes out what others' logs did.
+                let tree = (size, checkpoint.root.0);
+                if self.told.contains(&tree) || self.told.len() >= TOLD_MAX {
+                    return None;
+                }
+                self.told.insert(tree);
                 let about = format!(
                     "a signed checkpoint of {size} records was submitted that contradicts what was seen before"
                 );
@@ -330,14 +453,16 @@ impl State {
             }
             Refusal::Proof => {
                 self.unproven += 1;
-                let hour = now_s.div_euclid(3_600);
+                // One that could be none is nobody's alarm of the hour.
+                if submission.old == 0 || size <= submission.old {
+                    return None;
+                }
                 let is_first = self.unproven_hour.replace(hour) != Some(hour);
                 let about = format!(
                     "a signed checkpoint of {size} records was submitted without a proof that it extends the one of {} that was cosigned",
                     submission.old
                 );
-                let is_one = is_first && submission.old > 0 && size > submission.old;
-                is_one.then_some(("unproven", about))
+                is_first.then_some(("unproven", about))
             }
             _ => None,
         }
@@ -367,53 +492,6 @@ fn grew(
     proof::verify_consistency((size, &root), new, &submission.proof).map_err(|_| Refusal::Proof)
 }
 
-impl Refusal {
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::Malformed | Self::Backwards => StatusCode::BAD_REQUEST,
-            Self::UnknownOrigin => StatusCode::NOT_FOUND,
-            Self::NotSigned => StatusCode::FORBIDDEN,
-            Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::EmptyRoot | Self::Fork | Self::Proof => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Disk => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::UnknownOrigin => "unknown_origin",
-            Self::NotSigned => "not_signed",
-            Self::Backwards => "backwards",
-            Self::Conflict(_) => "conflict",
-            Self::EmptyRoot => "empty_root",
-            Self::Fork => "fork",
-            Self::Proof => "not_consistent",
-            Self::Disk => "state_not_written",
-        }
-    }
-
-    const fn message(self) -> &'static str {
-        match self {
-            Self::Malformed => {
-                "the body is not an `old` line, a proof and a checkpoint (c2sp.org/tlog-witness)"
-            }
-            Self::UnknownOrigin => "this witness does not know the log: ask its operator to add it",
-            Self::NotSigned => {
-                "no trusted key of the log signed the checkpoint, or its signature is bad"
-            }
-            Self::Backwards => "the old size is larger than the checkpoint's",
-            Self::Conflict(_) => "the old size is not the one that is kept",
-            Self::EmptyRoot => "an empty tree has the root SHA-256 of nothing",
-            Self::Fork => {
-                "this witness has seen another tree of this size: the checkpoint is kept as evidence"
-            }
-            Self::Proof => "the proof does not show that the tree only grew",
-            Self::Disk => "the witness cannot write its state, so it cosigns nothing",
-        }
-    }
-}
-
 fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
@@ -425,6 +503,9 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
 
 /// Each waits for two writes to the disk at most.
 const ADDING_MAX: usize = 64;
+const SHOWING_MAX: usize = 16;
+/// Of each log, since this process began: far more than the evidence that is kept.
+const TOLD_MAX: usize = 1_024;
 const HTML: &str = "text/html; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 const TEXT: &str = "text/plain; charset=utf-8";

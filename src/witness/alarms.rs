@@ -141,8 +141,10 @@ impl State {
     /// Whether there is room to record it, and how many of an hour that is over were not.
     fn count(&mut self, alarm: &Alarm) -> (bool, Option<u64>) {
         self.total += 1;
-        if self.newest.len() >= NEWEST_MAX {
-            self.newest.pop_front();
+        // Of each log: one that raises many does not push out another's.
+        if self.newest.iter().filter(|known| known.log == alarm.log).count() >= NEWEST_MAX {
+            let oldest = self.newest.iter().position(|known| known.log == alarm.log);
+            oldest.map(|oldest| self.newest.remove(oldest));
         }
         self.newest.push_back(alarm.clone());
         let hour = alarm.at_s.div_euclid(3_600);
@@ -164,8 +166,8 @@ impl State {
 
 /// Bytes of the sentence.
 const ABOUT_MAX: usize = 500;
-/// On the page.
-const NEWEST_MAX: usize = 50;
+/// On the page, of each log.
+const NEWEST_MAX: usize = 20;
 /// As many as an hour of ten logs.
 const WAITING_MAX: usize = 1_000;
 /// Half a kB each.

@@ -19,8 +19,12 @@ pub struct Config {
     pub key: PathBuf,
     /// Which logs are witnessed: the `log` lines of a C2SP tlog-policy file.
     pub logs: PathBuf,
-    /// Directory for what was cosigned last of each log. Whoever loses it must take a new key.
+    /// Directory for what was cosigned last of each log. Whoever loses it must take a new key: a mark beside the key says of which
+    /// logs it has cosigned.
     pub state: PathBuf,
+    /// Megabytes that mirrors leave free on the file system of the state.
+    #[serde(default = "room_min_mb")]
+    pub room_min_mb: u64,
     pub listen: listen::Config,
     /// Logs that are pulled and judged again, each with all its lanes that `logs` names.
     #[serde(default)]
@@ -153,6 +157,10 @@ fn digest(text: &str) -> Option<Digest> {
     }
 }
 
+const fn room_min_mb() -> u64 {
+    ROOM_MIN_MB
+}
+
 const fn records_max() -> u64 {
     RECORDS_MAX
 }
@@ -161,6 +169,8 @@ const fn texts_bytes_max() -> u64 {
     TEXTS_BYTES_MAX
 }
 
+/// Years of alarms, and more than all lanes write between two looks.
+const ROOM_MIN_MB: u64 = 1_024;
 /// 120 GB at 1.2 kB a record.
 const RECORDS_MAX: u64 = 100_000_000;
 /// 10 GiB.

@@ -17,6 +17,8 @@ pub(super) struct Counters {
     judged: Family<OfLog, Gauge>,
     published: Family<OfLog, Gauge>,
     age: Family<OfLog, Gauge>,
+    room_bytes: Gauge,
+    room_short: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,6 +36,8 @@ impl Counters {
         registry.register("mirrored_records", "Records in the mirror", self.mirrored.clone());
         registry.register("judged_records", "Records read and judged", self.judged.clone());
         registry.register("mirror_age_seconds", "Since a round without trouble", self.age.clone());
+        registry.register("room_bytes", "Free where the state lies", self.room_bytes.clone());
+        registry.register("room_short", "1 while mirrors wait for room", self.room_short.clone());
     }
 
     pub fn cosigned(&self) {
@@ -46,6 +50,11 @@ impl Counters {
 
     pub fn alarms(&self) -> Family<Why, Counter> {
         self.alarms.clone()
+    }
+
+    pub fn room(&self, free_bytes: u64, is_short: bool) {
+        self.room_bytes.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
+        self.room_short.set(is_short.into());
     }
 
     pub fn mirrored(&self, log: &str, seen: &Seen, now_s: i64) {

@@ -1,13 +1,18 @@
 //! The lanes of one deployment, pulled again and again: every record is in the signed tree, the tree only grew, and what the
 //! records say holds when it is judged again.
 //!
-//! Reading order: [`tree`] (hashes on our disk), [`shelf`] (records and texts), [`lane`] (one lane, one round), this file
-//! (all lanes, and what was found).
+//! Reading order: [`tree`] (hashes on our disk), [`shelf`] (records and texts), [`texts`] (as many as memory holds), [`lane`] (one
+//! lane, one round), [`turns`] (which lanes at once), this file (all lanes, and what was found).
+//!
+//! Each lane goes its own way: one that does not answer keeps no other from being followed. What needs all lanes (a record that
+//! speaks of another lane, a bundle that was announced in any) is settled as of when the last one was at hand as a whole.
 //!
 //! *Invariant:* nothing counts as mirrored that a signed checkpoint does not cover, and a tree that does not extend the
-//! mirrored one is never followed: it is an alarm, and the mirror stays as it was.
+//! mirrored one is never followed: it is an alarm, and the mirror stays as it was. A round fetches, writes and holds in memory no
+//! more than some ten MB, whatever was signed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,11 +20,15 @@ use std::time::Duration;
 use haetae_verify::export::Digest;
 use haetae_verify::{Finding, Follower, Piece, Report};
 use sha2::{Digest as _, Sha256};
-use tokio::time::{MissedTickBehavior, interval};
+use tlog::{Hash, VerifierKey};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::alarms::Alarms;
 use super::config::MirrorConfig;
 use super::metrics::Counters;
+use super::room::Room;
 use super::{Log, WitnessError};
 use crate::clock::Clock;
 use crate::disk;
@@ -27,11 +36,15 @@ use crate::remote::Remote;
 
 mod lane;
 mod shelf;
+mod texts;
 mod tree;
+mod turns;
 
 use lane::Lane;
 use shelf::{Beside, Shelf};
+use texts::Gathered;
 pub(super) use tree::Tree;
+use turns::Turns;
 
 /// One deployment's log, as it is mirrored.
 pub(super) struct Mirror {
@@ -39,18 +52,22 @@ pub(super) struct Mirror {
     log: String,
     remote: Remote,
     lanes: Vec<Lane>,
+    turns: Turns,
     /// Whether records are read, and not only hashes.
     entries: bool,
     follower: Mutex<Follower>,
     /// Where the follower is written.
     path: PathBuf,
-    shelf: Mutex<Shelf>,
+    shelf: Shelf,
     counts: Mutex<Judged>,
     with: With,
 }
 
-/// What a mirror tells, and the time.
+/// What a mirror tells, what it leaves free, and the time.
 pub(super) struct With {
+    /// The witness's key.
+    pub own: VerifierKey,
+    pub room: Arc<Room>,
     pub alarms: Arc<Alarms>,
     pub counters: Counters,
     pub clock: Clock,
@@ -81,6 +98,8 @@ pub(super) struct Seen {
     pub checked_s: Option<i64>,
     /// Why the last round came to nothing.
     pub trouble: Option<String>,
+    /// When the last round began after which everything was at hand that is published.
+    whole_ns: Option<i64>,
     /// Rounds in which a smaller checkpoint was published than before, none, or something else.
     stale: u32,
     /// Rounds in which more records were cosigned than are published.
@@ -117,7 +136,7 @@ impl Mirror {
         let follower = match std::fs::read_to_string(&path) {
             Ok(text) => Follower::resume(&config.log, approved, &text)
                 .ok_or_else(|| wrong("`followed.json` is not what was written".to_owned()))?,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
                 Follower::new(&config.log, approved)
             }
             Err(cause) => return Err(wrong(cause.to_string())),
@@ -137,10 +156,11 @@ impl Mirror {
             log: config.log.clone(),
             remote,
             lanes,
+            turns: Turns::new(),
             entries: config.entries,
             follower: Mutex::new(follower),
             path,
-            shelf: Mutex::new(shelf),
+            shelf,
             counts: Mutex::default(),
             with,
         })
@@ -166,47 +186,67 @@ impl Mirror {
 
     /// Whether there is room for further texts.
     pub fn has_room(&self) -> bool {
-        lock(&self.shelf).has_room()
+        self.shelf.has_room()
     }
 
-    /// Pulls from now on.
-    pub async fn run(self: Arc<Self>) {
-        let mut tick = interval(EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Pulls from now on, until `stop`.
+    pub fn watch(self: &Arc<Self>, tracker: &TaskTracker, stop: &CancellationToken) {
+        for lane in &self.lanes {
+            let pull = Arc::clone(self).pull(lane.clone());
+            tracker.spawn(stop.clone().run_until_cancelled_owned(pull));
+        }
+        let sum_up = Arc::clone(self).sum_up();
+        tracker.spawn(stop.clone().run_until_cancelled_owned(sum_up));
+    }
+
+    /// One lane, round after round.
+    async fn pull(self: Arc<Self>, lane: Lane) {
+        let (mut tick, mut was_slow) = (every_second(), false);
         loop {
             tick.tick().await;
-            self.round().await;
+            let turn = self.turns.next(was_slow).await;
+            let began_ns = self.with.clock.unix_ns();
+            let done = lane.round(&self, &turn).await;
+            was_slow = turn.was_slow(done.is_err());
+            drop(turn);
+            let mut seen = lane.seen();
+            if matches!(done, Ok(true)) {
+                seen.whole_ns = Some(began_ns);
+            }
+            seen.looked(&lane.log.origin, done.err(), self.with.clock.unix_s());
         }
     }
 
-    async fn round(self: &Arc<Self>) {
-        let before = self.counts().records;
-        let mut all = true;
-        for lane in &self.lanes {
-            let done = lane.round(self).await;
-            all &= matches!(done, Ok(true));
-            let now_s = self.with.clock.unix_s();
-            lane.seen().looked(&lane.log.origin, done.err(), now_s);
-        }
-        for (origin, seen) in self.lanes() {
-            self.with.counters.mirrored(origin, &seen, self.with.clock.unix_s());
-        }
-        let (mirror, settles) = (Arc::clone(self), all && self.entries);
-        let written = self.counts().records != before;
-        let closed = tokio::task::spawn_blocking(move || mirror.close(settles, written)).await;
-        if let Ok(Err(cause)) = closed {
-            tracing::error!(%cause, "how far the log was judged cannot be kept");
+    /// What is over all lanes, whether they answer or not.
+    async fn sum_up(self: Arc<Self>) {
+        let (mut tick, mut written) = (every_second(), 0);
+        loop {
+            tick.tick().await;
+            for (origin, seen) in self.lanes() {
+                self.with.counters.mirrored(origin, &seen, self.with.clock.unix_s());
+            }
+            let (mirror, records) = (Arc::clone(&self), self.counts().records);
+            let is_news = records != written;
+            match tokio::task::spawn_blocking(move || mirror.close(is_news)).await {
+                Ok(Ok(())) => written = records,
+                Ok(Err(cause)) => {
+                    tracing::error!(%cause, "how far the log was judged cannot be kept");
+                }
+                Err(cause) => tracing::error!(%cause, "what waits was not looked at"),
+            }
         }
     }
 
-    /// After a round: what waited in vain, and how far we are.
-    fn close(&self, settles: bool, written: bool) -> std::io::Result<()> {
+    /// What waited in vain, how much room there is, and how far we are. Blocks.
+    fn close(&self, is_news: bool) -> io::Result<()> {
         self.with.alarms.write_waiting();
-        if settles {
-            let report = lock(&self.follower).settle(self.with.clock.unix_ns());
+        // In words the lanes say it, whose trouble it is.
+        let _ = self.with.room.look(&self.log);
+        if let Some(whole_ns) = self.whole_ns().filter(|_| self.entries) {
+            let report = lock(&self.follower).settle(whole_ns);
             self.found(&report);
         }
-        if !written {
+        if !is_news {
             return Ok(());
         }
         // If we stop here, the records since the last time are judged once more.
@@ -214,58 +254,55 @@ impl Mirror {
         disk::replace(&self.path, text.as_bytes())
     }
 
-    /// Judges the next records of a lane, and keeps them. Blocks.
-    fn judge(
-        &self,
-        lane: &Lane,
-        from: u64,
-        leaves: &[Vec<u8>],
-        texts: BTreeMap<Digest, Vec<u8>>,
-    ) -> std::io::Result<u64> {
-        let skip = usize::try_from(from % BUNDLE).unwrap_or(usize::MAX);
-        let fresh = leaves.get(skip..).unwrap_or_default();
-        let to = from + fresh.len() as u64;
+    /// Since when everything is at hand in every lane; `None` while one was never.
+    fn whole_ns(&self) -> Option<i64> {
+        let of_each = self.lanes.iter().map(|lane| lane.seen().whole_ns);
+        of_each.min().flatten()
+    }
+
+    /// What judging each of these records wants. Blocks while another lane is judged.
+    fn wants(&self, of: &Bundle) -> Vec<Vec<Digest>> {
+        let mut follower = lock(&self.follower);
+        of.fresh(&of.leaves).iter().map(|leaf| follower.wants(std::slice::from_ref(leaf))).collect()
+    }
+
+    /// Judges some records of a bundle, and keeps the bundle as far as it goes; gives how far the lane is judged then. `None` when
+    /// further texts are wanted: what another lane had judged was forgotten meanwhile. Blocks.
+    fn judge(&self, lane: &Lane, of: &Bundle, texts: &Gathered) -> io::Result<Option<u64>> {
+        self.with.room.look(&lane.log.origin).map_err(io::Error::other)?;
+        let (begin, from, to) = (of.from / BUNDLE * BUNDLE, of.from, of.from + of.count as u64);
         let (hashes, root) = {
             let tree = lane.tree();
-            (tree.leaves(from, to)?, tree.root(to))
+            (tree.leaves(begin, begin + of.leaves.len() as u64)?, tree.root(to))
         };
-        let root = root.ok_or_else(|| std::io::Error::other("the tree is shorter"))?;
+        let root = root.ok_or_else(|| io::Error::other("the tree is shorter"))?;
+        // Before they are judged: what cannot be kept is fetched and judged again. What is not the tree's is not kept, nor what it names.
+        if of.is_of(&hashes) {
+            self.shelf.keep(lane.number, begin / BUNDLE, &of.leaves)?;
+            self.shelf.keep_texts(texts)?;
+        }
         let roots = |number: u16, size: u64| {
             self.lanes.iter().find(|lane| lane.number == number)?.tree().root(size)
         };
         let beside = Beside { texts, root: &roots };
         let now_ns = self.with.clock.unix_ns();
-        let piece = Piece { lane: lane.number, leaves: fresh, hashes: &hashes, root, now_ns };
-        // Before they are judged: what cannot be kept is fetched and judged again.
-        self.keep(lane.number, from / BUNDLE, leaves, &beside.texts)?;
+        let (leaves, hashes) = (of.fresh(&of.leaves), of.fresh(&hashes));
+        let piece = Piece { lane: lane.number, leaves, hashes, root, now_ns };
         let (report, size) = {
             let mut follower = lock(&self.follower);
+            // Under the same lock: between the two nothing is forgotten.
+            if !texts.is_enough(&follower.wants(leaves)) {
+                return Ok(None);
+            }
             let report = follower.follow(&piece, &beside);
             (report, follower.size(lane.number))
         };
         self.found(&report);
         lock(&self.counts).add(&report);
         if size == from {
-            return Err(std::io::Error::other("the records do not lead to the tree"));
+            return Err(io::Error::other("the records do not lead to the tree"));
         }
-        Ok(size)
-    }
-
-    fn keep(
-        &self,
-        lane: u16,
-        bundle: u64,
-        leaves: &[Vec<u8>],
-        texts: &BTreeMap<Digest, Vec<u8>>,
-    ) -> std::io::Result<()> {
-        let mut kept = lock(&self.shelf);
-        kept.keep(lane, bundle, leaves)?;
-        for (digest, bytes) in texts {
-            if kept.text(digest).is_none() {
-                kept.keep_text(digest, bytes)?;
-            }
-        }
-        Ok(())
+        Ok(Some(size))
     }
 
     /// What the verifier found, as alarms.
@@ -284,6 +321,29 @@ impl Mirror {
             Finding::Record(place, _) => format!("{}/{}", self.log, place.lane),
             _ => self.log.clone(),
         }
+    }
+}
+
+/// Records of an entry bundle, of which some are judged next.
+struct Bundle {
+    /// All that the bundle has so far.
+    leaves: Vec<Vec<u8>>,
+    /// The first one to judge, in the lane, and how many.
+    from: u64,
+    count: usize,
+}
+
+impl Bundle {
+    /// Whether these records are those of the tree.
+    fn is_of(&self, hashes: &[Hash]) -> bool {
+        self.leaves.iter().map(|leaf| Hash::leaf(leaf)).eq(hashes.iter().copied())
+    }
+
+    /// Of what there is for each record, that of those to judge.
+    fn fresh<'b, T>(&self, all: &'b [T]) -> &'b [T] {
+        let skip = usize::try_from(self.from % BUNDLE).unwrap_or(usize::MAX);
+        let fresh = all.get(skip..).unwrap_or_default();
+        fresh.get(..self.count).unwrap_or(fresh)
     }
 }
 
@@ -309,6 +369,12 @@ impl Judged {
         self.second_engine += counts.second_engine;
         self.without_access += counts.without_access;
     }
+}
+
+fn every_second() -> Interval {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

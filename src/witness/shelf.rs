@@ -1,4 +1,5 @@
-//! What is kept of one log: the checkpoint that was cosigned last, and signed ones that contradicted it.
+//! What is kept of one log: the checkpoint that was cosigned last, the one that shows that this is not known any more, and signed
+//! ones that contradicted it.
 //!
 //! *Invariant:* a file is replaced whole or not at all, and is on the disk when [`Shelf::write`] returns.
 
@@ -6,6 +7,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use tlog::note::Signature;
 use tlog::{Checkpoint, Hash, Note, VerifierKey};
 
 use super::WitnessError;
@@ -20,6 +22,36 @@ pub(super) struct Kept {
     pub at_s: u64,
     /// The note with the log's signatures and ours.
     pub note: String,
+}
+
+impl Kept {
+    /// Only with signatures that were verified: the log's (`by`), and `ours`.
+    pub fn new(
+        note: &Note,
+        checkpoint: &Checkpoint,
+        by: &[&VerifierKey],
+        ours: &Signature,
+        at_s: u64,
+    ) -> Self {
+        let mut text = note.text().to_owned();
+        text.push('\n');
+        // One of each key: a submission may repeat a line.
+        let of = |key: &&VerifierKey| note.signatures().iter().find(|one| one.is_of(key));
+        for signature in by.iter().filter_map(of).chain([ours]) {
+            text.push_str(&signature.to_string());
+            text.push('\n');
+        }
+        Self { size: checkpoint.size, root: checkpoint.root, at_s, note: text }
+    }
+
+    pub const fn tree(&self) -> (u64, Hash) {
+        (self.size, self.root)
+    }
+
+    /// Whether that tree may have been cosigned before this one, as far as sizes tell.
+    pub fn knows(&self, (size, root): (u64, Hash)) -> bool {
+        self.size > size || (self.size == size && self.root == root)
+    }
 }
 
 #[derive(Debug)]
@@ -48,9 +80,25 @@ impl Shelf {
         keys: &[VerifierKey],
         own: &VerifierKey,
     ) -> Result<Option<Kept>, WitnessError> {
-        let path = self.path();
-        let wrong = |cause: String| WitnessError::State { path: path.clone(), cause };
-        let note = match std::fs::read_to_string(&path) {
+        Self::read_from(&self.path(), keys, own)
+    }
+
+    /// What was cosigned and is not known any more, in the same form: moved to the place of what was cosigned last it is that.
+    pub fn read_lost(
+        &self,
+        keys: &[VerifierKey],
+        own: &VerifierKey,
+    ) -> Result<Option<Kept>, WitnessError> {
+        Self::read_from(&self.lost_path(), keys, own)
+    }
+
+    fn read_from(
+        path: &Path,
+        keys: &[VerifierKey],
+        own: &VerifierKey,
+    ) -> Result<Option<Kept>, WitnessError> {
+        let wrong = |cause: String| WitnessError::State { path: path.to_owned(), cause };
+        let note = match std::fs::read_to_string(path) {
             Ok(note) => note,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(wrong(cause.to_string())),
@@ -69,12 +117,20 @@ impl Shelf {
         disk::replace(&self.path(), kept.note.as_bytes())
     }
 
+    pub fn write_lost(&self, lost: &Kept) -> std::io::Result<()> {
+        disk::replace(&self.lost_path(), lost.note.as_bytes())
+    }
+
     /// Keeps a signed checkpoint that contradicts what was cosigned `before`, beside that; the first ones of each log, so that nobody
     /// fills the disk. What anybody can send has few places.
     pub fn evidence(&self, note: &str, before: Option<&str>, now_s: i64, anybodys: bool) {
+        // Another line of a signature that nobody knows makes no other evidence.
+        let signed = note.rsplit_once("\n\n").map_or(note, |(signed, _)| signed);
         let number = self.evidences();
         let kept = (0..number).map(|number| std::fs::read_to_string(self.evidence_path(number)));
-        let known = kept.flatten().any(|kept| kept.contains(note));
+        let known = kept.flatten().any(|kept| {
+            kept.split("\n\ncosigned before:").next().is_some_and(|kept| kept.contains(signed))
+        });
         if known || number >= EVIDENCE_MAX || (anybodys && number >= ANYBODYS_MAX) {
             return;
         }
@@ -95,8 +151,12 @@ impl Shelf {
         self.dir.join(format!("{}.evidence-{number}", self.name))
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.dir.join(&self.name)
+    }
+
+    pub fn lost_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.lost", self.name))
     }
 }
 

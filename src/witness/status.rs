@@ -51,6 +51,15 @@ pub(super) fn html(witness: &Witness) -> String {
             page.push_str("</ul>\n");
         }
     }
+    if witness.room.is_short() {
+        let _ = writeln!(
+            page,
+            "<p class=bad>{} MB are free where the state lies, and mirrors leave {} free: nothing further is mirrored until \
+             there is room, or <code>room_min_mb</code> is lower. Checkpoints are cosigned all the same.</p>",
+            witness.room.free_bytes().unwrap_or(0) >> 20,
+            witness.room.min_bytes() >> 20
+        );
+    }
     page.push_str("<h2>Logs that are cosigned</h2>\n");
     witness.logs.values().for_each(|log| cosigned(&mut page, log));
     for mirror in &witness.mirrors {
@@ -73,6 +82,15 @@ fn cosigned(page: &mut String, log: &Log) {
         ),
         None => writeln!(page, "<li>nothing was ever cosigned"),
     };
+    if let Some(lost) = &state.lost {
+        let _ = writeln!(
+            page,
+            "<li class=bad>ALARM: {} records were cosigned at {}, which the state does not know: it was lost, or is an older one. \
+             Nothing of this log is cosigned until it is back, or the key is a new one",
+            lost.size,
+            instant(i64::try_from(lost.at_s).unwrap_or(0))
+        );
+    }
     if let Some((at, why)) = state.contradicted {
         let _ = writeln!(
             page,
@@ -147,6 +165,7 @@ pub(super) fn json(witness: &Witness) -> String {
         "logs": logs,
         "own_log": { "vkey": own.vkey(), "size": own.size(), "checkpoint": format!("{}checkpoint", own.prefix()) },
         "alarms": { "total": witness.alarms.total(), "newest": alarms, "unwritten": witness.alarms.unwritten() },
+        "room": { "free": witness.room.free_bytes(), "min": witness.room.min_bytes(), "short": witness.room.is_short() },
         "mirrors": witness.mirrors.iter().map(|mirror| mirror_of(mirror)).collect::<Vec<_>>(),
     })
     .to_string()
@@ -178,6 +197,7 @@ fn of(log: &Log) -> Value {
         "size": kept.map(|kept| kept.size),
         "root": kept.map(|kept| kept.root.to_string()),
         "cosigned": kept.map(|kept| kept.at_s),
+        "lost": state.lost.as_ref().map(|lost| lost.size),
         "contradictions": state.contradictions,
         "unproven": state.unproven,
         "evidence": log.shelf.evidences(),

@@ -1,7 +1,11 @@
 //! A witness by the letter of C2SP tlog-witness: every status of it; what it cosigned is on the disk before it answers; of
 //! two that race only one extends; and a gateway's checkpoints come back cosigned, also from a witness that was away.
 
+mod apart;
+mod flood;
+mod lost;
 mod mirror;
+mod pages;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -87,6 +91,7 @@ pub fn config(dir: &Path, logs: &str) -> Config {
         key = "witness.key"
         logs = "logs.policy"
         state = "state"
+        room_min_mb = 1
         listen = { address = "127.0.0.1:0" }
     "#;
     let mut config: Config = toml::from_str(text).unwrap();
@@ -233,17 +238,25 @@ async fn without_a_proof_it_is_said_once() {
     let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(64));
     let witness = open(dir.path());
     assert_eq!(status(&witness, log.body(0, 8)).await, 200);
+    // What we show ourselves, with a proof of nothing: it does not use up the hour's alarm.
+    let shown = body(8, &[Hash::EMPTY], &log.note(8));
+    assert_eq!(status(&witness, shown).await, 422);
     for size in 9..40 {
         assert_eq!(status(&witness, body(8, &[], &log.note(size))).await, 422);
     }
-    assert_eq!(status(&witness, body(8, &[], &log.fork(3).note(8))).await, 422);
+    let fork = log.fork(3).note(8);
+    assert_eq!(status(&witness, body(8, &[], &fork)).await, 422);
+    // The same one again says nothing new, nor does another line that nobody knows the key of.
+    for line in ["", "\u{2014} a AAAAAA0=\n", "\u{2014} b AAAAAA0=\n"] {
+        assert_eq!(status(&witness, body(8, &[], &format!("{fork}{line}"))).await, 422);
+    }
     let (_, _, json) = get(&witness, "/status.json").await;
     let status: serde_json::Value = serde_json::from_str(&json).unwrap();
     let newest = status["alarms"]["newest"].as_array().unwrap();
     let what: Vec<&str> = newest.iter().map(|alarm| alarm["what"].as_str().unwrap()).collect();
     assert_eq!(what, ["contradiction", "unproven"], "{json}");
     let of = &status["logs"][0];
-    assert_eq!((&of["unproven"], &of["evidence"]), (&31.into(), &2.into()), "{json}");
+    assert_eq!((&of["unproven"], &of["evidence"]), (&32.into(), &2.into()), "{json}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,19 +1,23 @@
 //! One lane, one round: the published checkpoint, the tiles up to it, the records under them, and one old bundle again.
+//!
+//! Of a tree that is much larger than ours the tiles above are fetched first and held against the signed root: what is under them is
+//! fetched only up to roots that they give, piece by piece, so that whoever signs an enormous tree gets no more than a piece of
+//! anything else onto our disk.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use haetae_verify::export::Digest;
 use hyper::StatusCode;
-use sha2::{Digest as _, Sha256};
 use tlog::tile::{self, Id};
 use tlog::{Checkpoint, Hash, Note};
 
-use super::tree::Tree;
-use super::{BUNDLE, Mirror, Seen, lock};
+use super::texts::Gathered;
+use super::tree::{Head, Tree};
+use super::turns::Turn;
+use super::{BUNDLE, Bundle, Mirror, Seen, lock};
 use crate::remote::RemoteError;
 use crate::witness::Log;
 
@@ -33,8 +37,28 @@ struct Wrong {
 
 /// What a checkpoint came to.
 enum Grown {
+    /// As far as this turn goes.
     Yes,
     Wrong(Wrong),
+    /// It is sound as far as that can be told, and there is no room to follow it. In words.
+    NoRoom(String),
+}
+
+/// A checkpoint that a trusted key of the log signed.
+struct Signed {
+    note: Note,
+    checkpoint: Checkpoint,
+}
+
+impl Signed {
+    const fn tree(&self) -> (u64, Hash) {
+        (self.checkpoint.size, self.checkpoint.root)
+    }
+
+    /// The head of a tree that goes so far of it.
+    fn head(&self, (size, root): (u64, Hash)) -> Head {
+        Head { size, root, signed: self.tree(), note: self.note.to_string() }
+    }
 }
 
 impl Lane {
@@ -56,7 +80,7 @@ impl Lane {
     }
 
     /// True when everything that is published is mirrored and judged. An error says in words what stood in the way.
-    pub async fn round(&self, mirror: &Arc<Mirror>) -> Result<bool, String> {
+    pub async fn round(&self, mirror: &Arc<Mirror>, turn: &Turn<'_>) -> Result<bool, String> {
         let note = match mirror.remote.checkpoint(self.number).await {
             Err(RemoteError::Status { status: StatusCode::NOT_FOUND, .. }) => {
                 return self.nothing_published(mirror).await;
@@ -64,29 +88,51 @@ impl Lane {
             other => other.map_err(|cause| cause.to_string())?,
         };
         let grown = match self.read(&note) {
-            Ok(checkpoint) => {
-                self.seen().shown(checkpoint.size);
-                self.up_to(mirror, &note, &checkpoint).await?
+            Ok(signed) => {
+                let before = self.tree().head().signed.0;
+                self.seen().shown(signed.checkpoint.size, before);
+                let signed = Arc::new(signed);
+                self.look(mirror, Some(Arc::clone(&signed))).await?;
+                self.up_to(mirror, turn, &signed).await?
             }
             Err(wrong) if self.may_pass() => return Err(wrong.about),
             Err(wrong) => Grown::Wrong(wrong),
         };
-        if let Grown::Wrong(wrong) = grown {
-            let trouble = wrong.about.clone();
-            self.alarm(mirror, wrong, Some(note)).await;
-            return Err(trouble);
-        }
+        let no_room = match grown {
+            Grown::Yes => None,
+            Grown::NoRoom(trouble) => Some(trouble),
+            Grown::Wrong(wrong) => {
+                let trouble = wrong.about.clone();
+                self.alarm(mirror, wrong, Some(note)).await;
+                return Err(trouble);
+            }
+        };
         self.cosigned(mirror).await?;
         self.shows_all(mirror).await?;
         self.seen().standing.clear();
-        let done = if mirror.entries { self.records(mirror).await? } else { true };
-        self.compare(mirror).await?;
-        Ok(done)
+        let done = if mirror.entries { self.records(mirror, turn).await } else { Ok(true) };
+        // Whatever keeps us from new records: the old ones are looked at.
+        let compared = self.compare(mirror).await;
+        let done = done?;
+        compared?;
+        no_room.map_or(Ok(done && self.tree().head().is_whole()), Err)
+    }
+
+    /// What the log shows may tell that the state of what was cosigned was lost.
+    async fn look(&self, mirror: &Arc<Mirror>, shown: Option<Arc<Signed>>) -> Result<(), String> {
+        let mirror = Arc::clone(mirror);
+        self.blocking(move |lane| {
+            let shown = shown.as_ref().map(|signed| (&signed.note, &signed.checkpoint));
+            lane.log.look(shown, &mirror.with.own, &mirror.with.alarms);
+            Ok(())
+        })
+        .await
     }
 
     async fn nothing_published(&self, mirror: &Arc<Mirror>) -> Result<bool, String> {
-        let size = self.tree().head().size;
+        let size = self.tree().head().signed.0;
         if size == 0 {
+            self.look(mirror, None).await?;
             return self.shows_all(mirror).await.map(|()| true);
         }
         let about = format!("no checkpoint is published any more; there was one of {size} records");
@@ -107,7 +153,7 @@ impl Lane {
     /// What this witness cosigned must be shown too, sooner or later.
     async fn shows_all(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
         let cosigned = self.log.state().kept.as_ref().map_or(0, |kept| kept.size);
-        let shown = self.tree().head().size;
+        let shown = self.tree().head().signed.0;
         let rounds = {
             let mut seen = self.seen();
             seen.withheld = if cosigned > shown { seen.withheld + 1 } else { 0 };
@@ -124,39 +170,36 @@ impl Lane {
     }
 
     /// The checkpoint, when a trusted key of the log signed it.
-    fn read(&self, note: &str) -> Result<Checkpoint, Wrong> {
+    fn read(&self, note: &str) -> Result<Signed, Wrong> {
         let wrong = |about: &str| Wrong { what: "checkpoint", about: about.to_owned() };
-        let parsed: Note =
-            note.parse().map_err(|_| wrong("what is published is no signed note"))?;
+        let note: Note = note.parse().map_err(|_| wrong("what is published is no signed note"))?;
         let checkpoint: Checkpoint =
-            parsed.text().parse().map_err(|_| wrong("what is published is no checkpoint"))?;
+            note.text().parse().map_err(|_| wrong("what is published is no checkpoint"))?;
         if checkpoint.origin != self.log.origin {
             return Err(wrong("the published checkpoint is of another log"));
         }
-        parsed
-            .verify(&self.log.keys)
+        note.verify(&self.log.keys)
             .map_err(|_| wrong("no trusted key of the log signed the published checkpoint"))?;
-        Ok(checkpoint)
+        Ok(Signed { note, checkpoint })
     }
 
     async fn up_to(
         &self,
         mirror: &Arc<Mirror>,
-        note: &str,
-        checkpoint: &Checkpoint,
+        turn: &Turn<'_>,
+        signed: &Signed,
     ) -> Result<Grown, String> {
         let head = self.tree().head().clone();
+        let (size, root) = signed.tree();
         let wrong = |what, about| Ok(Grown::Wrong(Wrong { what, about }));
-        let size = checkpoint.size;
-        match size.cmp(&head.size) {
+        let seen = head.signed.0;
+        match size.cmp(&seen) {
             Ordering::Less => {
-                let found = self.blocking(move |lane| Ok(lane.tree().root(size))).await?;
-                if found != Some(checkpoint.root) {
+                if self.root(mirror, &head, size).await? != Some(root) {
                     return wrong(
                         "fork",
                         format!(
-                            "the signed tree of {size} records is no part of the one of {} that was seen before",
-                            head.size
+                            "the signed tree of {size} records is no part of the one of {seen} that was seen before"
                         ),
                     );
                 }
@@ -166,98 +209,144 @@ impl Lane {
                 wrong(
                     "rolled_back",
                     format!(
-                        "the published checkpoint has {size} records; one of {} was seen before",
-                        head.size
+                        "the published checkpoint has {size} records; one of {seen} was seen before"
                     ),
                 )
             }
-            Ordering::Equal if checkpoint.root != head.root => wrong(
+            Ordering::Equal if root != head.signed.1 => wrong(
                 "fork",
                 format!("two signed checkpoints of {size} records have different roots"),
             ),
-            Ordering::Equal => Ok(Grown::Yes),
-            Ordering::Greater => match self.grow(mirror, note, checkpoint).await {
-                Ok(None) => Ok(Grown::Yes),
-                Ok(Some(found)) => Ok(Grown::Wrong(found)),
-                Err(trouble) => {
-                    // What was appended has no signed root.
-                    self.blocking(|lane| lane.tree().roll_back()).await?;
-                    Err(trouble)
-                }
-            },
+            Ordering::Equal if head.is_whole() => Ok(Grown::Yes),
+            Ordering::Equal | Ordering::Greater => self.grow(mirror, turn, &head, signed).await,
         }
     }
 
-    /// Fetches the hashes up to a signed checkpoint, and takes them over if they lead to its root.
+    /// The root that the tree which was seen has at a smaller size: ours, or where ours does not go so far yet, from served tiles.
+    async fn root(&self, mirror: &Mirror, head: &Head, size: u64) -> Result<Option<Hash>, String> {
+        if size <= head.size {
+            return self.blocking(move |lane| Ok(lane.tree().root(size))).await;
+        }
+        let roots = mirror.remote.roots(self.number, head.signed, vec![size]).await;
+        Ok(roots.map_err(|cause| cause.to_string())?.get(&size).copied())
+    }
+
+    /// Fetches hashes up to a signed checkpoint, some pieces a round, and takes each over if it leads to the root there.
     async fn grow(
         &self,
         mirror: &Arc<Mirror>,
-        note: &str,
-        checkpoint: &Checkpoint,
-    ) -> Result<Option<Wrong>, String> {
-        let (old, new) = (self.tree().head().clone(), checkpoint.size);
-        let old = (old.size, old.root);
-        while self.tree().size() < new {
-            let from = self.tree().size();
-            let first = from / BUNDLE;
-            let last = first.saturating_add(TILES_AT_ONCE).min(new.div_ceil(BUNDLE));
-            let ids = (first..last).map(|index| Id { level: 0, index }).collect();
-            let tiles = mirror.remote.tiles(self.number, ids, new).await;
-            let tiles = tiles.map_err(|cause| cause.to_string())?;
-            let hashes: Vec<Hash> = tiles.into_values().flatten().collect();
-            let (before, fresh) = hashes
-                .split_at_checked(usize::try_from(from % BUNDLE).unwrap_or(usize::MAX))
-                .ok_or("a tile is too short")?;
-            let (before, fresh) = (before.to_vec(), fresh.to_vec());
-            let same = self.blocking(move |lane| lane.tree().go_on(from, &before, &fresh)).await?;
-            if !same {
+        turn: &Turn<'_>,
+        head: &Head,
+        signed: &Signed,
+    ) -> Result<Grown, String> {
+        if let Err(trouble) = self.room(mirror).await? {
+            return self.without_room(mirror, head, signed, trouble).await;
+        }
+        let (size, root) = signed.tree();
+        let ends = ends(head.size, size);
+        let way = if head.is_whole() && ends == [size] {
+            // A piece is little: it is held against the signed root itself.
+            vec![(size, root)]
+        } else {
+            match self.way(mirror, head, signed.tree(), &ends).await? {
+                Ok(way) => way,
+                Err(wrong) => return Ok(Grown::Wrong(wrong)),
+            }
+        };
+        for to in way {
+            if !self.extend(mirror, signed, to).await? {
+                let wrong = self.unlike(mirror, head, signed.tree()).await?;
+                return Ok(Grown::Wrong(wrong));
+            }
+            if turn.is_over() {
                 break;
             }
+            if let Err(trouble) = self.room(mirror).await? {
+                return Ok(Grown::NoRoom(trouble));
+            }
         }
-        let (taken, note) = (checkpoint.clone(), note.to_owned());
-        let grown = self
-            .blocking(move |lane| {
-                let mut tree = lane.tree();
-                let fits = tree.size() == taken.size && tree.root(taken.size) == Some(taken.root);
-                if fits {
-                    tree.commit(&note, &taken)?;
-                } else {
-                    tree.roll_back()?;
-                }
-                Ok(fits)
-            })
-            .await?;
-        if grown {
-            self.seen().mirrored = new;
-            return Ok(None);
+        Ok(Grown::Yes)
+    }
+
+    /// The roots at these sizes on the way to a signed tree, which must extend what was seen; from tiles that lead to its root.
+    async fn way(
+        &self,
+        mirror: &Mirror,
+        head: &Head,
+        signed: (u64, Hash),
+        ends: &[u64],
+    ) -> Result<Result<Vec<(u64, Hash)>, Wrong>, String> {
+        let new = signed.0;
+        let seen = [(head.size, head.root), head.signed];
+        let sizes = seen.iter().map(|(size, _)| *size).chain(ends.iter().copied()).collect();
+        let roots = match mirror.remote.roots(self.number, signed, sizes).await {
+            Ok(roots) => roots,
+            Err(RemoteError::Content { .. }) => return Ok(Err(not_the_tree(new))),
+            Err(cause) => return Err(cause.to_string()),
+        };
+        let other = seen.iter().find(|(size, root)| roots.get(size) != Some(root));
+        if let Some((old, _)) = other {
+            let about = format!(
+                "the signed tree of {new} records does not extend the one of {old} that was seen before"
+            );
+            return Ok(Err(Wrong { what: "fork", about }));
         }
-        let signed = (new, checkpoint.root);
-        self.unlike(mirror, old, signed).await.map(Some)
+        Ok(Ok(ends.iter().filter_map(|end| Some((*end, *roots.get(end)?))).collect()))
+    }
+
+    /// Fetches the hashes up to a size, and takes them over if they lead to the root that the signed tree has there.
+    async fn extend(
+        &self,
+        mirror: &Mirror,
+        signed: &Signed,
+        to: (u64, Hash),
+    ) -> Result<bool, String> {
+        let tiles = self.tree().size() / BUNDLE..to.0.div_ceil(BUNDLE);
+        let ids = tiles.map(|index| Id { level: 0, index }).collect();
+        let tiles = mirror.remote.tiles(self.number, ids, signed.checkpoint.size).await;
+        let hashes: Vec<Hash> =
+            tiles.map_err(|cause| cause.to_string())?.into_values().flatten().collect();
+        let head = signed.head(to);
+        let taken = self.blocking(move |lane| lane.tree().go_on(&hashes, head)).await?;
+        if taken {
+            self.seen().mirrored = to.0;
+        }
+        Ok(taken)
+    }
+
+    /// What is signed is remembered when it extends what was seen, though there is no room to follow it: it is one small file.
+    async fn without_room(
+        &self,
+        mirror: &Mirror,
+        head: &Head,
+        signed: &Signed,
+        trouble: String,
+    ) -> Result<Grown, String> {
+        if head.signed == signed.tree() {
+            return Ok(Grown::NoRoom(trouble));
+        }
+        if let Err(wrong) = self.way(mirror, head, signed.tree(), &[]).await? {
+            return Ok(Grown::Wrong(wrong));
+        }
+        let head = signed.head((head.size, head.root));
+        self.blocking(move |lane| lane.tree().commit(head)).await?;
+        Ok(Grown::NoRoom(trouble))
+    }
+
+    async fn room(&self, mirror: &Arc<Mirror>) -> Result<Result<(), String>, String> {
+        let room = Arc::clone(&mirror.with.room);
+        self.blocking(move |lane| Ok(room.look(&lane.log.origin))).await
     }
 
     /// Why what was served does not continue the mirrored tree: because the signed one does not, or because it is not of the signed one.
     async fn unlike(
         &self,
-        mirror: &Arc<Mirror>,
-        (old, root): (u64, Hash),
+        mirror: &Mirror,
+        head: &Head,
         signed: (u64, Hash),
     ) -> Result<Wrong, String> {
-        let new = signed.0;
-        Ok(match mirror.remote.roots(self.number, signed, vec![old]).await {
-            Ok(roots) if roots.get(&old) != Some(&root) => Wrong {
-                what: "fork",
-                about: format!(
-                    "the signed tree of {new} records does not extend the one of {old} that was seen before"
-                ),
-            },
-            Ok(_) | Err(RemoteError::Content { .. }) => Wrong {
-                what: "tree_root",
-                about: format!(
-                    "the tiles that are served do not lead to the root that was signed for {new} records"
-                ),
-            },
-            Err(cause) => return Err(cause.to_string()),
-        })
+        let way = self.way(mirror, head, signed, &[]).await?;
+        Ok(way.err().unwrap_or_else(|| not_the_tree(signed.0)))
     }
 
     /// What this witness cosigned is what is mirrored.
@@ -276,7 +365,7 @@ impl Lane {
     }
 
     /// Reads and judges records up to the mirrored tree, some bundles a round.
-    async fn records(&self, mirror: &Arc<Mirror>) -> Result<bool, String> {
+    async fn records(&self, mirror: &Arc<Mirror>, turn: &Turn<'_>) -> Result<bool, String> {
         let size = self.tree().head().size;
         for _ in 0..BUNDLES_A_ROUND {
             let from = self.seen().judged;
@@ -284,16 +373,61 @@ impl Lane {
                 return Ok(true);
             }
             let (leaves, _) = self.bundle(mirror, from / BUNDLE, size).await?;
-            let skip = usize::try_from(from % BUNDLE).unwrap_or(usize::MAX);
-            let wants = lock(&mirror.follower).wants(leaves.get(skip..).unwrap_or_default());
-            let texts = self.texts(mirror, wants).await?;
-            let (judging, lane) = (Arc::clone(mirror), self.clone());
-            let judged = move || judging.judge(&lane, from, &leaves, texts);
-            let to =
-                tokio::task::spawn_blocking(judged).await.map_err(|cause| cause.to_string())?;
-            self.seen().judged = to.map_err(|cause| cause.to_string())?;
+            self.bundle_judged(mirror, turn, from, leaves).await?;
+            if turn.is_over() {
+                break;
+            }
         }
         Ok(self.seen().judged >= size)
+    }
+
+    /// Judges what is new in a bundle, as many records at a time as there are texts for in memory.
+    async fn bundle_judged(
+        &self,
+        mirror: &Arc<Mirror>,
+        turn: &Turn<'_>,
+        from: u64,
+        leaves: Vec<Vec<u8>>,
+    ) -> Result<(), String> {
+        let end = from / BUNDLE * BUNDLE + leaves.len() as u64;
+        let mut bundle = Bundle { leaves, from, count: usize::MAX };
+        while bundle.from < end {
+            let to;
+            (bundle, to) = self.piece_judged(mirror, bundle).await?;
+            self.seen().judged = to;
+            (bundle.from, bundle.count) = (to, usize::MAX);
+            if turn.is_over() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the next records of a bundle; gives how far the lane is judged then.
+    async fn piece_judged(
+        &self,
+        mirror: &Arc<Mirror>,
+        mut bundle: Bundle,
+    ) -> Result<(Bundle, u64), String> {
+        let mut texts = Gathered::default();
+        for _ in 0..TRIES {
+            let (wanting, all) = (Arc::clone(mirror), bundle);
+            let (wants, all) = self.blocking(move |_| Ok((wanting.wants(&all), all))).await?;
+            bundle = all;
+            bundle.count = texts.bring(&wants, |digest| self.text(mirror, digest)).await?;
+            let (judging, lane, all) = (Arc::clone(mirror), self.clone(), bundle);
+            let judged = tokio::task::spawn_blocking(move || {
+                let to = judging.judge(&lane, &all, &texts);
+                (to, all, texts)
+            });
+            let to;
+            (to, bundle, texts) = judged.await.map_err(|cause| cause.to_string())?;
+            if let Some(to) = to.map_err(|cause| cause.to_string())? {
+                return Ok((bundle, to));
+            }
+            bundle.count = usize::MAX;
+        }
+        Err("what was known of other lanes was forgotten again and again".to_owned())
     }
 
     async fn bundle(
@@ -307,25 +441,15 @@ impl Lane {
         leaves.map(|leaves| (leaves, width)).map_err(|cause| cause.to_string())
     }
 
-    /// Texts from our own disk, else from the log; those that nobody keeps are left out.
-    async fn texts(
-        &self,
-        mirror: &Arc<Mirror>,
-        wants: Vec<Digest>,
-    ) -> Result<BTreeMap<Digest, Vec<u8>>, String> {
-        let mut texts = BTreeMap::new();
-        for digest in wants {
-            let kept = lock(&mirror.shelf).text(&digest);
-            let kept = kept.filter(|bytes| Sha256::digest(bytes).as_slice() == digest.0);
-            let found = if kept.is_some() {
-                kept
-            } else {
-                let text = mirror.remote.text(self.number, digest.0).await;
-                text.map_err(|cause| cause.to_string())?.map(Into::into)
-            };
-            texts.extend(found.map(|bytes| (digest, bytes)));
+    /// A text from our own disk, else from the log; `None` when nobody keeps it.
+    async fn text(&self, mirror: &Arc<Mirror>, digest: Digest) -> Result<Option<Vec<u8>>, String> {
+        let ours = Arc::clone(mirror);
+        let kept = self.blocking(move |_| Ok(ours.shelf.text(&digest))).await?;
+        if kept.is_some() {
+            return Ok(kept);
         }
-        Ok(texts)
+        let text = mirror.remote.text(self.number, digest.0).await;
+        Ok(text.map_err(|cause| cause.to_string())?.map(Into::into))
     }
 
     /// One bundle of old records a round, in turn: is it still what stands in the tree?
@@ -366,8 +490,9 @@ impl Lane {
         let before = Some(self.tree().head().note.clone()).filter(|note| !note.is_empty());
         let now_s = mirror.with.clock.unix_s();
         let raised = tokio::task::spawn_blocking(move || {
-            // Only what the log signed is evidence against it.
+            // Only what the log signed is evidence against it. Under the lock: what is submitted may be evidence too.
             if let Some(note) = note.filter(|_| wrong.what != "checkpoint") {
+                let _state = log.state();
                 log.shelf.evidence(&note, before.as_deref(), now_s, false);
             }
             alarms.raise(&log.origin, wrong.what, wrong.about);
@@ -389,10 +514,10 @@ impl Lane {
 }
 
 impl Seen {
-    /// A checkpoint of this size is published.
-    const fn shown(&mut self, size: u64) {
+    /// A checkpoint of this size is published, after one of `before`.
+    const fn shown(&mut self, size: u64, before: u64) {
         self.published = size;
-        if size >= self.mirrored {
+        if size >= before {
             self.stale = 0;
         }
     }
@@ -403,13 +528,52 @@ impl Seen {
     }
 }
 
+/// Where the pieces of a round end.
+fn ends(from: u64, signed: u64) -> Vec<u64> {
+    let next = |at: u64| (at / BUNDLE).saturating_add(TILES_AT_ONCE).saturating_mul(BUNDLE);
+    let next = |at: u64| (at < signed).then(|| next(at).min(signed));
+    std::iter::successors(next(from), |at| next(*at)).take(PIECES_A_ROUND).collect()
+}
+
+fn not_the_tree(size: u64) -> Wrong {
+    let about = format!(
+        "the tiles that are served do not lead to the root that was signed for {size} records"
+    );
+    Wrong { what: "tree_root", about }
+}
+
 /// 16,384 hashes, half a MB, before they are written.
 const TILES_AT_ONCE: u64 = 64;
-/// 16,384 records a second at most, so that one lane does not keep the others waiting.
+/// 262,144 hashes, 8 MB.
+const PIECES_A_ROUND: usize = 16;
+/// 16,384 records.
 const BUNDLES_A_ROUND: usize = 64;
+/// Each time others must have been judged by the thousand in between.
+const TRIES: usize = 10;
 /// Rounds for which a smaller checkpoint may be published, or none; a log that was rolled back stays so.
 const STALE_ROUNDS: u32 = 10;
 /// Rounds for which a cosigned checkpoint may not be published.
 const WITHHELD_ROUNDS: u32 = 60;
 /// Records found edited that are named one by one.
 const EDITED_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_goes_some_pieces_and_never_past_what_is_signed() {
+        let piece = TILES_AT_ONCE * BUNDLE;
+        assert_eq!(ends(0, 0), [0_u64; 0]);
+        assert_eq!(ends(0, 1), [1]);
+        assert_eq!(ends(7, piece), [piece]);
+        assert_eq!(ends(300, piece + 300), [piece + 256, piece + 300]);
+        assert_eq!(ends(piece, piece), [0_u64; 0]);
+        let far = ends(piece + 1, 1 << 60);
+        assert_eq!(
+            (far.len(), far.first(), far.last()),
+            (16, Some(&(2 * piece)), Some(&(17 * piece)))
+        );
+        assert_eq!(ends(u64::MAX - 1, u64::MAX), [u64::MAX]);
+    }
+}

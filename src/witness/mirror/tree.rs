@@ -1,7 +1,8 @@
 //! A lane's tree on our own disk: for each level of tiles one file of hashes, which only grows.
 //!
 //! *Invariant:* what counts is what the head says, and the head is replaced after the hashes are on the disk. Hashes past it
-//! are of a tree that was not held against a signed root yet; they are cut off at the start.
+//! are of a tree that was not held against a signed root yet; they are cut off at the start. A tree that is larger than what is
+//! fetched at once comes in pieces: of each piece the root was computed from tiles that lead to the signed one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -23,12 +24,14 @@ pub(in crate::witness) struct Tree {
     levels: Vec<File>,
 }
 
-/// The newest signed checkpoint that the hashes lead to.
+/// As far as the hashes go, and the newest signed checkpoint that they are a part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::witness) struct Head {
     pub size: u64,
     pub root: Hash,
-    /// The signed note; empty before the first.
+    /// Size and root of the checkpoint.
+    pub signed: (u64, Hash),
+    /// The checkpoint as a signed note; empty before the first.
     pub note: String,
 }
 
@@ -37,6 +40,47 @@ pub(in crate::witness) struct Head {
 struct Written {
     v: u64,
     note: String,
+    /// Absent when all of the signed tree is here, as in what was written before there were pieces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    size: u64,
+    root: String,
+}
+
+impl Head {
+    /// Whether all of the signed tree is here.
+    pub const fn is_whole(&self) -> bool {
+        self.size == self.signed.0
+    }
+
+    fn written(&self) -> Written {
+        let part = Part { size: self.size, root: self.root.to_string() };
+        let part = (!self.is_whole()).then_some(part);
+        let v = if part.is_some() { VERSION_PART } else { VERSION };
+        Written { v, note: self.note.clone(), part }
+    }
+
+    fn read(text: &[u8]) -> io::Result<Self> {
+        let Written { v, note, part } = serde_json::from_slice(text).map_err(io::Error::other)?;
+        let parsed: Option<Note> = note.parse().ok();
+        let checkpoint: Option<Checkpoint> = parsed.and_then(|note| note.text().parse().ok());
+        let signed = checkpoint.map(|checkpoint| (checkpoint.size, checkpoint.root));
+        let signed = signed.ok_or_else(|| broken("its head is no signed checkpoint"))?;
+        let at = match (v, part) {
+            (VERSION, None) => Some(signed),
+            (VERSION_PART, Some(Part { size, root })) if size < signed.0 => {
+                root.parse().ok().map(|root| (size, root))
+            }
+            _ => None,
+        };
+        let (size, root) = at.ok_or_else(|| broken("its head is not what was written"))?;
+        Ok(Self { size, root, signed, note })
+    }
 }
 
 impl Tree {
@@ -73,8 +117,12 @@ impl Tree {
         (size <= self.size()).then(|| proof::root(self, size).ok()).flatten()
     }
 
-    /// The same, as far as a signed checkpoint reaches.
+    /// The same, as far as it was held against a signed checkpoint.
     pub fn signed_root(&self, size: u64) -> Option<Hash> {
+        let (signed, root) = self.head.signed;
+        if size == signed {
+            return Some(root);
+        }
         (size <= self.head.size).then(|| self.root(size)).flatten()
     }
 
@@ -92,26 +140,38 @@ impl Tree {
         Ok(())
     }
 
-    /// Appends what follows in a tile after the hashes that are here; false when the tile begins otherwise than they do.
-    pub fn go_on(&mut self, from: u64, before: &[Hash], fresh: &[Hash]) -> io::Result<bool> {
-        if self.leaves(from / WIDE * WIDE, from)? != before {
-            return Ok(false);
+    /// Takes over the hashes of whole tiles, from the one in which this tree ends up to the new head. False, and nothing is changed, when
+    /// they begin otherwise than the tree ends, or do not lead to the head. On the disk when it returns.
+    pub fn go_on(&mut self, tiles: &[Hash], head: Head) -> io::Result<bool> {
+        let taken = self.take(tiles, head);
+        if !matches!(taken, Ok(true)) {
+            // What was appended has no signed root.
+            self.roll_back()?;
         }
-        self.append(fresh)?;
-        Ok(true)
+        taken
     }
 
-    /// What was appended leads to this signed checkpoint. On the disk when it returns.
-    pub fn commit(&mut self, note: &str, checkpoint: &Checkpoint) -> io::Result<()> {
+    fn take(&mut self, tiles: &[Hash], head: Head) -> io::Result<bool> {
+        let size = self.size();
+        let known = self.leaves(size / WIDE * WIDE, size)?;
+        let Some(fresh) = tiles.strip_prefix(known.as_slice()) else { return Ok(false) };
+        self.append(fresh)?;
+        let fits = self.size() == head.size && self.root(head.size) == Some(head.root);
+        if fits {
+            self.commit(head)?;
+        }
+        Ok(fits)
+    }
+
+    /// The head from now on, to which the hashes that were appended lead. On the disk when it returns.
+    pub fn commit(&mut self, head: Head) -> io::Result<()> {
         for level in &self.levels {
             level.sync_data()?;
         }
         // If we stop here, the hashes past the old head are cut off, and fetched again.
-        let written = Written { v: VERSION, note: note.to_owned() };
-        let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
+        let text = serde_json::to_vec(&head.written()).map_err(io::Error::other)?;
         disk::replace(&self.dir.join(HEAD), &text)?;
-        let (size, root) = (checkpoint.size, checkpoint.root);
-        self.head = Head { size, root, note: note.to_owned() };
+        self.head = head;
         Ok(())
     }
 
@@ -176,18 +236,14 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn read(path: &Path) -> io::Result<Head> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
+    match std::fs::read(path) {
+        Ok(text) => Head::read(&text),
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
-            return Ok(Head { size: 0, root: Hash::EMPTY, note: String::new() });
+            let (size, root) = (0, Hash::EMPTY);
+            Ok(Head { size, root, signed: (size, root), note: String::new() })
         }
-        Err(cause) => return Err(cause),
-    };
-    let written: Written = serde_json::from_slice(&text).map_err(io::Error::other)?;
-    let note: Option<Note> = (written.v == VERSION).then(|| written.note.parse().ok()).flatten();
-    let checkpoint: Option<Checkpoint> = note.and_then(|note| note.text().parse().ok());
-    let checkpoint = checkpoint.ok_or_else(|| broken("its head is no signed checkpoint"))?;
-    Ok(Head { size: checkpoint.size, root: checkpoint.root, note: written.note })
+        Err(cause) => Err(cause),
+    }
 }
 
 fn broken(cause: &'static str) -> io::Error {
@@ -196,6 +252,8 @@ fn broken(cause: &'static str) -> io::Error {
 
 const HEAD: &str = "head.json";
 const VERSION: u64 = 1;
+/// Of a head that is smaller than its checkpoint. An earlier program does not start on it.
+const VERSION_PART: u64 = 2;
 const BYTES: u64 = Hash::BYTES as u64;
 const WIDE: u64 = WIDTH as u64;
 /// A size is a `u64`: eight levels of eight.
@@ -213,12 +271,14 @@ mod tests {
         (from..to).map(|n| Hash::leaf(&n.to_be_bytes())).collect()
     }
 
-    fn signed(all: &[Hash]) -> (String, Checkpoint) {
+    /// The head of the first `size` of these leaves, under a checkpoint of all of them.
+    fn head(all: &[Hash], size: u64) -> Head {
         let key = SigningKey::from_seed("log.example/0", Kind::Ed25519, &[1; 32]).unwrap();
-        let size = all.len() as u64;
-        let root = proof::root(all, size).unwrap_or(Hash::EMPTY);
-        let checkpoint = Checkpoint::new(key.verifier().name().to_owned(), size, root);
-        (checkpoint.sign(&key).unwrap().to_string(), checkpoint)
+        let root = |size| (size, proof::root(all, size).unwrap_or(Hash::EMPTY));
+        let signed = root(all.len() as u64);
+        let checkpoint = Checkpoint::new(key.verifier().name().to_owned(), signed.0, signed.1);
+        let note = checkpoint.sign(&key).unwrap().to_string();
+        Head { size, root: root(size).1, signed, note }
     }
 
     #[test]
@@ -228,9 +288,9 @@ mod tests {
         for size in [1, 255, 256, 257, 512, 65_535, 65_537, 66_000] {
             tree.append(&leaves(before, size)).unwrap();
             let all = leaves(0, size);
-            let (note, checkpoint) = signed(&all);
-            assert_eq!(tree.root(size), Some(checkpoint.root));
-            tree.commit(&note, &checkpoint).unwrap();
+            let head = head(&all, size);
+            assert_eq!(tree.root(size), Some(head.root));
+            tree.commit(head).unwrap();
             // Of a tree that nobody signed: gone after a restart, and after rolling back.
             tree.append(&leaves(1_000_000, 1_000_300)).unwrap();
             tree = Tree::open(dir.path()).unwrap();
@@ -247,13 +307,34 @@ mod tests {
         }
     }
 
+    /// Of a tree that comes in pieces each is kept with the checkpoint that it is a part of.
+    #[test]
+    fn pieces_outlive_a_restart_and_a_wrong_one_changes_nothing() {
+        let (dir, all) = (tempfile::tempdir().unwrap(), leaves(0, 1_000));
+        let mut tree = Tree::open(dir.path()).unwrap();
+        for (from, to) in [(0, 256), (256, 768), (768, 1_000), (1_000, 1_000)] {
+            let (first, tiles) = (from / 256 * 256, |first: usize| all[first..to].to_vec());
+            let mut wrong = tiles(first);
+            if let Some(hash) = wrong.last_mut() {
+                hash.0[0] ^= 1;
+                assert!(!tree.go_on(&wrong, head(&all, to as u64)).unwrap());
+            }
+            assert_eq!(tree.size(), from as u64);
+            assert!(tree.go_on(&tiles(first), head(&all, to as u64)).unwrap());
+            tree = Tree::open(dir.path()).unwrap();
+            assert_eq!(*tree.head(), head(&all, to as u64));
+            assert_eq!(tree.head().is_whole(), to == 1_000);
+            assert_eq!(tree.signed_root(1_000), Some(head(&all, 1_000).root));
+            assert_eq!(tree.signed_root(999).is_some(), to == 1_000);
+        }
+    }
+
     #[test]
     fn files_that_do_not_fit_stop_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut tree = Tree::open(dir.path()).unwrap();
         tree.append(&leaves(0, 300)).unwrap();
-        let (note, checkpoint) = signed(&leaves(0, 300));
-        tree.commit(&note, &checkpoint).unwrap();
+        tree.commit(head(&leaves(0, 300), 300)).unwrap();
         let level = dir.path().join("level-0");
         let mut bytes = std::fs::read(&level).unwrap();
         bytes[7] ^= 1;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use haetae::app::aside::Running;
-use haetae::audit::{Key, Recorded};
+use haetae::audit::{Key, Recorded, Text};
 use haetae::clock::Clock;
 use haetae::witness::Config;
 use serde_json::{Value, json};
@@ -211,6 +211,26 @@ async fn a_decision_that_does_not_follow_from_its_facts_is_an_alarm() {
         "{about}"
     );
     assert_eq!(scene.status().await["mirrors"][0]["findings"], 1);
+    scene.stop().await;
+}
+
+/// More texts than memory holds at once: judged in pieces, each with its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_that_are_very_large_are_judged_all_the_same() {
+    let scene = Scene::open().await;
+    scene.served.is_away(true);
+    for number in 1..=10 {
+        let mut large = draft(Outcome::Allow, 0);
+        // Spaces say nothing, and make another text of it.
+        let facts = [&*large.facts.bytes, &vec![b' '; (3 << 20) + number]].concat();
+        large.facts = Arc::new(Text::new(facts.into()));
+        scene.lab.audit.record(large).await.unwrap();
+    }
+    scene.served.is_away(false);
+    let status = scene.caught_up().await;
+    let mirror = &status["mirrors"][0];
+    assert_eq!((&mirror["judged"], &mirror["not_judgeable"]), (&json!(10), &json!(0)), "{mirror}");
+    assert_eq!(status["alarms"]["total"], 0, "{status}");
     scene.stop().await;
 }
 
