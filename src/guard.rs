@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
 use tlog::Policy;
@@ -66,9 +66,12 @@ pub struct Guard {
 /// What the guard answers: the service's own body as it comes, or a text of ours.
 pub type Body = Either<Incoming, Full<Bytes>>;
 
-/// A request that may go to the service. Not to be had but from [`Guard::admit`].
+/// A request that may go to the service, as far as the leaf names it. Not to be had but from [`Guard::admit`].
 struct Admitted {
-    head: Parts,
+    method: Method,
+    /// Of which path and query count.
+    uri: Uri,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -170,13 +173,16 @@ impl Guard {
         if let Some(follow) = &self.follow {
             follow.is_open(&proven.tree.origin).map_err(named)?;
         }
+        // That may have taken minutes, and the others went on: what is remembered and written down is of now.
+        let now_ns = self.clock.unix_ns();
         self.used.take(&proven.tree.origin, proven.index, now_ns).map_err(named)?;
         let consumed = Entry::consumed(&proven, now_ns);
         self.journal.write(consumed).await.map_err(|cause| {
             tracing::error!(%cause, "the journal cannot be written: nothing is let in");
             named(Refused::NoJournal)
         })?;
-        Ok(Admitted { head, body })
+        let headers = upstream::to_service(&head.headers, &proven);
+        Ok(Admitted { method: head.method, uri: head.uri, headers, body })
     }
 
     fn refuse(&self, refused: Refused, decision: Option<&str>, network: &str) -> Response<Body> {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use hyper::http::{Request, Response};
 use hyper::service::Service;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +23,11 @@ mod config;
 mod connection;
 mod fault;
 mod framing;
+mod host;
 mod metrics;
+mod places;
 mod tls;
+mod turn;
 mod wire;
 
 pub use body::{Answer, RequestBody};
@@ -34,6 +37,7 @@ pub use metrics::Metrics;
 
 use connection::Common;
 use metrics::Counters;
+use places::Places;
 use tls::Keeper;
 
 /// What the handshake established about the other end.
@@ -119,6 +123,7 @@ pub struct Listener {
     tls: Option<Arc<Keeper>>,
     counters: Counters,
     on_fault: Option<OnFault>,
+    here_only: bool,
 }
 
 /// Reloads certificates and tells of their state while the listener serves.
@@ -139,17 +144,29 @@ impl Listener {
         config: &Config,
         metrics: &Metrics,
     ) -> Result<Self, ConfigError> {
+        Self::bind_at(name, config, metrics, Arc::new(DefaultTimeProvider)).await
+    }
+
+    /// The same, with the time that client certificates are held against.
+    pub async fn bind_at(
+        name: &'static str,
+        config: &Config,
+        metrics: &Metrics,
+        time: Arc<dyn TimeProvider>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let counters = metrics.of(name);
         let tls = match &config.tls {
-            Some(tls) => Some(Arc::new(Keeper::load(tls.clone(), counters.clone())?)),
+            Some(tls) => Some(Arc::new(Keeper::load(tls.clone(), counters.clone(), time)?)),
             None => None,
         };
         let bound = TcpListener::bind(config.address).await;
         let cause = |cause| ConfigError::Bind { address: config.address, cause };
         let socket = bound.map_err(cause)?;
         let address = socket.local_addr().map_err(cause)?;
-        Ok(Self { socket, address, limits: config.limits.clone(), tls, counters, on_fault: None })
+        let limits = config.limits.clone();
+        let here_only = name == CONSOLE && config.is_open_here();
+        Ok(Self { socket, address, limits, tls, counters, on_fault: None, here_only })
     }
 
     #[must_use]
@@ -171,19 +188,20 @@ impl Listener {
     /// Serves until `stop.soft`, then drains: returns when the last connection is closed, at the latest after the
     /// drain limit. The factory is called once for each connection. All tasks run on `tracker`.
     pub async fn serve(self, factory: impl Factory, tracker: TaskTracker, stop: Stop) -> Drained {
-        let Self { socket, limits, tls, counters, on_fault, .. } = self;
+        let Self { socket, limits, tls, counters, on_fault, here_only, .. } = self;
         if let Some(keeper) = &tls {
             tracker.spawn(Arc::clone(keeper).watch(stop.soft.clone()));
         }
         let drain = limits.drain();
         let hard = stop.hard.child_token();
-        let cap = Arc::new(Semaphore::new(limits.connections));
+        let places = Places::new(&limits);
         let common = Arc::new(Common {
             factory,
             limits,
             tls,
             counters,
             on_fault,
+            here_only,
             tracker: tracker.clone(),
             soft: stop.soft.clone(),
             hard: hard.clone(),
@@ -200,12 +218,15 @@ impl Listener {
                 continue;
             };
             // before the handshake, so that a flood costs an accept and a close, not a key exchange
-            let Ok(permit) = Arc::clone(&cap).try_acquire_owned() else {
-                common.counters.refused.inc();
-                continue;
+            let place = match places.take(remote.ip()) {
+                Ok(place) => place,
+                Err(full) => {
+                    common.counters.refused(full);
+                    continue;
+                }
             };
             common.counters.accepted.inc();
-            let run = Arc::clone(&common).connection(stream, remote, permit);
+            let run = Arc::clone(&common).connection(stream, remote, place);
             tracker.spawn(connections.track_future(run));
         }
         drop(socket);
@@ -243,5 +264,8 @@ impl Reloader {
     }
 }
 
+/// The listener of this name shows what it has to whoever reaches it; the others ask for a token or a receipt, or show what
+/// everybody may see, and may stand behind a proxy that brings its clients' names along.
+const CONSOLE: &str = "console";
 /// After a failed accept. EMFILE persists until something closes; 50 ms means at most 20 tries a second.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

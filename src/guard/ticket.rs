@@ -46,7 +46,8 @@ pub(super) struct Proven<'t> {
     /// SHA-256 and length of the request body.
     pub body: [u8; 32],
     pub body_bytes: u64,
-    at_ns: i64,
+    /// When its log wrote it, by its clock.
+    made_ns: i64,
     site: Cow<'t, str>,
     identity: Cow<'t, str>,
     request: Upstream<'t>,
@@ -75,6 +76,8 @@ struct Leaf<'t> {
     index: u64,
     #[serde(borrow)]
     at: Cow<'t, str>,
+    #[serde(borrow)]
+    clock: Option<Cow<'t, str>>,
     #[serde(borrow)]
     outcome: Cow<'t, str>,
     #[serde(borrow)]
@@ -174,7 +177,10 @@ impl<'t> Proven<'t> {
         if leaf.v != VERSION || leaf.kind != "decision" || !allows || leaf.index != index {
             return Err(Refused::NotAllowed);
         }
-        let at = OffsetDateTime::parse(&leaf.at, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
+        // A lane whose clock was ahead once has times that only creep on until it is as late as they say. One instant counts for a
+        // receipt, whenever it is looked at: with two it would be young twice.
+        let made = leaf.clock.as_deref().unwrap_or(&leaf.at);
+        let made = OffsetDateTime::parse(made, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
         let body: Hash = leaf.body.parse().map_err(|_| Refused::NotAllowed)?;
         Ok(Self {
             tree,
@@ -182,11 +188,16 @@ impl<'t> Proven<'t> {
             decision: leaf.id,
             body: body.0,
             body_bytes: leaf.body_bytes,
-            at_ns: i64::try_from(at.unix_timestamp_nanos()).map_err(|_| Refused::NotAllowed)?,
+            made_ns: i64::try_from(made.unix_timestamp_nanos()).map_err(|_| Refused::NotAllowed)?,
             site: leaf.site,
             identity: leaf.identity,
             request: leaf.request,
         })
+    }
+
+    /// Of the request, as it was recorded.
+    pub fn content_type(&self) -> Option<&str> {
+        self.request.content_type.as_deref()
     }
 
     /// The leaf allows this request, at this site, now.
@@ -197,13 +208,13 @@ impl<'t> Proven<'t> {
         if !self.request.is(head) {
             return Err(Refused::OtherRequest);
         }
-        if self.at_ns > now_ns.saturating_add(here.skew_ns) {
+        if self.made_ns > now_ns.saturating_add(here.skew_ns) {
             return Err(Refused::FromTheFuture);
         }
-        if self.at_ns < now_ns.saturating_sub(here.age_ns) {
+        if self.made_ns < now_ns.saturating_sub(here.age_ns) {
             return Err(Refused::TooOld);
         }
-        if self.at_ns < here.started_ns {
+        if self.made_ns < here.started_ns {
             return Err(Refused::BeforeStart);
         }
         Ok(())
@@ -240,8 +251,8 @@ fn header(head: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<u8>>, Refuse
     byte_sequence::read(value.as_bytes()).map(Some).ok_or(Refused::Malformed)
 }
 
-const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
-const LEAF: HeaderName = HeaderName::from_static("haetae-leaf");
+pub(super) const RECEIPT: HeaderName = HeaderName::from_static("haetae-receipt");
+pub(super) const LEAF: HeaderName = HeaderName::from_static("haetae-leaf");
 /// Of docs/record.md.
 const VERSION: u64 = 1;
 const ALLOWING: [&str; 2] = ["ALLOW", "ALLOW_WITH_OBLIGATIONS"];

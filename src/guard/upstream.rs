@@ -1,4 +1,6 @@
-//! The service behind the guard. The request goes on as it came, but for what belongs to one connection only.
+//! The service behind the guard. It gets what the leaf names, as the leaf names it, and of the other headers only those that
+//! the gateway sends to sites: what was not checked and could be read as another request (another method, path, type or
+//! coding) stays here.
 
 use std::time::Duration;
 
@@ -6,17 +8,18 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::http::header::{
-    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::http::{HeaderMap, Uri, Version};
+use hyper::http::{HeaderMap, Uri};
 use hyper::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::ticket::{LEAF, Proven, RECEIPT};
 use super::{Admitted, Config, GuardError};
 use crate::dial;
 
@@ -61,20 +64,19 @@ impl Upstream {
 
     /// Sends it, once. An error says what is wrong with the service.
     pub async fn send(&self, admitted: Admitted) -> Result<Response<Incoming>, String> {
-        let Admitted { mut head, body } = admitted;
-        let path = head.uri.path_and_query().cloned();
-        head.uri = Uri::builder()
+        let Admitted { method, uri, headers, body } = admitted;
+        let path = uri.path_and_query().cloned();
+        // The service's own name; the recorded one is in the leaf.
+        let uri = Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
             .build()
             .map_err(|cause| cause.to_string())?;
-        head.version = Version::HTTP_11;
-        head.extensions.clear();
-        of_one_connection(&mut head.headers);
-        // The service's own name; the recorded one is in the leaf.
-        head.headers.remove(HOST);
-        let request = Request::from_parts(head, Full::new(body));
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
         let mut response =
             self.client.request(request).await.map_err(|cause| format!("{cause}: {cause:?}"))?;
         of_one_connection(response.headers_mut());
@@ -82,19 +84,45 @@ impl Upstream {
     }
 }
 
+/// The head for the service: what the gateway sends along, then what was proven, which no `connection` takes away.
+pub(super) fn to_service(from: &HeaderMap, proven: &Proven<'_>) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(HEADERS_USUAL);
+    for (name, value) in from.iter().filter(|(name, _)| ALONG.contains(&name.as_str())) {
+        head.append(name.clone(), value.clone());
+    }
+    for name in named_by_connection(from) {
+        head.remove(name);
+    }
+    for name in [RECEIPT, LEAF] {
+        if let Some(value) = from.get(&name) {
+            head.insert(name, value.clone());
+        }
+    }
+    let own = [(CONTENT_TYPE, proven.content_type()), (DECISION, Some(&*proven.decision))];
+    for (name, value) in own {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            head.insert(name, value);
+        }
+    }
+    head
+}
+
 /// Takes out what RFC 9110 section 7.6.1 says must not be passed on.
 fn of_one_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
+        .collect()
 }
 
 fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
@@ -115,6 +143,12 @@ fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
     dial::showing(tls, own).map_err(GuardError::UpstreamCertificate)
 }
 
+const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
+/// `TO_SITE` of `forward::headers`, which this room may not read: a test sends a request through both and holds one against
+/// the other.
+const ALONG: [&str; 2] = ["accept", "traceparent"];
+/// Those, and the four that are proven.
+const HEADERS_USUAL: usize = 6;
 const HOP_BY_HOP: [HeaderName; 7] =
     [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 const CONNECT_MAX: Duration = Duration::from_secs(5);

@@ -53,10 +53,8 @@ impl Lane {
 
     /// A whole window after an index was seen, every lower one is too old: its record was written before.
     fn turn(&mut self, now_ns: i64, window_ns: i64) {
-        // A clock that went back starts the window anew: longer remembered, never shorter.
-        if now_ns < self.since_ns {
-            self.since_ns = now_ns;
-        }
+        // A clock that went back, or a request that was overtaken, leaves the window as it began: longer remembered, never
+        // shorter, since `since_ns` only rises.
         if now_ns.saturating_sub(self.since_ns) >= window_ns {
             self.forget_below(self.high_before);
             self.high_before = self.high;
@@ -124,6 +122,26 @@ mod tests {
                 let index = start + offset;
                 if used.take(origin, index, now).is_ok() {
                     prop_assert!(taken.insert(index), "{index} twice");
+                }
+            }
+        }
+
+        /// Whatever the clock does, and however late a request comes: an index is given up only after a whole window in which
+        /// a higher one had been seen.
+        #[test]
+        fn nothing_is_given_up_early(
+            steps in proptest::collection::vec((0..4_000_u64, -200..200_i64), 1..300),
+        ) {
+            let (used, origin) = (Used::new(WINDOW), "a/0");
+            let (mut latest, mut seen) = (i64::MIN, Vec::new());
+            for (at, (offset, early)) in (0_i64..).step_by(10).zip(steps) {
+                let (index, now) = ((1 << 30) + offset, at + early);
+                latest = latest.max(now);
+                if used.take(origin, index, now) == Err(Refused::TooOld) {
+                    let gone = |(high, at): &(u64, i64)| *high > index && at + WINDOW <= latest;
+                    prop_assert!(seen.iter().any(gone), "{index} at {now}");
+                } else {
+                    seen.push((index, now));
                 }
             }
         }

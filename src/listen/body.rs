@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::config::Limits;
+use super::config::{H2_PIECE, Limits};
 use super::connection::Flight;
+use super::turn;
 
 /// The body of a request. Errors: `TimedOut` when it is slower than the limits allow, `InvalidData` when its framing
 /// is malformed, `ConnectionAborted` when the client went away.
@@ -121,6 +122,8 @@ fn kind_of(error: &hyper::Error) -> io::Error {
 pub enum Answer<B> {
     Service {
         body: B,
+        /// What the body gave and the client has not taken yet. Empty on HTTP/1.
+        rest: Bytes,
         /// Ends when the body was sent or given up.
         flight: Flight,
     },
@@ -136,24 +139,48 @@ impl<B: super::ResponseBody> Body for Answer<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.get_mut() {
-            Self::Service { body, .. } => Pin::new(body).poll_frame(cx),
-            Self::Fault(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Service { body, rest, .. } => {
+                let polled = if rest.is_empty() {
+                    Pin::new(body).poll_frame(cx)
+                } else {
+                    Poll::Ready(Some(Ok(Frame::data(std::mem::take(rest)))))
+                };
+                if !turn::moves(polled.is_ready()) {
+                    return polled;
+                }
+                polled.map_ok(|frame| frame.map_data(|data| piece(data, rest)))
+            }
+            Self::Fault(text) => {
+                turn::moves(true);
+                Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Service { body, .. } => body.is_end_stream(),
+            Self::Service { body, rest, .. } => rest.is_empty() && body.is_end_stream(),
             Self::Fault(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Service { body, .. } => body.size_hint(),
+            Self::Service { body, rest, .. } => {
+                body.size_hint() + SizeHint::with_exact(rest.len() as u64)
+            }
             Self::Fault(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
         }
     }
+}
+
+/// As much as one frame carries; the rest waits for the client to take that. hyper would keep all of it for a client that gave
+/// room for one byte, and call the answer sent.
+fn piece(mut data: Bytes, rest: &mut Bytes) -> Bytes {
+    if data.len() > H2_PIECE {
+        *rest = data.split_off(H2_PIECE);
+    }
+    data
 }

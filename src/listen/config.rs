@@ -38,8 +38,17 @@ impl Config {
     /// Nobody reaches it but from this machine, or with a certificate of the configured CAs.
     #[must_use]
     pub fn is_for_known_peers(&self) -> bool {
+        self.address.ip().is_loopback() || self.wants_certificates()
+    }
+
+    /// Every program of this machine reaches it, and nobody is asked who they are.
+    pub(super) fn is_open_here(&self) -> bool {
+        self.address.ip().is_loopback() && !self.wants_certificates()
+    }
+
+    fn wants_certificates(&self) -> bool {
         let required = |tls: &Tls| tls.client_certificates == ClientCertificates::Required;
-        self.address.ip().is_loopback() || self.tls.as_ref().is_some_and(required)
+        self.tls.as_ref().is_some_and(required)
     }
 
     /// The files it names, for whoever knows from which directory relative ones are meant.
@@ -66,13 +75,19 @@ pub enum ClientCertificates {
 pub struct Limits {
     /// Open connections, handshakes included; one more is closed at once.
     pub connections: usize,
+    /// How much of `connections` one network of clients (/24 or /48) may take, in percent. This machine's own are not counted
+    /// so. A proxy in front is one network: 100 then, and the share is the proxy's to keep.
+    pub network_share_percent: u8,
     pub handshake_ms: u64,
     /// From the first byte of an HTTP/1 head to its last.
     pub head_read_ms: u64,
-    /// A connection with nothing in flight for this long is closed; so is one whose client reads nothing.
+    /// A connection with nothing in flight for this long is closed; so is one whose client reads nothing, and a stream of which
+    /// it takes nothing.
     pub idle_ms: u64,
     /// Then the client is told to reconnect, so that a rotated certificate or a changed CA takes hold.
     pub connection_age_ms: u64,
+    /// From then on what is still under way may take so long, and is dropped.
+    pub last_answer_ms: u64,
     /// From the soft stop until what is left is dropped.
     pub drain_ms: u64,
     /// Concurrent streams on one HTTP/2 connection.
@@ -88,10 +103,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: CONNECTIONS,
+            network_share_percent: NETWORK_SHARE_PERCENT,
             handshake_ms: HANDSHAKE_MS,
             head_read_ms: HEAD_READ_MS,
             idle_ms: IDLE_MS,
             connection_age_ms: CONNECTION_AGE_MS,
+            last_answer_ms: LAST_ANSWER_MS,
             drain_ms: DRAIN_MS,
             h2_streams: H2_STREAMS,
             body_rate_min: BODY_RATE_MIN,
@@ -114,8 +131,17 @@ impl Limits {
     pub(super) const fn connection_age(&self) -> Duration {
         Duration::from_millis(self.connection_age_ms)
     }
+    /// When a connection ends in any case, from its beginning.
+    pub(super) const fn end(&self) -> Duration {
+        Duration::from_millis(self.connection_age_ms.saturating_add(self.last_answer_ms))
+    }
     pub(super) const fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
+    }
+    /// Connections of one network.
+    pub(super) fn network_share(&self) -> usize {
+        let share = self.connections.saturating_mul(self.network_share_percent.into()) / 100;
+        share.max(1)
     }
 }
 
@@ -128,6 +154,8 @@ pub enum ConfigError {
     PlainBeyondLoopback(SocketAddr),
     #[error("`{0}` must be greater than 0")]
     Zero(&'static str),
+    #[error("`network_share_percent` is {0}: at most 100")]
+    Share(u8),
     #[error("`client_cas` is empty: client certificates need a CA to be verified against")]
     NoClientCa,
     #[error("cannot bind `{address}`: {cause}")]
@@ -159,6 +187,7 @@ impl Config {
         let limits = &self.limits;
         let zeros = [
             ("connections", limits.connections == 0),
+            ("network_share_percent", limits.network_share_percent == 0),
             ("handshake_ms", limits.handshake_ms == 0),
             ("head_read_ms", limits.head_read_ms == 0),
             ("idle_ms", limits.idle_ms < IDLE_LOOKS.into()),
@@ -169,6 +198,9 @@ impl Config {
         ];
         match zeros.iter().find(|(_, zero)| *zero) {
             Some((name, _)) => Err(ConfigError::Zero(name)),
+            None if limits.network_share_percent > 100 => {
+                Err(ConfigError::Share(limits.network_share_percent))
+            }
             None => Ok(()),
         }
     }
@@ -180,12 +212,17 @@ const fn reload_poll_ms() -> u64 {
 
 /// About 60 KiB each with TLS buffers and one request: 4,096 is 240 MiB at the very worst, 60 MiB when idle.
 const CONNECTIONS: usize = 4_096;
+/// 1,024 connections from one /24: an organisation behind one address has room, and it takes four such networks to fill all.
+const NETWORK_SHARE_PERCENT: u8 = 25;
 /// Two round trips across the world (2 x 300 ms), a lost packet (1 s) and a slow device, with room.
 const HANDSHAKE_MS: u64 = 5_000;
 const HEAD_READ_MS: u64 = 5_000;
 const IDLE_MS: u64 = 60_000;
 /// One hour: a certificate rotated daily is in use everywhere within an hour, and a handshake an hour costs nothing.
 const CONNECTION_AGE_MS: u64 = 3_600_000;
+/// Four hours. A stream has no limit of its own while its pieces come; 131,072 tokens at 20 a second take 1.8 hours. Without an
+/// end, one that drips would hold its connection for as long as its client likes.
+const LAST_ANSWER_MS: u64 = 14_400_000;
 /// Orchestrators kill after 30 s; five are left for the log and the pools.
 const DRAIN_MS: u64 = 25_000;
 const H2_STREAMS: u32 = 100;
@@ -210,6 +247,8 @@ pub(super) const H2_STREAM_WINDOW: u32 = 256 * 1_024;
 pub(super) const H2_CONNECTION_WINDOW: u32 = 1_024 * 1_024;
 /// Bytes buffered for sending on one stream.
 pub(super) const H2_SEND_BUFFER: usize = 64 * 1_024;
+/// An answer is handed on in pieces of one frame: a client that takes less than that within the idle limit takes nothing.
+pub(super) const H2_PIECE: usize = 16 * 1_024;
 /// A stream that is reset before it was served (CVE-2023-44487): this many pending, then GOAWAY.
 pub(super) const H2_RESETS_PENDING_MAX: usize = 20;
 /// Resets that a client can make us send (CVE-2025-8671): this many in all, then GOAWAY.

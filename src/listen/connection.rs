@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -16,11 +17,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,9 +33,11 @@ use super::config::{
 };
 use super::fault::Fault;
 use super::metrics::Counters;
-use super::tls::{Keeper, failure_kind};
+use super::places::Place;
+use super::tls::{Keeper, Term, failure_kind};
+use super::turn::watched;
 use super::wire::Wire;
-use super::{Factory, OnFault, Peer, ResponseBody};
+use super::{Factory, OnFault, Peer, ResponseBody, host};
 
 /// What all connections of a listener share.
 pub(super) struct Common<F> {
@@ -43,25 +46,22 @@ pub(super) struct Common<F> {
     pub tls: Option<Arc<Keeper>>,
     pub counters: Counters,
     pub on_fault: Option<OnFault>,
+    /// Takes no other name in a request than one of this machine's own.
+    pub here_only: bool,
     pub tracker: TaskTracker,
     pub soft: CancellationToken,
     pub hard: CancellationToken,
 }
 
 impl<F: Factory> Common<F> {
-    pub async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        remote: SocketAddr,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let _open = Open::new(&self.counters, permit);
+    pub async fn connection(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, place: Place) {
+        let _open = Open::new(&self.counters, place);
         // a lost option costs latency, not correctness
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => {
                 let peer = Peer { remote, certificate: None, server_name: None, alpn: HTTP_1 };
-                self.http(stream, peer).await;
+                self.http(stream, peer, None).await;
             }
             Some(keeper) => {
                 let shaking = keeper.acceptor().accept(stream);
@@ -72,7 +72,8 @@ impl<F: Factory> Common<F> {
                 match shaken {
                     Ok(Ok(stream)) => {
                         let peer = peer_of(&stream, remote);
-                        self.http(stream, peer).await;
+                        let term = peer.certificate.as_ref().map(|leaf| keeper.term(leaf));
+                        self.http(stream, peer, term.map(Arc::new)).await;
                     }
                     Ok(Err(error)) => self.counters.handshake_failure(failure_kind(&error)),
                     Err(_) => self.counters.handshake_failure("timeout"),
@@ -81,7 +82,12 @@ impl<F: Factory> Common<F> {
         }
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    async fn http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        term: Option<Arc<Term>>,
+    ) {
         let peer = Arc::new(peer);
         let vitals = Arc::new(Vitals::default());
         let alpn = peer.alpn;
@@ -91,22 +97,35 @@ impl<F: Factory> Common<F> {
             limits: self.limits.clone(),
             counters: self.counters.clone(),
             on_fault: self.on_fault.clone(),
+            here_only: self.here_only,
+            term: term.clone(),
             peer,
         };
         let service = service_fn(move |request| desk.serve(request));
         if alpn == HTTP_2 {
             let io = TokioIo::new(Wire::http2(stream, Arc::clone(&vitals)));
-            let built = h2_builder(&self.limits, &self.tracker).serve_connection(io, service);
-            self.drive(built, &vitals).await;
+            let streams = Streams {
+                tracker: self.tracker.clone(),
+                idle: self.limits.idle(),
+                stalled: self.counters.stalled.clone(),
+            };
+            let built = h2_builder(&self.limits, streams).serve_connection(io, service);
+            self.drive(built, &vitals, term.as_deref()).await;
         } else {
             let wire = Wire::http1(stream, Arc::clone(&vitals), self.limits.head_read());
             let built = h1_builder().serve_connection(TokioIo::new(wire), service);
-            self.drive(built, &vitals).await;
+            self.drive(built, &vitals, term.as_deref()).await;
         }
     }
 
-    /// Runs the connection until it ends, and ends it when it is idle, old, stuck, or the listener stops.
-    async fn drive<C: GracefulConnection>(&self, connection: C, vitals: &Vitals) {
+    /// Runs the connection until it ends, and ends it when it is idle, old, stuck, its client's certificate is over, or the
+    /// listener stops.
+    async fn drive<C: GracefulConnection>(
+        &self,
+        connection: C,
+        vitals: &Vitals,
+        term: Option<&Term>,
+    ) {
         let mut connection = std::pin::pin!(connection);
         let look = self.limits.idle() / IDLE_LOOKS;
         let born = Instant::now();
@@ -124,11 +143,12 @@ impl<F: Factory> Common<F> {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = tick.as_mut() => {
-                    let idle = quiet.look(vitals);
-                    if idle.stuck || (idle.empty && leaving) {
+                    let (idle, age) = (quiet.look(vitals), born.elapsed());
+                    if idle.stuck || (idle.empty && leaving) || age >= self.limits.end() {
                         return;
                     }
-                    if !leaving && (idle.empty || born.elapsed() >= self.limits.connection_age()) {
+                    let over = term.is_some_and(|term| !term.is_now());
+                    if !leaving && (idle.empty || over || age >= self.limits.connection_age()) {
                         leaving = true;
                         connection.as_mut().graceful_shutdown();
                     }
@@ -142,13 +162,13 @@ impl<F: Factory> Common<F> {
 /// One of the open connections: counted and under the cap, also when its task panics.
 struct Open {
     gauge: Gauge,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Open {
-    fn new(counters: &Counters, permit: OwnedSemaphorePermit) -> Self {
+    fn new(counters: &Counters, place: Place) -> Self {
         counters.open.inc();
-        Self { gauge: counters.open.clone(), _permit: permit }
+        Self { gauge: counters.open.clone(), _place: place }
     }
 }
 
@@ -165,6 +185,8 @@ struct Desk<S> {
     limits: Limits,
     counters: Counters,
     on_fault: Option<OnFault>,
+    here_only: bool,
+    term: Option<Arc<Term>>,
     peer: Arc<Peer>,
 }
 
@@ -178,20 +200,30 @@ where
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer<B>>, Infallible>> + use<S, B> {
         let number = self.vitals.requests.fetch_add(1, Ordering::Relaxed);
-        if let Some(fault) = self.vitals.fault_at(number) {
+        if let Some(fault) = self.vitals.fault_at(number).or_else(|| self.fault_of(&request)) {
             self.counters.fault(fault.code());
             if let Some(on_fault) = &self.on_fault {
                 on_fault(&self.peer, fault);
             }
-            return Either::Left(ready(Ok(refusal(fault))));
+            return Either::Left(ready(Ok(refusal(fault, self.peer.alpn))));
         }
         let flight = Flight::start(Arc::clone(&self.vitals));
         // In a box: hyper and we move it several times before it first runs, and it is large.
         let serving =
             Box::pin(self.inner.call(request.map(|body| RequestBody::new(body, &self.limits))));
         Either::Right(async move {
-            serving.await.map(|response| response.map(|body| Answer::Service { body, flight }))
+            let answer = |body| Answer::Service { body, rest: Bytes::new(), flight };
+            serving.await.map(|response| response.map(answer))
         })
+    }
+
+    /// What is wrong with a request whose head can be read.
+    fn fault_of(&self, request: &Request<Incoming>) -> Option<Fault> {
+        // The handshake looked once, and the connection may be hours old.
+        if self.term.as_ref().is_some_and(|term| !term.is_now()) {
+            return Some(Fault::CertificateTerm);
+        }
+        (self.here_only && !host::is_this_machine(request)).then_some(Fault::HostElsewhere)
     }
 }
 
@@ -278,13 +310,15 @@ impl Quiet {
 }
 
 /// The answer to a request that has no readable head. It names the rule; there is no protocol yet to speak.
-fn refusal<B>(fault: Fault) -> Response<Answer<B>> {
+fn refusal<B>(fault: Fault, alpn: &str) -> Response<Answer<B>> {
     let text = format!("{}: {}\n", fault.code(), fault.message());
     let mut response = Response::new(Answer::Fault(Some(Bytes::from(text))));
     *response.status_mut() = fault.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if alpn == HTTP_1 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -307,8 +341,8 @@ fn h1_builder() -> http1::Builder {
     builder
 }
 
-fn h2_builder(limits: &Limits, tracker: &TaskTracker) -> http2::Builder<Tracked> {
-    let mut builder = http2::Builder::new(Tracked(tracker.clone()));
+fn h2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams)
@@ -323,16 +357,25 @@ fn h2_builder(limits: &Limits, tracker: &TaskTracker) -> http2::Builder<Tracked>
     builder
 }
 
-/// hyper runs each HTTP/2 stream as a task of its own: these are tracked too.
+/// hyper runs each HTTP/2 stream as a task of its own: these are tracked too, and end when their client takes nothing.
 #[derive(Clone)]
-struct Tracked(TaskTracker);
+struct Streams {
+    tracker: TaskTracker,
+    idle: Duration,
+    stalled: Counter,
+}
 
-impl<T> hyper::rt::Executor<T> for Tracked
+impl<T> hyper::rt::Executor<T> for Streams
 where
     T: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, task: T) {
-        self.0.spawn(task);
+        let (idle, stalled) = (self.idle, self.stalled.clone());
+        self.tracker.spawn(async move {
+            if !watched(task, idle).await {
+                stalled.inc();
+            }
+        });
     }
 }
 

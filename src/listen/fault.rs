@@ -20,6 +20,12 @@ pub enum Fault {
     TooManyFields,
     HeadTooSlow,
     Chunk,
+    HostMissing,
+    HostRepeated,
+    /// Of a listener that is for this machine only.
+    HostElsewhere,
+    /// The client's, on a connection that outlived it.
+    CertificateTerm,
 }
 
 impl Fault {
@@ -29,6 +35,8 @@ impl Fault {
         match self {
             Self::HeadTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::HeadTooLarge | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HostElsewhere => StatusCode::MISDIRECTED_REQUEST,
+            Self::CertificateTerm => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -52,6 +60,10 @@ impl Fault {
             Self::TooManyFields => "head_too_many_fields",
             Self::HeadTooSlow => "head_too_slow",
             Self::Chunk => "framing_chunk",
+            Self::HostMissing => "host_missing",
+            Self::HostRepeated => "host_repeated",
+            Self::HostElsewhere => "host_not_this_machine",
+            Self::CertificateTerm => "client_certificate_not_in_force",
         }
     }
 
@@ -78,6 +90,14 @@ impl Fault {
             Self::TooManyFields => "the head has more than 100 headers",
             Self::HeadTooSlow => "the head did not arrive in time",
             Self::Chunk => "the chunked body is malformed",
+            Self::HostMissing => "`host` is missing: HTTP/1.1 wants it",
+            Self::HostRepeated => "`host` is there more than once",
+            Self::HostElsewhere => {
+                "this is for programs of this machine: ask for `localhost` or a loopback address"
+            }
+            Self::CertificateTerm => {
+                "the client certificate has expired, or is not in force yet: connect with one that is"
+            }
         }
     }
 }

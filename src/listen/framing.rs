@@ -209,7 +209,7 @@ fn check(head: &[u8]) -> Result<Phase, Fault> {
     let mut lines = lines(head);
     let http_11 = request_line(lines.next().unwrap_or_default())?;
     let mut length = None;
-    let mut chunked = false;
+    let (mut chunked, mut host) = (false, false);
     let mut fields = 0;
     for line in lines {
         fields += 1;
@@ -226,14 +226,18 @@ fn check(head: &[u8]) -> Result<Phase, Fault> {
                 return Err(Fault::EncodingRefused);
             }
             chunked = true;
+        } else if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut host, true) {
+            return Err(Fault::HostRepeated);
         }
     }
-    match (length, chunked) {
-        (Some(_), true) => Err(Fault::LengthWithEncoding),
-        (None, true) => Ok(Phase::ChunkSize(ChunkLine::default())),
-        (None | Some(0), false) => Ok(Phase::Head),
-        (Some(length), false) => Ok(Phase::Fixed(length)),
-    }
+    let body = match (length, chunked) {
+        (Some(_), true) => return Err(Fault::LengthWithEncoding),
+        (None, true) => Phase::ChunkSize(ChunkLine::default()),
+        (None | Some(0), false) => Phase::Head,
+        (Some(length), false) => Phase::Fixed(length),
+    };
+    // HTTP/1.0 knows no Host (RFC 9112, section 3.2).
+    (host || !http_11).then_some(body).ok_or(Fault::HostMissing)
 }
 
 /// The lines of a head, each without its end.

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::places::Full;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Of {
     listener: &'static str,
@@ -23,6 +25,8 @@ pub struct Metrics {
     open: Family<Of, Gauge>,
     accepted: Family<Of, Counter>,
     refused: Family<Of, Counter>,
+    over_share: Family<Of, Counter>,
+    stalled: Family<Of, Counter>,
     handshake_failures: Family<Kind, Counter>,
     faults: Family<Kind, Counter>,
     reloads: Family<Kind, Counter>,
@@ -36,6 +40,16 @@ impl Metrics {
             "haetae_connections_refused",
             "closed at once because the cap was reached",
             self.refused.clone(),
+        );
+        registry.register(
+            "haetae_connections_over_share",
+            "closed at once because their network had its share",
+            self.over_share.clone(),
+        );
+        registry.register(
+            "haetae_streams_stalled",
+            "HTTP/2 streams reset because their client took nothing of the answer",
+            self.stalled.clone(),
         );
         registry.register(
             "haetae_handshake_failures",
@@ -60,6 +74,8 @@ impl Metrics {
             open: self.open.get_or_create_owned(&of),
             accepted: self.accepted.get_or_create_owned(&of),
             refused: self.refused.get_or_create_owned(&of),
+            over_share: self.over_share.get_or_create_owned(&of),
+            stalled: self.stalled.get_or_create_owned(&of),
             listener,
             families: self.clone(),
         }
@@ -71,12 +87,21 @@ impl Metrics {
 pub(super) struct Counters {
     pub open: Gauge,
     pub accepted: Counter,
-    pub refused: Counter,
+    refused: Counter,
+    over_share: Counter,
+    pub stalled: Counter,
     listener: &'static str,
     families: Metrics,
 }
 
 impl Counters {
+    pub fn refused(&self, full: Full) {
+        match full {
+            Full::All => self.refused.inc(),
+            Full::Network => self.over_share.inc(),
+        };
+    }
+
     pub fn handshake_failure(&self, kind: &'static str) {
         self.count(&self.families.handshake_failures, kind);
     }

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::server::{ServerConfig, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ServerConfig, WebPkiClientVerifier, danger::ClientCertVerifier,
+};
+use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::config::{ClientCertificates, ConfigError, Tls};
 use super::connection::{HTTP_1, HTTP_2};
@@ -23,7 +27,25 @@ pub(super) struct Keeper {
     current: ArcSwap<ServerConfig>,
     /// Owned by whoever reloads, one at a time.
     state: Mutex<State>,
+    /// What certificates are held against, in the handshake and after it.
+    time: Arc<dyn TimeProvider>,
     counters: Counters,
+}
+
+/// From when to when a client's certificate may be used: seconds since 1970, both included.
+#[derive(Debug)]
+pub(super) struct Term {
+    from: i64,
+    until: i64,
+    time: Arc<dyn TimeProvider>,
+}
+
+impl Term {
+    /// The listener's own look, for services that rely on the handshake alone: it was hours ago, perhaps.
+    pub fn is_now(&self) -> bool {
+        let now = self.time.current_time().and_then(|now| i64::try_from(now.as_secs()).ok());
+        now.is_some_and(|now| self.from <= now && now <= self.until)
+    }
 }
 
 struct State {
@@ -39,11 +61,25 @@ struct Contents {
 }
 
 impl Keeper {
-    pub fn load(files: Tls, counters: Counters) -> Result<Self, ConfigError> {
+    pub fn load(
+        files: Tls,
+        counters: Counters,
+        time: Arc<dyn TimeProvider>,
+    ) -> Result<Self, ConfigError> {
         let contents = Contents::read(&files)?;
-        let current = ArcSwap::from_pointee(build(&files, &contents)?);
+        let current = ArcSwap::from_pointee(build(&files, &contents, &time)?);
         let state = Mutex::new(State { seen: contents.digest(), trouble: None });
-        Ok(Self { files, current, state, counters })
+        Ok(Self { files, current, state, time, counters })
+    }
+
+    /// The term of a client's certificate. One that cannot be read is never in force.
+    pub fn term(&self, leaf: &CertificateDer<'_>) -> Term {
+        let read = X509Certificate::from_der(leaf).ok();
+        let (from, until) = read.map_or((i64::MAX, i64::MIN), |(_, certificate)| {
+            let validity = certificate.validity();
+            (validity.not_before.timestamp(), validity.not_after.timestamp())
+        });
+        Term { from, until, time: Arc::clone(&self.time) }
     }
 
     pub fn acceptor(&self) -> TlsAcceptor {
@@ -66,7 +102,7 @@ impl Keeper {
             return Ok(false);
         }
         state.seen = digest;
-        match build(&self.files, &contents) {
+        match build(&self.files, &contents, &self.time) {
             Ok(config) => {
                 self.current.store(Arc::new(config));
                 state.trouble = None;
@@ -127,9 +163,14 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })
 }
 
-/// A fresh ticket key and session store come with each configuration: a session resumed across a change of CAs would
-/// bring back a client certificate that the new CAs never saw.
-fn build(files: &Tls, contents: &Contents) -> Result<ServerConfig, ConfigError> {
+/// Sessions are resumed only where no client certificate is asked for: a resumed one brings its certificate back as it was
+/// believed then, and nobody looks again whether it has expired or whether its CA is still one of ours. A whole handshake for
+/// each connection, of which a client needs few, is the price.
+fn build(
+    files: &Tls,
+    contents: &Contents,
+    time: &Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, ConfigError> {
     let chain = certificates(&files.certificate, &contents.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&contents.key)
         .map_err(|cause| ConfigError::Pem { path: files.key.clone(), cause: cause.to_string() })?;
@@ -143,8 +184,14 @@ fn build(files: &Tls, contents: &Contents) -> Result<ServerConfig, ConfigError> 
     };
     let mut config = builder.with_single_cert(chain, key).map_err(ConfigError::Tls)?;
     config.alpn_protocols = vec![HTTP_2.into(), HTTP_1.into()];
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(ConfigError::Tls)?;
-    config.send_tls13_tickets = TICKETS;
+    config.time_provider = Arc::clone(time);
+    if files.client_certificates == ClientCertificates::None {
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(ConfigError::Tls)?;
+        config.send_tls13_tickets = TICKETS;
+    } else {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 

@@ -2,6 +2,7 @@
 //! says what happened.
 
 mod follow;
+mod heads;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -57,15 +58,19 @@ impl Site {
 
     /// A recorded decision for `BODY`, as the gate would have it written.
     async fn record(&self, change: impl FnOnce(&mut Draft), outcome: Outcome) -> Proof {
+        match self.recorded(change, outcome).await {
+            Recorded::Permit(permit) => permit.proof().clone(),
+            Recorded::Refusal(proof) => proof,
+        }
+    }
+
+    async fn recorded(&self, change: impl FnOnce(&mut Draft), outcome: Outcome) -> Recorded {
         self.clock.set(self.clock.unix_ns() + 1_000);
         let mut draft = draft(outcome, 0);
         draft.body_digest = hex::encode(Sha256::digest(BODY));
         draft.body_bytes = BODY.len() as u64;
         change(&mut draft);
-        match self.lab.audit.record(draft).await.unwrap() {
-            Recorded::Permit(permit) => permit.proof().clone(),
-            Recorded::Refusal(proof) => proof,
-        }
+        self.lab.audit.record(draft).await.unwrap()
     }
 
     async fn allow(&self) -> Proof {
@@ -163,6 +168,25 @@ async fn a_receipt_opens_its_site_once() {
     let used = (What::Refused, Some("receipt_used"));
     assert_eq!(said, [(What::Started, None), (What::Consumed, None), used]);
     assert!(kept[1..].iter().all(|entry| entry.decision.as_deref() == Some(&*proof.id)));
+    site.lab.stop().await;
+}
+
+/// A body may take two minutes, and others come and go meanwhile: what they know of the time must not be turned back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_used_when_its_body_is_there() {
+    let site = Site::open().await;
+    let proof = site.allow().await;
+    let (clock, there) = (site.clock.clone(), site.clock.unix_ns() + 50 * NS);
+    let late = request(&proof).map(|body| {
+        let body = body.map_frame(move |frame| {
+            clock.set(there);
+            frame
+        });
+        body.map_err(|never| match never {})
+    });
+    assert_eq!(site.guard.handle("203.0.113.0/24", late).await.status(), StatusCode::OK);
+    let kept = entries(&site.config.journal).unwrap();
+    assert_eq!((kept[1].what, kept[1].at_ns), (What::Consumed, there));
     site.lab.stop().await;
 }
 
@@ -312,6 +336,23 @@ async fn a_receipt_serves_for_a_minute_and_not_across_a_restart() {
     let whats: Vec<_> = entries(&config.journal).unwrap().iter().map(|entry| entry.what).collect();
     assert_eq!(whats.iter().filter(|what| **what == What::Started).count(), 2);
     lab.stop().await;
+}
+
+/// The log's times only rise: after an hour that was not, they creep on for as long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_ahead_and_is_right_again_closes_no_site() {
+    let site = Site::open().await;
+    let now = site.clock.unix_ns();
+    site.clock.set(now + 3_600 * NS);
+    let ahead = site.allow().await;
+    site.clock.set(now);
+    assert_eq!(site.send(request(&ahead)).await.1, "receipt_from_the_future");
+    let (proof, late) = (site.allow().await, site.allow().await);
+    assert_eq!(site.send(request(&proof)).await.0, StatusCode::OK);
+    assert_eq!(site.send(request(&proof)).await.1, "receipt_used");
+    site.clock.set(now + 62 * NS);
+    assert_eq!(site.send(request(&late)).await.1, "receipt_too_old");
+    site.lab.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

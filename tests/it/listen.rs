@@ -1,12 +1,12 @@
 //! The wire: real sockets, real TLS, raw bytes.
 //!
-//! Proves that limits hold before a service is asked, that an ambiguous HTTP/1 head is answered and never served, that
-//! stopping finishes what is in flight, and that new certificates are taken whole or not at all.
+//! Proves that limits hold before a service is asked, that an ambiguous HTTP/1 head is answered and never served, that every
+//! connection ends, that stopping finishes what is in flight, and that new certificates are taken whole or not at all.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,14 +16,20 @@ use haetae::listen::{
     ClientCertificates, Config, ConfigError, Drained, Fault, Limits, Listener, Metrics, Peer,
     Reloader, RequestBody, Stop, Tls,
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http2;
 use hyper::http::{Request, Response, StatusCode};
 use hyper::service::service_fn;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::task::TaskTracker;
@@ -40,9 +46,19 @@ impl Ca {
 
     /// Certificate and key, each as PEM.
     fn issue(&self, name: &str) -> (String, String) {
+        self.issue_with(name, |_| ())
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), name.to_owned()];
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let leaf = params.signed_by(&key, &self.0).unwrap();
         (leaf.pem(), key.serialize_pem())
     }
 
@@ -86,6 +102,16 @@ impl Server {
     }
 
     async fn with(limits: Limits, client_certificates: ClientCertificates) -> Self {
+        let time = Arc::new(DefaultTimeProvider);
+        Self::open("gateway", limits, client_certificates, time).await
+    }
+
+    async fn open(
+        name: &'static str,
+        limits: Limits,
+        client_certificates: ClientCertificates,
+        time: Arc<dyn TimeProvider>,
+    ) -> Self {
         let (ca, files) = (Ca::new(), tempfile::tempdir().unwrap());
         let path = |name: &str| files.path().join(name);
         write_identity(&path(""), &ca.issue("first.example"));
@@ -101,7 +127,7 @@ impl Server {
         let (metrics, stop, seen) =
             (Metrics::default(), Stop::default(), Arc::new(Seen::default()));
         let faults = Arc::clone(&seen);
-        let listener = Listener::bind("gateway", &config, &metrics)
+        let listener = Listener::bind_at(name, &config, &metrics, time)
             .await
             .unwrap()
             .on_fault(Arc::new(move |_, fault| faults.faults.lock().unwrap().push(fault)));
@@ -140,11 +166,40 @@ impl Server {
         TlsConnector::from(config).connect(name, stream).await
     }
 
+    /// A client that gives every stream so much room; its connection answers pings by itself.
+    async fn h2(
+        &self,
+        config: Arc<rustls::ClientConfig>,
+        window: u32,
+    ) -> (http2::SendRequest<Full<Bytes>>, JoinSet<hyper::Result<()>>) {
+        let mut config = Arc::unwrap_or_clone(config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = self.connect(Arc::new(config)).await.unwrap();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        (sender, driver)
+    }
+
+    fn get(&self, path: &str) -> Request<Full<Bytes>> {
+        Request::get(self.url(path)).body(Full::default()).unwrap()
+    }
+
     /// With TLS 1.3 the refusal of a certificate comes after the client's side is done.
     async fn is_served(&self, config: Arc<rustls::ClientConfig>) -> bool {
         let Ok(mut stream) = self.connect(config).await else { return false };
         let sent = stream.write_all(GET.as_bytes()).await;
         sent.is_ok() && stream.read_exact(&mut [0; 12]).await.is_ok()
+    }
+
+    /// How a connection was begun that then asked for something.
+    async fn handshake(&self, config: &Arc<rustls::ClientConfig>) -> rustls::HandshakeKind {
+        let mut stream = self.connect(Arc::clone(config)).await.unwrap();
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        read_one(&mut stream).await;
+        stream.get_ref().1.handshake_kind().unwrap()
     }
 
     /// Sends bytes and reads to the end.
@@ -172,13 +227,21 @@ async fn serve(
     request: Request<RequestBody>,
     seen: Arc<Seen>,
     alpn: &'static str,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Answer>, Infallible> {
     let (head, body) = request.into_parts();
     let ours = Authorities::new(["localhost", "127.0.0.1", "gw.example"]).unwrap();
     if let Err(error) = strict::check(&head, &ours) {
         return Ok(answer(error.status, error.rule));
     }
     seen.served.fetch_add(1, Ordering::SeqCst);
+    match (head.uri.path(), head.uri.query()) {
+        ("/drip", _) => return Ok(Response::new(drip())),
+        ("/large", Some(bytes)) => {
+            let bytes = bytes.strip_prefix("bytes=").unwrap().parse().unwrap();
+            return Ok(answer(StatusCode::OK, &"x".repeat(bytes)));
+        }
+        _ => {}
+    }
     if head.uri.path() == "/wait" {
         let gone = GiveUp(&seen);
         seen.waiting.notify_one();
@@ -205,8 +268,31 @@ impl Drop for GiveUp<'_> {
     }
 }
 
-fn answer(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    Response::builder().status(status).body(Full::from(text.to_owned())).unwrap()
+type Answer = UnsyncBoxBody<Bytes, Infallible>;
+
+fn answer(status: StatusCode, text: &str) -> Response<Answer> {
+    let body = Full::from(text.to_owned()).boxed_unsync();
+    Response::builder().status(status).body(body).unwrap()
+}
+
+/// A stream of real pieces that never ends.
+fn drip() -> Answer {
+    let pieces = futures_util::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Some((Ok(Frame::data(Bytes::from_static(b"drop"))), ()))
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
+
+/// A clock that stands still until it is set: Unix seconds.
+#[derive(Debug)]
+struct Hand(AtomicU64);
+
+impl TimeProvider for Hand {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = self.0.load(Ordering::SeqCst);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now)))
+    }
 }
 
 fn write_identity(folder: &std::path::Path, (leaf, key): &(String, String)) {
@@ -215,12 +301,20 @@ fn write_identity(folder: &std::path::Path, (leaf, key): &(String, String)) {
 }
 
 fn client_tls(ca: &Ca, identity: Option<(String, String)>) -> Arc<rustls::ClientConfig> {
+    tls_of(ca, identity, rustls::DEFAULT_VERSIONS)
+}
+
+fn tls_of(
+    ca: &Ca,
+    identity: Option<(String, String)>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<rustls::ClientConfig> {
     use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ca.0.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     let mut config = match identity {
@@ -329,7 +423,7 @@ async fn bodies_arrive_whole_however_they_are_framed() {
 #[tokio::test]
 async fn ambiguous_requests_are_answered_and_not_served() {
     let server = Server::start(Limits::default()).await;
-    for (request, code, rule) in ONLY_BYTES_SHOW.into_iter().chain(THE_HEAD_SHOWS) {
+    for (request, code, rule) in THE_BYTES_SHOW.into_iter().chain(THE_HEAD_SHOWS) {
         let mut stream = server.raw().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = read_one(&mut stream).await;
@@ -346,7 +440,7 @@ async fn ambiguous_requests_are_answered_and_not_served() {
         "400"
     );
     assert_eq!(server.served(), 0);
-    assert_eq!(server.seen.faults.lock().unwrap().len(), 18);
+    assert_eq!(server.seen.faults.lock().unwrap().len(), 20);
     assert!(
         server
             .metric("haetae_framing_faults_total{listener=\"gateway\",kind=\"framing_bare_lf\"} 2")
@@ -467,6 +561,60 @@ async fn idle_and_old_connections_are_closed() {
     .await;
 }
 
+/// No write is ever blocked here, and every ping is answered.
+#[tokio::test]
+async fn an_answer_of_which_the_client_takes_nothing_is_given_up_and_so_is_the_connection() {
+    let server = Server::start(Limits { idle_ms: 200, ..Limits::default() }).await;
+    let (mut sender, _driver) = server.h2(client_tls(&server.ca, None), 0).await;
+    let mut slow = JoinSet::new();
+    slow.spawn(sender.send_request(server.get("/wait")));
+    server.seen.waiting.notified().await;
+    let untaken = sender.send_request(server.get("/v1/a")).await.unwrap();
+    assert_eq!(untaken.status(), 200);
+    let taken = tokio::time::timeout(DEADLINE, untaken.into_body().collect()).await.unwrap();
+    assert!(taken.is_err(), "the stream is reset");
+    assert!(server.metric("haetae_streams_stalled_total{listener=\"gateway\"} 1"));
+
+    // The others of the connection go on, also one whose service is slow.
+    assert_eq!(server.seen.given_up.load(Ordering::SeqCst), 0);
+    server.seen.release.notify_one();
+    let slow = slow.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(slow.status(), 200);
+    until("the connection is closed", || {
+        server.metric("haetae_connections_open{listener=\"gateway\"} 0")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_answer_arrives_whole_however_little_room_the_client_gives() {
+    let server = Server::start(Limits::default()).await;
+    for window in [1, 1_000, 100_000, 10_000_000] {
+        let (mut sender, _driver) = server.h2(client_tls(&server.ca, None), window).await;
+        let length = if window == 1 { 50 } else { 300_000 };
+        let answer = sender.send_request(server.get(&format!("/large?bytes={length}"))).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.headers()["content-length"], length.to_string());
+        let whole = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(whole.len() == length && whole.iter().all(|byte| *byte == b'x'), "{window}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_ends_with_its_connection() {
+    let limits =
+        Limits { idle_ms: 100, connection_age_ms: 100, last_answer_ms: 300, ..Limits::default() };
+    let server = Server::start(limits).await;
+    let (mut sender, _driver) = server.h2(client_tls(&server.ca, None), 1 << 20).await;
+    let drip = sender.send_request(server.get("/drip")).await.unwrap().into_body();
+    let taken = tokio::time::timeout(DEADLINE, drip.collect()).await.expect("it ends");
+    assert!(taken.is_err(), "and not as if it were whole");
+    let mut h1 = server.raw().await;
+    h1.write_all(b"GET /drip HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(!read_to_end(&mut h1).await.ends_with("0\r\n\r\n"));
+    assert!(server.metric("haetae_streams_stalled_total{listener=\"gateway\"} 0"));
+}
+
 #[tokio::test]
 async fn the_cap_holds_before_the_handshake() {
     let server = Server::start(Limits { connections: 2, ..Limits::default() }).await;
@@ -517,18 +665,82 @@ async fn client_certificates_are_asked_for_as_configured() {
     }
 }
 
+/// A session that is resumed brings its certificate back unseen.
 #[tokio::test]
-async fn sessions_resume() {
-    let server = Server::start(Limits::default()).await;
-    let config = client_tls(&server.ca, None);
-    let mut kinds = Vec::new();
-    for _ in 0..2 {
-        let mut stream = server.connect(Arc::clone(&config)).await.unwrap();
-        stream.write_all(GET.as_bytes()).await.unwrap();
-        read_one(&mut stream).await;
-        kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+async fn sessions_resume_where_no_certificate_is_asked_for() {
+    use rustls::HandshakeKind::{Full, Resumed};
+    for (mode, second) in [
+        (ClientCertificates::None, Resumed),
+        (ClientCertificates::Optional, Full),
+        (ClientCertificates::Required, Full),
+    ] {
+        let server = Server::with(Limits::default(), mode).await;
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let config = tls_of(&server.ca, Some(server.ca.issue("client.example")), &[version]);
+            let kinds = [server.handshake(&config).await, server.handshake(&config).await];
+            assert_eq!(kinds, [Full, second], "{mode:?} {version:?}");
+        }
     }
-    assert_eq!(kinds, [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_over_is_refused_on_open_connections_too() {
+    let (june, february) = (1_780_272_000, 1_801_440_000);
+    let hand = Arc::new(Hand(june.into()));
+    let time = Arc::clone(&hand);
+    let required = ClientCertificates::Required;
+    let server = Server::open("gateway", Limits::default(), required, time).await;
+    let identity = server.ca.issue_with("client.example", |params| {
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2027, 1, 1);
+    });
+    let config = client_tls(&server.ca, Some(identity));
+    let mut h1 = server.connect(Arc::clone(&config)).await.unwrap();
+    h1.write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(status(&read_one(&mut h1).await), "200");
+    let (mut h2, _driver) = server.h2(Arc::clone(&config), 1 << 20).await;
+    assert_eq!(h2.send_request(server.get("/v1/a")).await.unwrap().status(), 200);
+
+    hand.0.store(february, Ordering::SeqCst);
+    h1.write_all(GET.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut h1).await;
+    assert_eq!(status(&answer), "403");
+    assert!(body(&answer).starts_with("client_certificate_not_in_force"), "{answer}");
+    assert_eq!(h2.send_request(server.get("/v1/a")).await.unwrap().status(), 403);
+    assert!(!server.is_served(Arc::clone(&config)).await, "nor is a new connection taken");
+    assert_eq!(server.served(), 2);
+    assert_eq!(*server.seen.faults.lock().unwrap(), [Fault::CertificateTerm; 2]);
+
+    // Nor is one that is not valid yet.
+    hand.0.store(1_000_000_000, Ordering::SeqCst);
+    assert_eq!(h2.send_request(server.get("/v1/a")).await.unwrap().status(), 403);
+}
+
+/// At the next look at it; a request is refused before that.
+#[tokio::test]
+async fn a_connection_whose_certificate_is_over_is_told_to_leave() {
+    let hand = Arc::new(Hand(1_780_272_000.into()));
+    let (time, required) = (Arc::clone(&hand), ClientCertificates::Required);
+    let limits = Limits { idle_ms: 200, ..Limits::default() };
+    let server = Server::open("gateway", limits, required, time).await;
+    let identity = server.ca.issue_with("client.example", |params| {
+        params.not_after = date_time_ymd(2027, 1, 1);
+    });
+    let (mut sender, _driver) = server.h2(client_tls(&server.ca, Some(identity)), 1 << 20).await;
+    // Not idle, so nothing else ends it.
+    let mut slow = JoinSet::new();
+    slow.spawn(sender.send_request(server.get("/wait")));
+    server.seen.waiting.notified().await;
+    hand.0.store(1_801_440_000, Ordering::SeqCst);
+    let asking = async {
+        while let Ok(answer) = sender.send_request(server.get("/v1/a")).await {
+            assert_eq!(answer.status(), 403);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, asking).await.expect("nothing more may be asked");
+    server.seen.release.notify_one();
+    assert_eq!(slow.join_next().await.unwrap().unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -657,26 +869,73 @@ async fn plain_http_serves_this_machine_only() {
     assert!(matches!(no_ca.err().unwrap(), ConfigError::NoClientCa));
     let zero = bind("address = \"127.0.0.1:0\"\nlimits = { connections = 0 }").await;
     assert_eq!(zero.err().unwrap().to_string(), "`connections` must be greater than 0");
+    let over = bind("address = \"127.0.0.1:0\"\nlimits = { network_share_percent = 101 }").await;
+    assert!(matches!(over.err().unwrap(), ConfigError::Share(101)));
     assert!(toml::from_str::<Config>("address = \"127.0.0.1:0\"\nport = 1").is_err());
 
-    let listener = bind("address = \"127.0.0.1:0\"").await.unwrap();
-    let (address, tracker, stop) = (listener.local_addr(), TaskTracker::new(), Stop::default());
-    let seen = Arc::new(Seen::default());
-    let factory = move |peer: Arc<Peer>| {
-        let seen = Arc::clone(&seen);
-        service_fn(move |request| serve(request, Arc::clone(&seen), peer.alpn))
-    };
-    tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(GET.as_bytes()).await.unwrap();
-    assert_eq!(body(&read_one(&mut stream).await), "http/1.1 0 bytes");
-    stop.soft.cancel();
-    tracker.close();
-    tokio::time::timeout(DEADLINE, tracker.wait()).await.unwrap();
+    let plain = Plain::start("console").await;
+    assert_eq!(body(&plain.answer(GET).await), "http/1.1 0 bytes");
+    plain.stop.soft.cancel();
+    plain.tracker.close();
+    tokio::time::timeout(DEADLINE, plain.tracker.wait()).await.unwrap();
 }
 
-/// Request, status, rule: what can no longer be seen once the head is parsed.
-const ONLY_BYTES_SHOW: [(&str, &str, &str); 18] = [
+/// A listener without TLS.
+struct Plain {
+    address: SocketAddr,
+    tracker: TaskTracker,
+    stop: Stop,
+}
+
+impl Plain {
+    async fn start(name: &'static str) -> Self {
+        let config: Config = toml::from_str("address = \"127.0.0.1:0\"").unwrap();
+        let listener = Listener::bind(name, &config, &Metrics::default()).await.unwrap();
+        let (address, tracker, stop) = (listener.local_addr(), TaskTracker::new(), Stop::default());
+        let seen = Arc::new(Seen::default());
+        let factory = move |peer: Arc<Peer>| {
+            let seen = Arc::clone(&seen);
+            service_fn(move |request| serve(request, Arc::clone(&seen), peer.alpn))
+        };
+        tracker.spawn(listener.serve(factory, tracker.clone(), stop.clone()));
+        Self { address, tracker, stop }
+    }
+
+    async fn answer(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_one(&mut stream).await
+    }
+}
+
+/// What a page in a browser of this machine can bring about by DNS: its own name here, and nothing else.
+#[tokio::test]
+async fn a_console_of_this_machine_takes_no_other_name() {
+    let get = |host: &str| format!("GET /v1/log HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let (console, tiles) = (Plain::start("console").await, Plain::start("tiles").await);
+    for host in ["localhost", "localhost:8444", "127.0.0.1:1"] {
+        assert_eq!(status(&console.answer(&get(host)).await), "200", "{host}");
+    }
+    let answer = console.answer(&get("gw.example")).await;
+    assert_eq!(status(&answer), "421");
+    assert!(body(&answer).starts_with("host_not_this_machine: "), "{answer}");
+    assert_eq!(status(&tiles.answer(&get("gw.example")).await), "200", "a proxy may be in front");
+
+    // One with TLS is no other; one that asks for certificates shows nothing to a page.
+    for (mode, code) in [(ClientCertificates::None, 421), (ClientCertificates::Required, 200)] {
+        let time = Arc::new(DefaultTimeProvider);
+        let server = Server::open("console", Limits::default(), mode, time).await;
+        let identity = Some(server.ca.issue("client.example"));
+        let (mut sender, _driver) = server.h2(client_tls(&server.ca, identity), 1 << 20).await;
+        let here = sender.send_request(server.get("/v1/log")).await.unwrap();
+        assert_eq!(here.status(), 200);
+        let other = Request::get("https://gw.example/v1/log").body(Full::default()).unwrap();
+        assert_eq!(sender.send_request(other).await.unwrap().status(), code, "{mode:?}");
+    }
+}
+
+/// Request, status, rule: what can no longer be seen once the head is parsed, and what every service wants seen to.
+const THE_BYTES_SHOW: [(&str, &str, &str); 20] = [
     (
         "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "400",
@@ -723,12 +982,12 @@ const ONLY_BYTES_SHOW: [(&str, &str, &str); 18] = [
     ("\r\nGET /a HTTP/1.1\r\nHost: localhost\r\n\r\n", "400", "framing_request_line"),
     ("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n", "400", "framing_version"),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", "framing_version"),
+    ("GET /a HTTP/1.1\r\n\r\n", "400", "host_missing"),
+    ("GET /a HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "400", "host_repeated"),
 ];
 
 /// The same for what the parsed head still shows.
-const THE_HEAD_SHOWS: [(&str, &str, &str); 16] = [
-    ("GET /a HTTP/1.1\r\n\r\n", "400", "host_missing"),
-    ("GET /a HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", "400", "host_repeated"),
+const THE_HEAD_SHOWS: [(&str, &str, &str); 14] = [
     ("GET /a HTTP/1.1\r\nHost: a@localhost\r\n\r\n", "400", "host_invalid"),
     ("GET /a HTTP/1.1\r\nHost: localhost/#\r\n\r\n", "400", "host_invalid"),
     (

@@ -35,20 +35,20 @@ fn ends(bytes: &[u8]) -> (Vec<u8>, Then, u64) {
 #[test]
 fn three_pipelined_requests_pass_unchanged() {
     let bytes = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab\r\n\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n\
-        POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n3;a=b\r\n\n\n\n\r\n0\r\nx: y\r\n\r\nGET /d HTTP/1.1\r\n\r\n";
+        POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n3;a=b\r\n\n\n\n\r\n0\r\nx: y\r\n\r\nGET /d HTTP/1.0\r\n\r\n";
     assert_eq!(ends(bytes), (bytes.to_vec(), Then::More, 4));
 }
 
 #[test]
 fn an_unfinished_head_is_held_whole() {
-    let first = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+    let first = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
     let bytes = [first.clone(), b"GET / HTTP/1.1\r\nHost".to_vec()].concat();
     assert_eq!(ends(&bytes), (first, Then::Hold, 1));
 }
 
 #[test]
 fn each_ambiguous_head_is_refused_by_name() {
-    let cases: [(&str, Fault); 27] = [
+    let cases: [(&str, Fault); 31] = [
         (
             "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             Fault::LengthWithEncoding,
@@ -88,6 +88,10 @@ fn each_ambiguous_head_is_refused_by_name() {
         ("GET  / HTTP/1.1\r\n\r\n", Fault::RequestLine),
         ("GET /#f HTTP/1.1\r\n\r\n", Fault::Target),
         ("GET / HTTP/1.2\r\n\r\n", Fault::Version),
+        ("GET / HTTP/1.1\r\n\r\n", Fault::HostMissing),
+        ("GET / HTTP/1.1\r\nHosts: x\r\n\r\n", Fault::HostMissing),
+        ("GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n", Fault::HostRepeated),
+        ("GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n", Fault::HostRepeated),
     ];
     for (head, fault) in cases {
         assert_eq!(ends(head.as_bytes()), (Vec::new(), Then::Refuse(fault), 0), "{head:?}");
@@ -98,7 +102,7 @@ fn each_ambiguous_head_is_refused_by_name() {
 
 #[test]
 fn a_refused_head_leaves_what_came_before_it() {
-    let first = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi".to_vec();
+    let first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi".to_vec();
     let bytes = [first.clone(), b"GET / HTTP/1.1\nHost: x\r\n\r\n".to_vec()].concat();
     assert_eq!(ends(&bytes), (first, Then::Refuse(Fault::BareLf), 1));
 }
@@ -117,7 +121,8 @@ fn malformed_chunks_break_off() {
         "3;\nabc",
         "0\r\na: b\n\r\n",
     ] {
-        let bytes = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        let bytes =
+            format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
         let (_, end, heads) = ends(bytes.as_bytes());
         assert_eq!((end, heads), (Then::Break(Fault::Chunk), 1), "{body:?}");
     }
@@ -126,8 +131,8 @@ fn malformed_chunks_break_off() {
 #[test]
 fn size_and_count_are_held_to_the_byte() {
     let fill = |length: usize| {
-        let frame = "GET / HTTP/1.1\r\na: \r\n\r\n".len();
-        format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(length - frame))
+        let frame = "GET / HTTP/1.1\r\nHost: x\r\na: \r\n\r\n".len();
+        format!("GET / HTTP/1.1\r\nHost: x\r\na: {}\r\n\r\n", "x".repeat(length - frame))
     };
     assert_eq!(feed(fill(HEAD_BYTES_MAX).as_bytes(), 4_096).1, Then::More);
     assert_eq!(
@@ -136,7 +141,8 @@ fn size_and_count_are_held_to_the_byte() {
     );
     let endless = vec![b'a'; HEAD_BYTES_MAX + 1];
     assert_eq!(feed(&endless, 4_096).1, Then::Refuse(Fault::HeadTooLarge));
-    let fields = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+    let fields =
+        |count| format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(count - 1));
     assert_eq!(feed(fields(HEAD_FIELDS_MAX).as_bytes(), 4_096).1, Then::More);
     assert_eq!(
         feed(fields(HEAD_FIELDS_MAX + 1).as_bytes(), 4_096).1,

@@ -14,13 +14,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 
 /// Starts of a head, then odd and plain lines, then what may stand for a body: each may follow each.
-const STARTS: [&str; 6] = [
-    "GET /1 HTTP/1.1\r\n",
+const STARTS: [&str; 9] = [
+    "GET /1 HTTP/1.1\r\nHost: a\r\n",
     "POST /2 HTTP/1.1\r\nHost: a\r\n",
     "POST /3 HTTP/1.0\r\nConnection: keep-alive\r\n",
-    "POST /4 HTTP/1.1\r\nExpect: 100-continue\r\n",
-    "GET /5 HTTP/1.1\n",
-    "PUT /6 HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n",
+    "POST /4 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n",
+    "GET /5 HTTP/1.1\nHost: a\r\n",
+    "PUT /6 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n",
+    "GET /7 HTTP/1.1\r\n",
+    "POST /8 HTTP/1.1\r\nHost: a\r\n",
+    "GET /9 HTTP/1.1\r\nhost:a\r\n",
 ];
 const LINES: [&str; 19] = [
     "",
