@@ -208,6 +208,8 @@ async fn build(
     let privacy = Privacy::read(&config.privacy).context("`privacy`")?.map(Arc::new);
     let audit = Audit::start(&config.audit, privacy, pool, clock.clone(), tracker, stop.clone())
         .context("the audit log cannot be opened")?;
+    // Of its own: whoever reads records takes no connection from decisions, nor from the console.
+    let reads = config.database.reader_pool().await?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
     let instance = audit.new_id()?;
@@ -226,6 +228,7 @@ async fn build(
         obligations,
         webhooks,
         access,
+        reads,
         clock,
     })
 }

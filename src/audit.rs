@@ -67,7 +67,7 @@ pub use private::erase::{
 };
 pub use private::former::{Forgot, ask_forget, confirm_forget};
 pub use private::rewrap::{Rewrapped, rewrap};
-pub use prove::{Proven, prove, prove_place};
+pub use prove::{Part, Proven, prove, prove_own, prove_place};
 pub use recorded::{ExportFile, Records};
 pub use recorder::{Audit, Secrets};
 pub use retention::Retention;

@@ -30,6 +30,7 @@ use std::time::Instant;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
+use sqlx::PgPool;
 
 use crate::access;
 use crate::audit::{Audit, Keeps, Permit, Proof, RecordError, Recorded, Stranger};
@@ -72,6 +73,8 @@ pub struct Gate {
     pub(crate) webhooks: Webhooks,
     pub(crate) access: access::Desk,
     pub(crate) clock: Clock,
+    /// For what callers read of the log.
+    reads: PgPool,
     preparer: Preparer,
     underway: Arc<UnderWay>,
     beside: Beside,
@@ -93,6 +96,8 @@ pub struct Rooms {
     pub webhooks: Webhooks,
     pub access: access::Desk,
     pub shadow: Shadow,
+    /// For what callers read of the log: never the one that decisions wait for. It only reads.
+    pub reads: PgPool,
     pub clock: Clock,
 }
 
@@ -131,6 +136,7 @@ impl Gate {
             obligations: rooms.obligations,
             webhooks: rooms.webhooks,
             access: rooms.access,
+            reads: rooms.reads,
             clock: rooms.clock,
             authorities,
         }
@@ -179,16 +185,19 @@ impl Gate {
         let (head, body) = request.into_parts();
         let admitted = match self.admit(connection, &head).await {
             Ok(admitted) => admitted,
-            Err(refused) => return self.answer_stranger(connection, &refused),
+            Err(refused) => {
+                return answer::fitted(&head, self.answer_stranger(connection, &refused));
+            }
         };
         let mut known = Known::new(connection, &head, admitted.caller, arrived);
         match workload::route(&head.method, head.uri.path(), head.uri.query()) {
             Ok(route) => known.route = Some(route),
-            Err(why) => return self.refuse(&known, &why).await,
+            Err(why) => return answer::fitted(&head, self.refuse(&known, &why).await),
         }
         if known.errand().is_some() {
             // In a box, as others that few requests take: what is never run is not moved with each.
-            return Box::pin(self.manage(&head, body, &mut known)).await;
+            let answer = Box::pin(self.manage(&head, body, &mut known)).await;
+            return answer::fitted(&head, answer);
         }
         let (claims, body) = match self.understand(&head, body, &mut known).await {
             Ok(understood) => understood,

@@ -133,6 +133,12 @@ pub fn route(
     haetae::route(method, path, query).unwrap_or_else(|| openai::route(method, path, query))
 }
 
+/// The methods that a path is asked with, as far as the gateway's own protocol says; none for other paths.
+#[must_use]
+pub fn methods(path: &str) -> Vec<&'static str> {
+    haetae::methods(path)
+}
+
 /// Reads what a request claims, from its headers and its whole body.
 ///
 /// # Errors

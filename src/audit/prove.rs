@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::AuditError;
 use super::row::Leaf;
-use super::verify::store::{self, StoredCheckpoint, Wanted};
+use super::verify::store::{self as log, StoredCheckpoint, Wanted};
+
+mod find;
+mod store;
 
 /// A record and what proves it.
 #[derive(Debug, Clone)]
@@ -21,14 +24,40 @@ pub struct Proven {
     pub receipt: Option<String>,
 }
 
+/// A part of what was proven, as it is handed out by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Leaf,
+    Receipt,
+}
+
 /// Looks a decision up by its id; `None` when the query tables do not know it (yet).
 ///
 /// # Errors
 /// When the database lacks what it must have, or what the query tables say is not what was signed.
 pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError> {
-    let mut snapshot = store::snapshot(pool).await?;
-    let Some(place) = store::place_of(&mut snapshot, id).await? else { return Ok(None) };
+    let mut snapshot = log::snapshot(pool).await?;
+    let Some(place) = log::place_of(&mut snapshot, id).await? else { return Ok(None) };
     prove_of(&mut snapshot, place, ("decision", id)).await.map(Some)
+}
+
+/// The same for a decision or a look ahead of one organisation; `None` also when it is another's. It needs no row: what was recorded a
+/// moment ago is found in the log.
+///
+/// # Errors
+/// When the database lacks what it must have, or what the query tables say is not what was signed.
+pub async fn prove_own(pool: &PgPool, id: Uuid, org: &str) -> Result<Option<Proven>, AuditError> {
+    let mut snapshot = log::snapshot(pool).await?;
+    if let Some(place) = store::place_of(&mut snapshot, id, org).await? {
+        let proven = prove_of(&mut snapshot, place, ("decision", id)).await?;
+        // Whose it is the row says, and is not believed in this either.
+        let is_own = Leaf::read(&proven.leaf).is_ok_and(|leaf| leaf.is_of(org));
+        return Ok(is_own.then_some(proven));
+    }
+    match find::by_time(&mut snapshot, id, org).await? {
+        Some((lane, index)) => prove_at(&mut snapshot, lane, index).await,
+        None => Ok(None),
+    }
 }
 
 /// The same for the record of any kind at a place of the log; `None` when it is not there.
@@ -40,7 +69,7 @@ pub async fn prove_place(
     lane: u16,
     index: u64,
 ) -> Result<Option<Proven>, AuditError> {
-    prove_at(&mut *store::snapshot(pool).await?, lane, index).await
+    prove_at(&mut *log::snapshot(pool).await?, lane, index).await
 }
 
 /// The record of this kind and decision that the query tables name at this place. They are not believed: whoever may write them
@@ -86,7 +115,7 @@ async fn receipt(
     (lane, index): (u16, u64),
     leaf: &[u8],
 ) -> Result<Option<String>, AuditError> {
-    let newest = store::newest_checkpoint(connection, lane, Wanted::Cosigned).await?;
+    let newest = log::newest_checkpoint(connection, lane, Wanted::Cosigned).await?;
     let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.size > index) else {
         return Ok(None);
     };
@@ -116,6 +145,15 @@ pub(super) fn differs(lane: u16, index: u64, about: &str) -> AuditError {
 }
 
 impl Proven {
+    /// The media type and the bytes of a part. `None` while no checkpoint covers the record.
+    #[must_use]
+    pub fn part(self, part: Part) -> Option<(&'static str, Vec<u8>)> {
+        match part {
+            Part::Leaf => Some(("application/json", self.leaf)),
+            Part::Receipt => Some(("text/plain; charset=utf-8", self.receipt?.into_bytes())),
+        }
+    }
+
     /// The tlog-proof with the record itself in its `extra` line: one text that proves what it says to who has the
     /// lane's key. `None` while no checkpoint covers the record.
     #[must_use]
@@ -167,7 +205,7 @@ async fn node(
         None => {
             leaves(connection, lane, from, to).await?.iter().map(|leaf| Hash::leaf(leaf)).collect()
         }
-        Some(below) => store::tiles_between(connection, lane, below, from, to)
+        Some(below) => log::tiles_between(connection, lane, below, from, to)
             .await?
             .iter()
             .filter_map(|hashes| Hash::many(hashes))
@@ -189,12 +227,9 @@ pub(super) async fn leaves(
     from: u64,
     to: u64,
 ) -> Result<Vec<Vec<u8>>, AuditError> {
-    let first = store::batch_of(connection, lane, from).await?;
     let mut found = Vec::new();
-    // A batch has at least one leaf, so there are no more batches than leaves.
-    let limit = i64::try_from(to - first).unwrap_or(i64::MAX);
-    for batch in store::batches(connection, lane, first, limit).await? {
-        for (index, leaf) in (batch.first..).zip(bundle::leaves(batch.leaves())) {
+    for (first, batch) in store::batches(connection, lane, from, to).await? {
+        for (index, leaf) in (first..).zip(bundle::leaves(&batch)) {
             let leaf = leaf.map_err(|cause| AuditError::Content(cause.to_string()))?;
             if (from..to).contains(&index) {
                 found.push(leaf.to_vec());

@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Sources, store};
-use crate::audit;
+use crate::audit::{self, Part};
 
 /// `?org=&outcome=&site=&reason=&before=&limit=`; `before` is the `next` of the page before.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,8 +54,7 @@ pub async fn leaf(
     State(sources): State<Sources>,
     Path(id): Path<Uuid>,
 ) -> Result<Response, ApiError> {
-    let proven = audit::prove(&sources.pool, id).await?.ok_or(ApiError::NotFound(id))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], proven.leaf).into_response())
+    part(&sources, id, Part::Leaf).await
 }
 
 /// The C2SP tlog-proof of the decision under the newest checkpoint.
@@ -63,9 +62,13 @@ pub async fn receipt(
     State(sources): State<Sources>,
     Path(id): Path<Uuid>,
 ) -> Result<Response, ApiError> {
-    let proven = audit::prove(&sources.pool, id).await?.ok_or(ApiError::NotFound(id))?;
-    let receipt = proven.receipt.ok_or(ApiError::NotFound(id))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], receipt).into_response())
+    part(&sources, id, Part::Receipt).await
+}
+
+async fn part(sources: &Sources, id: Uuid, part: Part) -> Result<Response, ApiError> {
+    let proven = audit::prove(&sources.pool, id).await?;
+    let given = proven.and_then(|proven| proven.part(part)).ok_or(ApiError::NotFound(id))?;
+    Ok(([(header::CONTENT_TYPE, given.0)], given.1).into_response())
 }
 
 pub async fn log(State(sources): State<Sources>) -> Result<Response, ApiError> {

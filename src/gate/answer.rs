@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use verdict::decision::{Outcome, Why};
 use verdict::facts::Candidate;
 use verdict::reason::Reason;
@@ -238,6 +239,30 @@ pub(super) fn turned_away(turned_away: &TurnedAway) -> Response<Body> {
     }
 }
 
+/// What the method asks of an answer: a 405 names those that the path is asked with (RFC 9110, section 15.5.6), and an answer to HEAD is
+/// the one to GET without its body (section 9.3.2).
+pub(super) fn fitted(head: &Parts, response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::METHOD_NOT_ALLOWED {
+        let methods = workload::methods(head.uri.path());
+        let allow = (!methods.is_empty()).then(|| methods.join(", "));
+        insert(&mut parts.headers, header::ALLOW, allow.and_then(|text| text.parse().ok()));
+    }
+    if head.method != Method::HEAD {
+        return Response::from_parts(parts, body);
+    }
+    let length = http_body::Body::size_hint(&body).exact();
+    insert(&mut parts.headers, header::CONTENT_LENGTH, length.map(HeaderValue::from));
+    Response::from_parts(parts, Body::empty())
+}
+
+/// A part of a record, as it is.
+pub(super) fn file((media, bytes): (&'static str, Vec<u8>)) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
 /// `GET /v1/models`.
 pub(super) fn models(services: &[Arc<str>]) -> Response<Body> {
     let data: Vec<serde_json::Value> =
@@ -401,6 +426,20 @@ impl Unavailable {
         Self {
             code: "store_unavailable",
             message: "the database does not answer now: nothing was done, try again",
+        }
+    }
+
+    pub(super) const fn uncovered() -> Self {
+        Self {
+            code: "receipt_unavailable",
+            message: "no published checkpoint covers the record yet: one follows within a second, try again",
+        }
+    }
+
+    pub(super) const fn unproven() -> Self {
+        Self {
+            code: "record_unproven",
+            message: "the record is not what was signed, so it is not shown: ask whoever runs this gateway to run `haetae log verify`",
         }
     }
 

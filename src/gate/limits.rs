@@ -57,6 +57,8 @@ pub struct Limits {
 struct Share {
     requests: Arc<Semaphore>,
     body_bytes: Arc<Semaphore>,
+    /// Of its own records.
+    reads: Arc<Semaphore>,
 }
 
 /// Room for a body, given back when this is dropped.
@@ -123,6 +125,11 @@ impl Limits {
         Some(Room { all, share })
     }
 
+    /// A place among the few reads of an organisation's own records; waits for one.
+    pub async fn read(&self, org: &Arc<str>) -> Option<OwnedSemaphorePermit> {
+        self.share_of(org).reads.acquire_owned().await.ok()
+    }
+
     fn share_of(&self, org: &Arc<str>) -> Share {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(share) = shares.get(org) {
@@ -131,6 +138,7 @@ impl Limits {
         let share = Share {
             requests: Arc::new(Semaphore::new(self.share_max)),
             body_bytes: Arc::new(Semaphore::new(self.body_share_max)),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
         };
         shares.insert(Arc::clone(org), share.clone());
         share
@@ -181,6 +189,9 @@ impl http_body::Body for Held {
         self.body.size_hint()
     }
 }
+
+/// Reads of records at once, of one organisation. Each takes milliseconds, or waits a moment for its record without a connection.
+const READS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 
 mod access;
 mod obligation;
+mod record;
 mod webhook;
 
 use std::io;
@@ -21,6 +22,7 @@ use verdict::told;
 use super::answer::Unavailable;
 use super::standing::no_bundle;
 use super::{Gate, Known, answer, no_route};
+use crate::audit::Part;
 use crate::hold::{self, Choice, Filter, Hold, Say, VoteError, Wanted};
 use crate::workload::NotUnderstood;
 use crate::workload::haetae::{Does, Errand, document, read};
@@ -82,6 +84,8 @@ impl Gate {
             | Does::RotateWebhook
             | Does::RemoveWebhook => self.webhook(known, &errand, &body).await,
             Does::Decide => self.preflight(head, known, &body).await,
+            Does::ShowLeaf => self.show_record(known, &errand, Part::Leaf).await,
+            Does::ShowReceipt => self.show_record(known, &errand, Part::Receipt).await,
         }
     }
 

@@ -17,7 +17,7 @@ use super::NotUnderstood;
 
 pub use decide::asked;
 pub use document::document;
-pub use routes::{ROUTES, Row, route};
+pub use routes::{ROUTES, Row, methods, route};
 
 /// What a managing request asks for, beside its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum Does {
     RevokeRow,
     RevokeRole,
     Decide,
+    ShowLeaf,
+    ShowReceipt,
 }
 
 impl Errand {

@@ -11,6 +11,7 @@ pub mod obligations;
 mod outage;
 mod preflight;
 mod provider;
+mod receipts;
 mod recheck;
 mod reconciled;
 mod refuse;

@@ -36,9 +36,10 @@ pub fn document(build: &str) -> Value {
 
 fn operation(row: &Row) -> Value {
     let mut responses = Map::new();
-    responses.insert("200".into(), content("Done.", row.gives));
+    let media = if row.gives == RECEIPT { "text/plain" } else { JSON };
+    responses.insert("200".into(), content("Done.", media, row.gives));
     for (status, about) in REFUSALS {
-        responses.insert((*status).into(), content(about, "Error"));
+        responses.insert((*status).into(), content(about, JSON, "Error"));
     }
     let mut operation = json!({
         "operationId": row.name, "summary": row.about, "responses": responses, "parameters": parameters(row),
@@ -49,7 +50,7 @@ fn operation(row: &Row) -> Value {
             object.insert("description".into(), right.into());
         }
         if let Some(body) = row.asks {
-            let media = json!({ "application/json": { "schema": reference(body) } });
+            let media = json!({ JSON: { "schema": reference(body) } });
             object.insert("requestBody".into(), json!({ "required": true, "content": media }));
         }
     }
@@ -66,8 +67,8 @@ fn parameters(row: &Row) -> Vec<Value> {
     id.into_iter().chain(query).collect()
 }
 
-fn content(about: &str, schema: &str) -> Value {
-    json!({ "description": about, "content": { "application/json": { "schema": reference(schema) } } })
+fn content(about: &str, media: &str, schema: &str) -> Value {
+    json!({ "description": about, "content": { media: { "schema": reference(schema) } } })
 }
 
 fn reference(schema: &str) -> Value {
@@ -105,6 +106,8 @@ fn schemas() -> Value {
     );
     let others = json!({
         "Document": { "type": "object" },
+        "Leaf": { "type": "object" },
+        RECEIPT: { "type": "string" },
         "Error": object(&["error"], &json!({ "error": error })),
         "Holds": object(&["holds"], &json!({ "holds": list(&reference("Hold")), "next": text })),
         "Hold": object(
@@ -236,8 +239,13 @@ fn look_ahead() -> Value {
     })
 }
 
+const JSON: &str = "application/json";
+/// The one answer that is no JSON.
+const RECEIPT: &str = "Receipt";
+
 const ABOUT: &str = "Every request shows a token or a client certificate. What is refused to somebody known is a record of \
-    the log, and its answer carries the record's id (`haetae-decision`) and proof (`haetae-receipt`). Instants are Unix seconds.";
+    the log, and its answer carries the record's id (`haetae-decision`) and proof (`haetae-receipt`, of what `/v1/decisions/{id}/leaf` \
+    gives). Instants are Unix seconds.";
 
 const REFUSALS: &[(&str, &str)] = &[
     ("400", "The request is not understood."),

@@ -40,14 +40,11 @@ pub fn route(
     path: &str,
     query: Option<&str>,
 ) -> Option<Result<Route, NotUnderstood>> {
-    let at_path: Vec<(&Row, Option<Arc<str>>)> =
-        ROUTES.iter().filter_map(|row| Some((row, values(row.path, path)?.pop()))).collect();
-    let methods: Vec<&str> = at_path.iter().map(|(row, _)| row.method).collect();
-    if methods.is_empty() {
-        return None;
-    }
-    let Some((row, id)) = at_path.into_iter().find(|(row, _)| row.method == method.as_str()) else {
-        let message = format!("this path is asked with {} only", methods.join(" or "));
+    let mut rows = at_path(path).peekable();
+    rows.peek()?;
+    let asked = |(row, _): &(&Row, _)| row.methods().any(|one| one == method.as_str());
+    let Some((row, id)) = rows.find(asked) else {
+        let message = format!("this path is asked with {} only", methods(path).join(" or "));
         return Some(Err(NotUnderstood::new(405, Reason::MethodRefused, message)));
     };
     Some(parameters(row, query).map(|query| Route {
@@ -59,6 +56,24 @@ pub fn route(
         body_max_bytes: row.body_max_bytes,
         errand: Some(Errand { does: row.does, service: row.service, id, query }),
     }))
+}
+
+/// The methods that a path is asked with; none when it is none of ours.
+#[must_use]
+pub fn methods(path: &str) -> Vec<&'static str> {
+    at_path(path).flat_map(|(row, _)| row.methods()).collect()
+}
+
+fn at_path(path: &str) -> impl Iterator<Item = (&'static Row, Option<Arc<str>>)> {
+    ROUTES.iter().filter_map(move |row| Some((row, values(row.path, path)?.pop())))
+}
+
+impl Row {
+    /// What is a file rather than an answer may be looked at by its head alone.
+    fn methods(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let is_file = matches!(self.does, Does::ShowLeaf | Does::ShowReceipt);
+        std::iter::once(self.method).chain(is_file.then_some("HEAD"))
+    }
 }
 
 /// What stands for each `{id}`, if the path is this template's.
@@ -124,6 +139,33 @@ pub const ROUTES: &[Row] = &[
         gives: "LookAhead",
         about: "What would be decided if this were sent. The body says what `haetae-` headers say on the data path (they may \
                 be sent as well). It is recorded as a look ahead; nothing is forwarded, held or used up.",
+    },
+    Row {
+        method: "GET",
+        path: "/v1/decisions/{id}/leaf",
+        name: "decisions.leaf",
+        // Whoever got the answer: the gate looks at whose record it is.
+        service: None,
+        does: Does::ShowLeaf,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Leaf",
+        about: "The record of an answer that the organisation got, by its `haetae-decision`: the bytes that its `haetae-receipt` proves. \
+                HEAD is answered too.",
+    },
+    Row {
+        method: "GET",
+        path: "/v1/decisions/{id}/receipt",
+        name: "decisions.receipt",
+        service: None,
+        does: Does::ShowReceipt,
+        query: &[],
+        body_max_bytes: 0,
+        asks: None,
+        gives: "Receipt",
+        about: "A C2SP tlog-proof of the same record under a newer checkpoint, which witnesses cosigned where there are any. HEAD is \
+                answered too.",
     },
     Row {
         method: "GET",
@@ -371,9 +413,20 @@ mod tests {
         assert_eq!(find(&Method::GET, "/v1/holds", Some("org=kr-bank")), Some(Err(400)));
         assert_eq!(find(&Method::GET, "/v1/holds", Some("state")), Some(Err(400)));
         assert_eq!(find(&Method::POST, "/v1/holds", None), Some(Err(405)));
-        for path in
-            ["/v1/holds/", "/v1/holds/a/b", "/v1/holds/..", "/v1/hold", "/V1/holds", "/v1/models"]
-        {
+        assert_eq!(find(&Method::HEAD, "/v1/holds", None), Some(Err(405)));
+        let leaf = errand(find(&Method::HEAD, "/v1/decisions/0198-a/leaf", None).unwrap().unwrap());
+        assert_eq!((leaf.does, leaf.id.as_deref()), (Does::ShowLeaf, Some("0198-a")));
+        assert_eq!(find(&Method::POST, "/v1/decisions/0198-a/leaf", None), Some(Err(405)));
+        assert_eq!(find(&Method::GET, "/v1/decisions/0198-a/leaf", Some("a=b")), Some(Err(400)));
+        for path in [
+            "/v1/holds/",
+            "/v1/holds/a/b",
+            "/v1/holds/..",
+            "/v1/hold",
+            "/V1/holds",
+            "/v1/models",
+            "/v1/decisions/a",
+        ] {
             assert_eq!(find(&Method::GET, path, None), None, "{path}");
         }
     }
