@@ -92,7 +92,13 @@ impl Guard {
             .parse()
             .map_err(|cause| GuardError::Trust { path: config.trust.clone(), cause })?;
         let started_ns = clock.unix_ns();
-        let journal = Arc::new(Journal::open(&config.journal, &config.site, started_ns)?);
+        let used = Used::new(config.window_ns());
+        let times = (started_ns, started_ns.saturating_sub(config.window_ns()));
+        // A record may be later than this guard's start by what clocks differ, and used before it.
+        let journal = Journal::open(&config.journal, &config.site, times, |lane, index| {
+            let _used_or_forgotten = used.take(lane, index, started_ns);
+        })?;
+        let journal = Arc::new(journal);
         tracker.spawn(Arc::clone(&journal).keep(clock.clone(), stop.clone()));
         let counters = Counters::default();
         let follow = match &config.follow {
@@ -108,7 +114,7 @@ impl Guard {
             here: Here::new(config, started_ns),
             notes: Notes::new(trust),
             follow,
-            used: Used::new(config.window_ns()),
+            used,
             journal,
             upstream: Upstream::new(config)?,
             counters,

@@ -194,7 +194,7 @@ impl Listener {
         }
         let drain = limits.drain();
         let hard = stop.hard.child_token();
-        let places = Places::new(&limits);
+        let places = Places::new(&limits, tls.as_ref().is_some_and(|tls| tls.demands()));
         let common = Arc::new(Common {
             factory,
             limits,

@@ -103,9 +103,12 @@ impl Config {
         own.chain(listeners.flat_map(listen::Config::paths_mut)).chain(follow)
     }
 
-    /// How long a used receipt must be remembered: nothing older is let in.
+    /// How long a used receipt must be remembered: nothing older is let in, and a body may take its time.
     pub(super) fn window_ns(&self) -> i64 {
-        (i64::from(self.age_s) + i64::from(self.skew_s)) * NS
+        let body_ms = i64::try_from(self.listen.limits.body_read_ms).unwrap_or(i64::MAX);
+        (i64::from(self.age_s) + i64::from(self.skew_s))
+            .saturating_mul(NS)
+            .saturating_add(body_ms.saturating_mul(NS / 1_000))
     }
 
     pub(super) fn age_ns(&self) -> i64 {

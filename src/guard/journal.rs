@@ -129,8 +129,14 @@ struct Pen {
 type Together = Arc<OnceLock<Result<(), ErrorKind>>>;
 
 impl Journal {
-    /// Checks what is there, takes the file for this process alone, and says that the guard starts.
-    pub fn open(path: &Path, site: &str, now_ns: i64) -> Result<Self, GuardError> {
+    /// Checks what is there, takes the file for this process alone, and says that the guard starts. `used` is told the lane and
+    /// index of each receipt that was used since an instant.
+    pub fn open(
+        path: &Path,
+        site: &str,
+        (now_ns, since_ns): (i64, i64),
+        mut used: impl FnMut(&str, u64),
+    ) -> Result<Self, GuardError> {
         let wrong = |cause| GuardError::Journal { path: path.to_owned(), cause };
         let file =
             OpenOptions::new().create(true).append(true).read(true).open(path).map_err(wrong)?;
@@ -140,7 +146,12 @@ impl Journal {
                 wrong(std::io::Error::new(ErrorKind::WouldBlock, "another guard writes it"))
             }
         })?;
-        let (previous, length) = read(path, |_| ())?;
+        let (previous, length) = read(path, |entry| {
+            let was_used = entry.what == What::Consumed && entry.at_ns >= since_ns;
+            if let (true, Some(lane), Some(index)) = (was_used, &entry.lane, entry.index) {
+                used(lane, index);
+            }
+        })?;
         // Half a line that a full disk left.
         file.set_len(length).map_err(wrong)?;
         let mut pen = Pen::new(file, previous, length);
@@ -357,7 +368,7 @@ mod tests {
     async fn whoever_goes_on_has_its_line_in_one_chain_and_whoever_does_not_has_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Arc::new(Journal::open(&path, "s-1", 1).unwrap());
+        let journal = Arc::new(Journal::open(&path, "s-1", (1, 0), |_, _| ()).unwrap());
         let tracker = TaskTracker::new();
         let writers: Vec<_> = (0..8)
             .map(|n| {
@@ -388,7 +399,7 @@ mod tests {
     async fn what_is_dropped_before_it_is_written_is_written_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Journal::open(&path, "s-1", 1).unwrap();
+        let journal = Journal::open(&path, "s-1", (1, 0), |_, _| ()).unwrap();
         assert!(journal.write(consumed(1)).now_or_never().is_none(), "it waits for others");
         assert_eq!(indexes(&path), [0; 0]);
         journal.refusal(consumed(2)).unwrap();
@@ -399,7 +410,7 @@ mod tests {
     async fn the_chain_goes_on_where_the_file_ends_when_lines_could_not_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Journal::open(&path, "s-1", 1).unwrap();
+        let journal = Journal::open(&path, "s-1", (1, 0), |_, _| ()).unwrap();
         journal.pen().file = File::open(&path).unwrap();
         let outcomes = join_all((0..5).map(|index| journal.write(consumed(index)))).await;
         assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");

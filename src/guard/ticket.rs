@@ -179,8 +179,16 @@ impl<'t> Proven<'t> {
         }
         // A lane whose clock was ahead once has times that only creep on until it is as late as they say. One instant counts for a
         // receipt, whenever it is looked at: with two it would be young twice.
-        let made = leaf.clock.as_deref().unwrap_or(&leaf.at);
-        let made = OffsetDateTime::parse(made, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
+        let instant = |text: &str| {
+            let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Refused::NotAllowed)?;
+            i64::try_from(instant.unix_timestamp_nanos()).map_err(|_| Refused::NotAllowed)
+        };
+        let at_ns = instant(&leaf.at)?;
+        let made_ns = leaf.clock.as_deref().map_or(Ok(at_ns), instant)?;
+        // Only ever earlier than what everybody reads the record by.
+        if made_ns > at_ns {
+            return Err(Refused::NotAllowed);
+        }
         let body: Hash = leaf.body.parse().map_err(|_| Refused::NotAllowed)?;
         Ok(Self {
             tree,
@@ -188,7 +196,7 @@ impl<'t> Proven<'t> {
             decision: leaf.id,
             body: body.0,
             body_bytes: leaf.body_bytes,
-            made_ns: i64::try_from(made.unix_timestamp_nanos()).map_err(|_| Refused::NotAllowed)?,
+            made_ns,
             site: leaf.site,
             identity: leaf.identity,
             request: leaf.request,

@@ -76,7 +76,8 @@ pub struct Limits {
     /// Open connections, handshakes included; one more is closed at once.
     pub connections: usize,
     /// How much of `connections` one network of clients (/24 or /48) may take, in percent. This machine's own are not counted
-    /// so. A proxy in front is one network: 100 then, and the share is the proxy's to keep.
+    /// so, nor are clients that must show a certificate. A proxy, a NAT or a cluster in front is one network: 100 then, and the
+    /// share is the proxy's to keep.
     pub network_share_percent: u8,
     pub handshake_ms: u64,
     /// From the first byte of an HTTP/1 head to its last.

@@ -299,8 +299,11 @@ impl Quiet {
     fn look(&mut self, vitals: &Vitals) -> Idle {
         let requests = vitals.requests.load(Ordering::Relaxed);
         let written = vitals.written.load(Ordering::Relaxed);
-        let empty = vitals.in_flight.load(Ordering::Relaxed) == 0 && requests == self.requests;
-        let stuck = vitals.blocked.load(Ordering::Relaxed) && written == self.written;
+        let blocked = vitals.blocked.load(Ordering::Relaxed);
+        // The last piece of an answer is ours no more while its client, slow as it may be, still takes it.
+        let answered = vitals.in_flight.load(Ordering::Relaxed) == 0 && !blocked;
+        let empty = answered && requests == self.requests;
+        let stuck = blocked && written == self.written;
         self.requests = requests;
         self.written = written;
         self.empty_looks = if empty { self.empty_looks + 1 } else { 0 };

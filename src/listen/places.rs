@@ -62,8 +62,10 @@ impl Network {
 }
 
 impl Places {
-    pub fn new(limits: &Limits) -> Arc<Self> {
-        let (all, share) = (limits.connections, limits.network_share());
+    /// `known`: whoever connects shows a certificate, so that one network's clients are as many as were let in.
+    pub fn new(limits: &Limits, known: bool) -> Arc<Self> {
+        let all = limits.connections;
+        let share = if known { all } else { limits.network_share() };
         Arc::new(Self { all, share, taken: Mutex::default() })
     }
 
@@ -109,7 +111,8 @@ mod tests {
     use super::*;
 
     fn places(connections: usize, network_share_percent: u8) -> Arc<Places> {
-        Places::new(&Limits { connections, network_share_percent, ..Limits::default() })
+        let limits = Limits { connections, network_share_percent, ..Limits::default() };
+        Places::new(&limits, false)
     }
 
     fn full(places: &Arc<Places>, remote: &str) -> Option<Full> {

@@ -82,6 +82,11 @@ impl Keeper {
         Term { from, until, time: Arc::clone(&self.time) }
     }
 
+    /// Whether nobody gets in without a certificate.
+    pub fn demands(&self) -> bool {
+        self.files.client_certificates == ClientCertificates::Required
+    }
+
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }

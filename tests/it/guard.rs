@@ -323,18 +323,39 @@ async fn a_receipt_serves_for_a_minute_and_not_across_a_restart() {
     site.stop.cancel();
     let Site { guard, clock, config, lab, .. } = site;
     drop(guard);
-    // The task that keeps the journal lets go of it.
-    let guard = loop {
-        let again =
-            Guard::start(&config, clock.clone(), &TaskTracker::new(), CancellationToken::new());
-        match again {
-            Ok(guard) => break guard,
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-        }
-    };
+    let guard = again(&config, &clock).await;
     assert_eq!(send(&guard, request(&kept)).await.1, "receipt_before_start");
     let whats: Vec<_> = entries(&config.journal).unwrap().iter().map(|entry| entry.what).collect();
     assert_eq!(whats.iter().filter(|what| **what == What::Started).count(), 2);
+    lab.stop().await;
+}
+
+/// Once the task that keeps the journal has let go of it.
+async fn again(config: &Config, clock: &Clock) -> Guard {
+    loop {
+        let again =
+            Guard::start(config, clock.clone(), &TaskTracker::new(), CancellationToken::new());
+        match again {
+            Ok(guard) => return guard,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// The gateway's clock may be some seconds ahead: then a record that was used is later than the guard's next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_used_before_a_restart_is_known_after_it() {
+    let site = Site::open().await;
+    let (used, unused) = (site.allow().await, site.allow().await);
+    site.clock.set(site.clock.unix_ns() - 4 * NS);
+    assert_eq!(site.send(request(&used)).await.0, StatusCode::OK);
+    site.stop.cancel();
+    let Site { guard, clock, config, lab, .. } = site;
+    drop(guard);
+    let guard = again(&config, &clock).await;
+    assert_eq!(send(&guard, request(&used)).await.1, "receipt_used");
+    let (status, said) = send(&guard, request(&unused)).await;
+    assert_eq!(status, StatusCode::OK, "{said}");
     lab.stop().await;
 }
 
