@@ -20,6 +20,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::http::{HeaderValue, header};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
+use sha2::{Digest as _, Sha256};
 use tlog::key::Kind;
 use tlog::note::NoteError;
 use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, VerifierKey, cosignature, proof};
@@ -51,7 +52,7 @@ use mirror::{Mirror, Tree};
 use own::Own;
 use refusal::Refusal;
 use room::Room;
-use shelf::{Kept, Shelf};
+use shelf::{Kept, Shelf, Weight};
 use submission::Submission;
 
 /// A witness. Share it behind an `Arc`.
@@ -90,6 +91,8 @@ struct State {
     kept: Option<Kept>,
     /// What was cosigned, by our own signature, and `kept` does not know.
     lost: Option<Kept>,
+    /// What was cosigned, by our own signature, and is no part of what is known.
+    twice: Option<Kept>,
     /// Whether what the log shows was looked at since this process began.
     looked: bool,
     /// Unix seconds of the last well-signed checkpoint that contradicts what was seen, and why.
@@ -99,10 +102,27 @@ struct State {
     unproven: u64,
     /// Signed trees that contradict what was cosigned, by size and root: each is told once.
     told: BTreeSet<(u64, [u8; 32])>,
+    /// Signed texts that are on the disk as evidence: to look for them there again takes long.
+    evident: BTreeSet<[u8; 32]>,
     /// The hour (Unix) in which one of them was an alarm last.
     unproven_hour: Option<i64>,
     /// The same of those whose log believes more to be cosigned than is known.
     behind_hour: Option<i64>,
+}
+
+/// A checkpoint that keys of the log itself (`by`) have signed.
+struct Shown<'s> {
+    note: &'s Note,
+    checkpoint: &'s Checkpoint,
+    by: &'s [&'s VerifierKey],
+}
+
+/// The tree that is known where another one was shown.
+struct Other {
+    refusal: Refusal,
+    root: Hash,
+    /// The signed note that it is of.
+    note: Option<String>,
 }
 
 impl Witness {
@@ -111,6 +131,7 @@ impl Witness {
     /// # Errors
     /// When a file cannot be used, says which: a witness that has forgotten must not start as if it were new.
     pub fn open(config: &Config, clock: Clock) -> Result<Self, WitnessError> {
+        config.is_mirrored_once()?;
         let signer = config.signer()?;
         let lock = shelf::lock(&config.state)?;
         let mark = Mark::open(&config.key, signer.verifier())?;
@@ -255,7 +276,7 @@ impl Witness {
             Err(_) => return Err(Refusal::Malformed),
         };
         let by: Vec<&VerifierKey> = signed.iter().map(|signature| signature.key).collect();
-        log.add(self, &submission, &note, &checkpoint, &by)
+        log.add(self, &submission, &Shown { note: &note, checkpoint: &checkpoint, by: &by })
     }
 
     /// What is asked of the witness's own log, if it is.
@@ -306,12 +327,13 @@ impl Log {
         let kept = shelf.read(&keys, own)?;
         let is_known = |lost: &Kept| kept.as_ref().is_some_and(|kept| kept.knows(lost.tree()));
         let lost = shelf.read_lost(&keys, own)?.filter(|lost| !is_known(lost));
+        let twice = shelf.read_twice(&keys, own)?;
         if kept.is_some() {
             mark.add(shelf.name());
-        } else if lost.is_none() && mark.has(shelf.name()) {
+        } else if lost.is_none() && twice.is_none() && mark.has(shelf.name()) {
             return Err(WitnessError::State { path: shelf.path(), cause: mark.missed(origin) });
         }
-        let state = Mutex::new(State { kept, lost, ..State::default() });
+        let state = Mutex::new(State { kept, lost, twice, ..State::default() });
         Ok(Self { origin: origin.to_owned(), keys, shelf, state, mirrored: OnceLock::new() })
     }
 
@@ -322,13 +344,52 @@ impl Log {
         let Some((note, checkpoint)) = shown else { return };
         let Ok(signed) = note.verify(&self.keys) else { return };
         let by: Vec<&VerifierKey> = signed.iter().map(|signature| signature.key).collect();
-        let lost = lost::proven(own, &by, note, checkpoint, state.known());
-        self.remember(&mut state, lost, alarms);
+        let shown = Shown { note, checkpoint, by: &by };
+        let other = self.seen_otherwise(&state, checkpoint);
+        self.prove(&mut state, &shown, other.is_some(), own, alarms);
     }
 
-    /// What our own cosignature proves: from now on nothing of this log is cosigned.
-    fn remember(&self, state: &mut State, lost: Option<Kept>, alarms: &Alarms) {
-        let Some(lost) = lost else { return };
+    /// The tree that was cosigned or mirrored under the size of a checkpoint, where it is another one. May wait for the disk.
+    fn seen_otherwise(&self, state: &State, checkpoint: &Checkpoint) -> Option<Other> {
+        let (size, root) = (checkpoint.size, checkpoint.root);
+        if size == 0 {
+            let other = Other { refusal: Refusal::EmptyRoot, root: Hash::EMPTY, note: None };
+            return (root != Hash::EMPTY).then_some(other);
+        }
+        let cosigned = [&state.kept, &state.lost, &state.twice].into_iter().flatten();
+        let mut cosigned = cosigned.filter(|cosigned| cosigned.size == size);
+        if let Some(other) = cosigned.find(|cosigned| cosigned.root != root) {
+            let (root, note) = (other.root, Some(other.note.clone()));
+            return Some(Other { refusal: Refusal::Fork, root, note });
+        }
+        let tree = self.mirrored.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mirrored = tree.signed_root(size).filter(|mirrored| *mirrored != root)?;
+        let note = Some(tree.head().note.clone());
+        Some(Other { refusal: Refusal::Fork, root: mirrored, note })
+    }
+
+    /// Remembers what our own cosignature proves, if it is there: that the state does not know all that was cosigned.
+    fn prove(
+        &self,
+        state: &mut State,
+        shown: &Shown<'_>,
+        is_other: bool,
+        own: &VerifierKey,
+        alarms: &Alarms,
+    ) {
+        // What contradicts was not cosigned before what is known, however small it is.
+        let known = state.known().filter(|_| !is_other);
+        let proven = lost::proven(own, shown.by, shown.note, shown.checkpoint, known);
+        let Some(proven) = proven else { return };
+        if state.known().is_some_and(|known| known.knows(proven.tree())) {
+            self.remember_twice(state, proven, alarms);
+        } else {
+            self.remember(state, proven, alarms);
+        }
+    }
+
+    /// From now on nothing of this log is cosigned.
+    fn remember(&self, state: &mut State, lost: Kept, alarms: &Alarms) {
         if state.lost.as_ref().is_some_and(|known| known.size >= lost.size) {
             return;
         }
@@ -338,7 +399,7 @@ impl Log {
         }
         let known = state.kept.as_ref().map_or(0, |kept| kept.size);
         let about = format!(
-            "a checkpoint of {} records bears this witness's cosignature, and its state knows {known}: the state was lost, or is an older one. Nothing of this log is cosigned until it is back from its backup, or the key is a new one; whoever is sure that nothing later was cosigned takes `.lost` from the name of `{}.lost`, and starts it again",
+            "a checkpoint of {} records bears this witness's cosignature, and its state knows {known}: the state was lost, or is an older one. Nothing of this log is cosigned until it is back from its backup, or key and state are new ones; whoever is sure that nothing later was cosigned takes `.lost` from the name of `{}.lost`, and starts it again",
             lost.size,
             self.shelf.name()
         );
@@ -347,37 +408,51 @@ impl Log {
         }
     }
 
+    /// The same where what is known goes further, and is another tree: a larger state in its place would not heal it.
+    fn remember_twice(&self, state: &mut State, twice: Kept, alarms: &Alarms) {
+        if state.twice.is_some() {
+            return;
+        }
+        if let Err(cause) = self.shelf.write_twice(&twice) {
+            tracing::error!(%cause, "what shows that two trees were cosigned cannot be kept");
+        }
+        let about = format!(
+            "a checkpoint of {} records bears this witness's cosignature, and is no part of the tree that it cosigned or mirrored since: two trees were cosigned, or the log shows two. Nothing of this log is cosigned until key and state are new ones, or somebody who knows better takes `{}.twice` away, and starts it again",
+            twice.size,
+            self.shelf.name()
+        );
+        state.twice = Some(twice);
+        alarms.raise(&self.origin, "state_lost", about);
+    }
+
     fn add(
         &self,
         witness: &Witness,
         submission: &Submission<'_>,
-        note: &Note,
-        checkpoint: &Checkpoint,
-        by: &[&VerifierKey],
+        shown: &Shown<'_>,
     ) -> Result<String, Refusal> {
         let now_s = witness.clock.unix_s();
+        let (note, checkpoint) = (shown.note, shown.checkpoint);
         let mut state = self.state();
+        // First of all, and whatever else is wrong with it: what the log signed beside what is known says it against the log.
+        let other = self.seen_otherwise(&state, checkpoint);
         let own = witness.signer.verifier();
-        let lost = lost::proven(own, by, note, checkpoint, state.known());
-        self.remember(&mut state, lost, &witness.alarms);
-        state.is_sure(self.mirrored.get().is_some())?;
-        let grown = grew(state.kept.as_ref(), submission, checkpoint)
-            .and_then(|()| self.is_as_mirrored(checkpoint));
-        if let Err(refusal) = grown {
-            let alarm = state.refused(refusal, submission, checkpoint, now_s);
-            if alarm.is_some() && refusal.is_about_the_tree() {
-                let before = state.kept.as_ref().map(|kept| kept.note.as_str());
-                self.shelf.evidence(submission.note, before, now_s, refusal == Refusal::Proof);
-            }
-            if let Some((what, about)) = alarm {
-                witness.alarms.raise(&self.origin, what, about);
-            }
+        self.prove(&mut state, shown, other.is_some(), own, &witness.alarms);
+        let checked = match &other {
+            Some(other) => Err(other.refusal),
+            None => state
+                .is_sure(self.mirrored.get().is_some())
+                .and_then(|()| grew(state.kept.as_ref(), submission, checkpoint)),
+        };
+        if let Err(refusal) = checked {
+            let refused = Refused { refusal, submission, checkpoint, other, now_s };
+            self.refused(&mut state, refused, &witness.alarms);
             return Err(refusal);
         }
         let at = u64::try_from(now_s).map_err(|_| Refusal::Disk)?;
         let line = cosignature::cosign(note, &witness.signer, at).map_err(|_| Refusal::Disk)?;
         let answer = format!("{line}\n");
-        let kept = Kept::new(note, checkpoint, by, &line, at);
+        let kept = Kept::new(note, checkpoint, shown.by, &line, at);
         // If we stop here, nothing was cosigned; after it, the log asks again and gets the same tree cosigned.
         self.shelf.write(&kept).map_err(|cause| {
             tracing::error!(%cause, "a checkpoint cannot be kept, so it is not cosigned");
@@ -388,11 +463,39 @@ impl Log {
         Ok(answer)
     }
 
-    /// What was mirrored under another signed root is not cosigned.
-    fn is_as_mirrored(&self, checkpoint: &Checkpoint) -> Result<(), Refusal> {
-        let Some(tree) = self.mirrored.get() else { return Ok(()) };
-        let root = tree.lock().unwrap_or_else(PoisonError::into_inner).signed_root(checkpoint.size);
-        if root.is_none_or(|root| root == checkpoint.root) { Ok(()) } else { Err(Refusal::Fork) }
+    /// Counts a refusal, and keeps what shows why.
+    fn refused(&self, state: &mut State, refused: Refused<'_>, alarms: &Alarms) {
+        let alarm = state.refused(&refused);
+        let Refused { refusal, submission, other, now_s, .. } = refused;
+        let weight = if refusal == Refusal::Proof { Weight::Anybodys } else { Weight::Tree };
+        // What contradicts is tried again until it is on the disk: the alarm is raised once.
+        if refusal.is_about_the_tree() && (alarm.is_some() || weight == Weight::Tree) {
+            let kept = || state.kept.as_ref().map(|kept| kept.note.clone());
+            let before = other.and_then(|other| other.note).or_else(kept);
+            self.evidence(state, submission.note, before.as_deref(), now_s, weight);
+        }
+        if let Some((what, about)) = alarm {
+            alarms.raise(&self.origin, what, about);
+        }
+    }
+
+    /// Keeps a signed note as evidence, once. Under the lock: what is mirrored and what is submitted may be evidence at once.
+    fn evidence(
+        &self,
+        state: &mut State,
+        note: &str,
+        before: Option<&str>,
+        now_s: i64,
+        weight: Weight,
+    ) {
+        let signed: [u8; 32] = Sha256::digest(shelf::signed(note)).into();
+        if state.evident.contains(&signed) {
+            return;
+        }
+        // As many as there are places: it stays small.
+        if self.shelf.evidence(note, before, now_s, weight) {
+            state.evident.insert(signed);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -406,9 +509,14 @@ impl State {
         self.lost.as_ref().or(self.kept.as_ref())
     }
 
+    /// What was cosigned, and the state does not know: nothing is cosigned.
+    fn unknown(&self) -> Option<&Kept> {
+        self.lost.as_ref().or(self.twice.as_ref())
+    }
+
     /// Whether what is kept is what was cosigned last, as far as that can be told.
     fn is_sure(&self, is_mirrored: bool) -> Result<(), Refusal> {
-        if self.lost.is_some() {
+        if self.unknown().is_some() {
             return Err(Refusal::Lost);
         }
         // Only where nothing is kept: who is known need not wait for what it shows.
@@ -418,14 +526,9 @@ impl State {
 
     /// Counts it; gives code and sentence of the alarm, where it is one. A missing proof and a wrong size are anybody's doing, so one
     /// of each an hour is.
-    fn refused(
-        &mut self,
-        refusal: Refusal,
-        submission: &Submission<'_>,
-        checkpoint: &Checkpoint,
-        now_s: i64,
-    ) -> Option<(&'static str, String)> {
-        let size = checkpoint.size;
+    fn refused(&mut self, refused: &Refused<'_>) -> Option<(&'static str, String)> {
+        let &Refused { refusal, submission, checkpoint, now_s, ref other } = refused;
+        let (size, root) = (checkpoint.size, checkpoint.root);
         let hour = now_s.div_euclid(3_600);
         match refusal {
             // Who knows that we cosigned so many was told so by us, or guesses.
@@ -441,13 +544,14 @@ impl State {
                 self.contradicted = Some((now_s, refusal));
                 self.contradictions += 1;
                 // Somebody who sends it again and again has nothing new to say, and pushes out what others' logs did.
-                let tree = (size, checkpoint.root.0);
+                let tree = (size, root.0);
                 if self.told.contains(&tree) || self.told.len() >= TOLD_MAX {
                     return None;
                 }
                 self.told.insert(tree);
+                let seen = other.as_ref().map_or(Hash::EMPTY, |other| other.root);
                 let about = format!(
-                    "a signed checkpoint of {size} records was submitted that contradicts what was seen before"
+                    "a signed checkpoint of {size} records was submitted that contradicts what was seen before: its root is {root}, and {seen} was seen"
                 );
                 Some(("contradiction", about))
             }
@@ -469,7 +573,16 @@ impl State {
     }
 }
 
-/// Whether the checkpoint extends what is kept.
+/// A submission that is not cosigned.
+struct Refused<'r> {
+    refusal: Refusal,
+    submission: &'r Submission<'r>,
+    checkpoint: &'r Checkpoint,
+    other: Option<Other>,
+    now_s: i64,
+}
+
+/// Whether the checkpoint, which contradicts nothing by itself, extends what is kept.
 fn grew(
     kept: Option<&Kept>,
     submission: &Submission<'_>,
@@ -481,12 +594,6 @@ fn grew(
     }
     if submission.old != size {
         return Err(Refusal::Conflict(size));
-    }
-    if checkpoint.size == 0 && checkpoint.root != Hash::EMPTY {
-        return Err(Refusal::EmptyRoot);
-    }
-    if checkpoint.size == size && checkpoint.root != root {
-        return Err(Refusal::Fork);
     }
     let new = (checkpoint.size, &checkpoint.root);
     proof::verify_consistency((size, &root), new, &submission.proof).map_err(|_| Refusal::Proof)

@@ -2,7 +2,7 @@
 //! witness's own log.
 //!
 //! *Invariant:* a log that is wrong throughout fills neither the disk nor the page: past [`HOURLY_MAX`] alarms of one log in
-//! an hour the rest is counted, and the count is recorded.
+//! an hour the rest is counted, and the count is recorded. Of those, and of the places on the page, contradictions have their own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -43,6 +43,14 @@ pub(super) struct Alarm {
     pub what: &'static str,
     /// One sentence, without personal values.
     pub about: String,
+}
+
+impl Alarm {
+    /// Whether it says that trees contradict each other, or that this witness is in doubt about its own: whoever makes others by the
+    /// hundred takes no room from those.
+    fn is_grave(&self) -> bool {
+        matches!(self.what, "fork" | "rolled_back" | "contradiction" | "state_lost")
+    }
 }
 
 impl Alarms {
@@ -143,7 +151,10 @@ impl State {
         self.total += 1;
         // Of each log: one that raises many does not push out another's.
         if self.newest.iter().filter(|known| known.log == alarm.log).count() >= NEWEST_MAX {
-            let oldest = self.newest.iter().position(|known| known.log == alarm.log);
+            let is_of_log = |known: &&Alarm| known.log == alarm.log;
+            let places = || self.newest.iter().enumerate().filter(|(_, known)| is_of_log(known));
+            let light = places().find(|(_, known)| !known.is_grave());
+            let oldest = light.or_else(|| places().next()).map(|(place, _)| place);
             oldest.map(|oldest| self.newest.remove(oldest));
         }
         self.newest.push_back(alarm.clone());
@@ -154,7 +165,8 @@ impl State {
             more = Some(of_log.2).filter(|more| *more > 0);
             *of_log = (hour, 0, 0);
         }
-        let room = of_log.1 < HOURLY_MAX;
+        let max = if alarm.is_grave() { HOURLY_MAX } else { HOURLY_MAX - GRAVE_HOURLY };
+        let room = of_log.1 < max;
         if room {
             of_log.1 += 1;
         } else {
@@ -172,3 +184,27 @@ const NEWEST_MAX: usize = 20;
 const WAITING_MAX: usize = 1_000;
 /// Half a kB each.
 const HOURLY_MAX: u64 = 100;
+/// Of them for contradictions alone.
+const GRAVE_HOURLY: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alarm(number: usize, what: &'static str) -> Alarm {
+        Alarm { at_s: 7, log: "log.example/0".to_owned(), what, about: number.to_string() }
+    }
+
+    #[test]
+    fn what_contradicts_is_recorded_and_shown_beside_hundreds_of_others() {
+        let mut state = State::default();
+        let mut recorded = |number, what| state.count(&alarm(number, what)).0;
+        assert!(recorded(0, "contradiction"));
+        let others = (0..300).filter(|number| recorded(*number, "tree_root")).count();
+        assert_eq!(others, 69);
+        assert!(recorded(1, "fork") && recorded(2, "rolled_back"));
+        assert!((0..200).all(|number| !recorded(number, "tree_root")));
+        let shown = state.newest.iter().filter(|known| known.is_grave()).count();
+        assert_eq!((shown, state.newest.len()), (3, NEWEST_MAX));
+    }
+}

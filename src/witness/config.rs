@@ -1,6 +1,6 @@
 //! What a witness's operator may set, and why it cannot start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use haetae_verify::export::Digest;
@@ -19,8 +19,8 @@ pub struct Config {
     pub key: PathBuf,
     /// Which logs are witnessed: the `log` lines of a C2SP tlog-policy file.
     pub logs: PathBuf,
-    /// Directory for what was cosigned last of each log. Whoever loses it must take a new key: a mark beside the key says of which
-    /// logs it has cosigned.
+    /// Directory for what was cosigned last of each log. Whoever loses it must take a new key and a new, empty state: a mark
+    /// beside the key says of which logs it has cosigned.
     pub state: PathBuf,
     /// Megabytes that mirrors leave free on the file system of the state.
     #[serde(default = "room_min_mb")]
@@ -79,6 +79,16 @@ impl Config {
         let listeners = [Some(&mut self.listen), self.console.as_mut()].into_iter().flatten();
         let mirrors = self.mirror.iter_mut().flat_map(MirrorConfig::paths_mut);
         own.chain(listeners.flat_map(listen::Config::paths_mut)).chain(mirrors)
+    }
+
+    /// Two mirrors of one log would write the same files.
+    pub(super) fn is_mirrored_once(&self) -> Result<(), WitnessError> {
+        let mut logs = BTreeSet::new();
+        let Some(twice) = self.mirror.iter().find(|mirror| !logs.insert(&mirror.log)) else {
+            return Ok(());
+        };
+        let cause = "there are two `[[mirror]]` of it: leave one".to_owned();
+        Err(WitnessError::Mirror { log: twice.log.clone(), cause })
     }
 
     pub(super) fn signer(&self) -> Result<SigningKey, WitnessError> {

@@ -2,7 +2,8 @@
 //!
 //! It is noticed where it can be. A mark beside the key names the logs of which the key has cosigned, so a state that lacks one is
 //! not taken for a new one. A checkpoint that bears our own cosignature, published by the log or submitted by anybody who kept
-//! it, is a proof. That a log believes more to be cosigned than is known is a hint, and an alarm.
+//! it, is a proof; and where it is of a tree that is no part of what is known, a proof that two were cosigned, which no backup heals.
+//! That a log believes more to be cosigned than is known is a hint, and an alarm.
 //!
 //! *Invariant:* what is proven to be lost is not cosigned over: the log could show a second tree. What we know of the first is kept,
 //! for the operator to go on from.
@@ -75,13 +76,15 @@ impl Mark {
         if let Err(cause) = disk::replace(&self.path, text.as_bytes()) {
             let path = self.path.display();
             tracing::warn!(%path, %cause, "a state that is lost will not be missed at the start");
+            // What is cosigned next tries it again.
+            names.remove(name);
         }
     }
 
     /// Why a state that is new to a log of which the key has cosigned is not used.
     pub fn missed(&self, origin: &str) -> String {
         format!(
-            "it is not there, and `{}` says that this key has cosigned `{origin}`: bring the state back from its backup, or take a new key (`haetae witness keygen`); \
+            "it is not there, and `{}` says that this key has cosigned `{origin}`: bring the state back from its backup, or take a new key (`haetae witness keygen`) and a new, empty state; \
              whoever goes on without could cosign a second tree",
             self.path.display()
         )

@@ -104,6 +104,10 @@ pub(super) struct Seen {
     stale: u32,
     /// Rounds in which more records were cosigned than are published.
     withheld: u32,
+    /// Rounds in which no tiles told whether what was cosigned is a part of what is published.
+    untold: u32,
+    /// What was cosigned and is a part of it. What is published later extends that.
+    fits: Option<(u64, Hash)>,
     /// What is wrong with the tree at present, by code.
     standing: BTreeSet<&'static str>,
     /// Records that were found edited after they were mirrored.

@@ -75,7 +75,7 @@ impl Refusal {
             Self::Proof => "the proof does not show that the tree only grew",
             Self::Disk => "the witness cannot write its state, so it cosigns nothing",
             Self::Lost => {
-                "this witness has cosigned more of the log than it knows, so it cosigns nothing of it: its operator must bring the state back, or take a new key"
+                "this witness has cosigned more of the log than it knows, so it cosigns nothing of it: its operator must bring the state back, or take a new key and a new, empty state"
             }
             Self::NotLooked => {
                 "this witness is new to the log, and looks first at what the log shows, which it could not yet: try again"

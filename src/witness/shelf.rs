@@ -92,6 +92,15 @@ impl Shelf {
         Self::read_from(&self.lost_path(), keys, own)
     }
 
+    /// What was cosigned and is no part of what was cosigned last.
+    pub fn read_twice(
+        &self,
+        keys: &[VerifierKey],
+        own: &VerifierKey,
+    ) -> Result<Option<Kept>, WitnessError> {
+        Self::read_from(&self.twice_path(), keys, own)
+    }
+
     fn read_from(
         path: &Path,
         keys: &[VerifierKey],
@@ -121,25 +130,34 @@ impl Shelf {
         disk::replace(&self.lost_path(), lost.note.as_bytes())
     }
 
+    pub fn write_twice(&self, twice: &Kept) -> std::io::Result<()> {
+        disk::replace(&self.twice_path(), twice.note.as_bytes())
+    }
+
     /// Keeps a signed checkpoint that contradicts what was cosigned `before`, beside that; the first ones of each log, so that nobody
-    /// fills the disk. What anybody can send has few places.
-    pub fn evidence(&self, note: &str, before: Option<&str>, now_s: i64, anybodys: bool) {
-        // Another line of a signature that nobody knows makes no other evidence.
-        let signed = note.rsplit_once("\n\n").map_or(note, |(signed, _)| signed);
+    /// fills the disk. Whether it is on the disk then.
+    pub fn evidence(&self, note: &str, before: Option<&str>, now_s: i64, weight: Weight) -> bool {
+        let signed = signed(note);
         let number = self.evidences();
+        // Not looked for then: there are many, and it is asked for again and again.
+        if number >= weight.places() {
+            return false;
+        }
         let kept = (0..number).map(|number| std::fs::read_to_string(self.evidence_path(number)));
         let known = kept.flatten().any(|kept| {
             kept.split("\n\ncosigned before:").next().is_some_and(|kept| kept.contains(signed))
         });
-        if known || number >= EVIDENCE_MAX || (anybodys && number >= ANYBODYS_MAX) {
-            return;
+        if known {
+            return true;
         }
         let before = before.map(|before| format!("\n\ncosigned before:\n\n{before}"));
         let said =
             format!("received at {now_s} (Unix seconds)\n\n{note}{}", before.unwrap_or_default());
-        if let Err(cause) = disk::replace(&self.evidence_path(number), said.as_bytes()) {
+        let written = disk::replace(&self.evidence_path(number), said.as_bytes());
+        if let Err(cause) = &written {
             tracing::error!(%cause, "evidence cannot be kept");
         }
+        written.is_ok()
     }
 
     /// How many were kept.
@@ -158,6 +176,36 @@ impl Shelf {
     pub fn lost_path(&self) -> PathBuf {
         self.dir.join(format!("{}.lost", self.name))
     }
+
+    pub fn twice_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.twice", self.name))
+    }
+}
+
+/// Who can make evidence, and so how many places it may take: the fewer for the more who can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// What came without a proof.
+    Anybodys,
+    /// Tiles that are not of a tree that is signed: whoever serves them makes as many as he likes.
+    Tiles,
+    /// Signed trees that contradict each other.
+    Tree,
+}
+
+impl Weight {
+    const fn places(self) -> usize {
+        match self {
+            Self::Anybodys => ANYBODYS_MAX,
+            Self::Tiles => TILES_MAX,
+            Self::Tree => EVIDENCE_MAX,
+        }
+    }
+}
+
+/// The text that was signed: another line of a signature that nobody knows makes no other evidence.
+pub(super) fn signed(note: &str) -> &str {
+    note.rsplit_once("\n\n").map_or(note, |(signed, _)| signed)
 }
 
 /// Takes the state for this process, as long as the file is open: two would cosign two trees.
@@ -177,3 +225,26 @@ pub(super) fn lock(dir: &Path) -> Result<File, WitnessError> {
 const EVIDENCE_MAX: usize = 16;
 /// Of them for checkpoints that came without a proof.
 const ANYBODYS_MAX: usize = 4;
+/// And for those of which the tiles were wrong: half of all is left for what contradicts.
+const TILES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_contradicts_has_places_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(dir.path(), "log.example/0").unwrap();
+        let note = |number: usize| format!("log.example/0\n{number}\nroot\n\n\u{2014} a AA==\n");
+        let keep = |number, weight| shelf.evidence(&note(number), None, 1, weight);
+        let kept = (0..40).filter(|number| keep(*number, Weight::Tiles)).count();
+        assert_eq!((kept, shelf.evidences()), (TILES_MAX, TILES_MAX));
+        assert!(!keep(50, Weight::Anybodys));
+        // The same one again is there, and takes no place.
+        assert!(keep(0, Weight::Tree));
+        assert_eq!(shelf.evidences(), TILES_MAX);
+        let kept = (100..140).filter(|number| keep(*number, Weight::Tree)).count();
+        assert_eq!((kept, shelf.evidences()), (EVIDENCE_MAX - TILES_MAX, EVIDENCE_MAX));
+    }
+}

@@ -82,11 +82,11 @@ fn cosigned(page: &mut String, log: &Log) {
         ),
         None => writeln!(page, "<li>nothing was ever cosigned"),
     };
-    if let Some(lost) = &state.lost {
+    if let Some(lost) = state.unknown() {
         let _ = writeln!(
             page,
             "<li class=bad>ALARM: {} records were cosigned at {}, which the state does not know: it was lost, or is an older one. \
-             Nothing of this log is cosigned until it is back, or the key is a new one",
+             Nothing of this log is cosigned until it is back, or key and state are new ones",
             lost.size,
             instant(i64::try_from(lost.at_s).unwrap_or(0))
         );
@@ -197,7 +197,7 @@ fn of(log: &Log) -> Value {
         "size": kept.map(|kept| kept.size),
         "root": kept.map(|kept| kept.root.to_string()),
         "cosigned": kept.map(|kept| kept.at_s),
-        "lost": state.lost.as_ref().map(|lost| lost.size),
+        "lost": state.unknown().map(|lost| lost.size),
         "contradictions": state.contradictions,
         "unproven": state.unproven,
         "evidence": log.shelf.evidences(),

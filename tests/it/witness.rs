@@ -2,6 +2,7 @@
 //! two that race only one extends; and a gateway's checkpoints come back cosigned, also from a witness that was away.
 
 mod apart;
+mod contradicts;
 mod flood;
 mod lost;
 mod mirror;

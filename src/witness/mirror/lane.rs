@@ -20,6 +20,7 @@ use super::turns::Turn;
 use super::{BUNDLE, Bundle, Mirror, Seen, lock};
 use crate::remote::RemoteError;
 use crate::witness::Log;
+use crate::witness::shelf::Weight;
 
 #[derive(Clone)]
 pub(super) struct Lane {
@@ -152,7 +153,7 @@ impl Lane {
 
     /// What this witness cosigned must be shown too, sooner or later.
     async fn shows_all(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
-        let cosigned = self.log.state().kept.as_ref().map_or(0, |kept| kept.size);
+        let cosigned = self.log.state().known().map_or(0, |known| known.size);
         let shown = self.tree().head().signed.0;
         let rounds = {
             let mut seen = self.seen();
@@ -191,41 +192,55 @@ impl Lane {
     ) -> Result<Grown, String> {
         let head = self.tree().head().clone();
         let (size, root) = signed.tree();
-        let wrong = |what, about| Ok(Grown::Wrong(Wrong { what, about }));
-        let seen = head.signed.0;
-        match size.cmp(&seen) {
-            Ordering::Less => {
-                if self.root(mirror, &head, size).await? != Some(root) {
-                    return wrong(
-                        "fork",
-                        format!(
-                            "the signed tree of {size} records is no part of the one of {seen} that was seen before"
-                        ),
-                    );
-                }
-                if self.may_pass() {
-                    return Ok(Grown::Yes);
-                }
-                wrong(
-                    "rolled_back",
-                    format!(
-                        "the published checkpoint has {size} records; one of {seen} was seen before"
-                    ),
-                )
+        match size.cmp(&head.signed.0) {
+            Ordering::Less => self.smaller(mirror, &head, signed).await,
+            Ordering::Equal if root != head.signed.1 => {
+                let about = format!(
+                    "two signed checkpoints of {size} records have different roots: {root}, and {} before",
+                    head.signed.1
+                );
+                Ok(Grown::Wrong(Wrong { what: "fork", about }))
             }
-            Ordering::Equal if root != head.signed.1 => wrong(
-                "fork",
-                format!("two signed checkpoints of {size} records have different roots"),
-            ),
             Ordering::Equal if head.is_whole() => Ok(Grown::Yes),
             Ordering::Equal | Ordering::Greater => self.grow(mirror, turn, &head, signed).await,
         }
     }
 
+    /// What a checkpoint comes to that is smaller than one that was seen.
+    async fn smaller(
+        &self,
+        mirror: &Mirror,
+        head: &Head,
+        signed: &Signed,
+    ) -> Result<Grown, String> {
+        let ((size, root), (seen, seen_root)) = (signed.tree(), head.signed);
+        let found = self.root(mirror, head, size).await;
+        if let Ok(found) = found
+            && found != Some(root)
+        {
+            let found = found.unwrap_or(Hash::EMPTY);
+            let about = format!(
+                "the signed tree of {size} records is no part of the one of {seen} that was seen before: its root is {root}, and {found} there"
+            );
+            return Ok(Grown::Wrong(Wrong { what: "fork", about }));
+        }
+        if self.may_pass() {
+            return found.map(|_| Grown::Yes);
+        }
+        // Whoever goes back no longer serves the tiles that would tell what it is: it went back all the same.
+        let untold =
+            if found.is_err() { ", and no tiles show that it is a part of that" } else { "" };
+        let about = format!(
+            "the published checkpoint has {size} records; one of {seen} was seen before{untold}: its root is {root}, and {seen_root} was seen"
+        );
+        Ok(Grown::Wrong(Wrong { what: "rolled_back", about }))
+    }
+
     /// The root that the tree which was seen has at a smaller size: ours, or where ours does not go so far yet, from served tiles.
     async fn root(&self, mirror: &Mirror, head: &Head, size: u64) -> Result<Option<Hash>, String> {
-        if size <= head.size {
-            return self.blocking(move |lane| Ok(lane.tree().root(size))).await;
+        let ours = self.blocking(move |lane| Ok(lane.tree().signed_root(size))).await?;
+        if ours.is_some() || size <= head.size {
+            return Ok(ours);
         }
         let roots = mirror.remote.roots(self.number, head.signed, vec![size]).await;
         Ok(roots.map_err(|cause| cause.to_string())?.get(&size).copied())
@@ -285,9 +300,10 @@ impl Lane {
             Err(cause) => return Err(cause.to_string()),
         };
         let other = seen.iter().find(|(size, root)| roots.get(size) != Some(root));
-        if let Some((old, _)) = other {
+        if let Some((old, root)) = other {
+            let there = roots.get(old).copied().unwrap_or(Hash::EMPTY);
             let about = format!(
-                "the signed tree of {new} records does not extend the one of {old} that was seen before"
+                "the signed tree of {new} records does not extend the one of {old} that was seen before: its root there is {there}, and {root} was seen"
             );
             return Ok(Err(Wrong { what: "fork", about }));
         }
@@ -351,17 +367,46 @@ impl Lane {
 
     /// What this witness cosigned is what is mirrored.
     async fn cosigned(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
-        let kept = self.log.state().kept.clone();
-        let Some(kept) = kept else { return Ok(()) };
-        let (size, root) = (kept.size, kept.root);
-        let found = self.blocking(move |lane| Ok(lane.tree().root(size))).await?;
-        if found.is_none_or(|found| found == root) {
+        let known = self.log.state().known().cloned();
+        let head = self.tree().head().clone();
+        // What goes further than all that is shown waits: `shows_all` counts for how long.
+        let Some(known) = known.filter(|known| known.size <= head.signed.0) else { return Ok(()) };
+        let (size, root) = known.tree();
+        if self.seen().fits == Some((size, root)) {
             return Ok(());
         }
-        let about =
-            format!("the mirrored tree has another root at {size} records than was cosigned");
-        self.alarm(mirror, Wrong { what: "fork", about: about.clone() }, Some(kept.note)).await;
+        let found = match self.root(mirror, &head, size).await {
+            Ok(found) => found,
+            Err(cause) => return Err(self.untold(mirror, size, cause).await),
+        };
+        self.seen().untold = 0;
+        if found == Some(root) {
+            self.seen().fits = Some((size, root));
+            return Ok(());
+        }
+        let found = found.unwrap_or(Hash::EMPTY);
+        let about = format!(
+            "the mirrored tree has another root at {size} records than was cosigned: {found}, and {root} was cosigned"
+        );
+        self.alarm(mirror, Wrong { what: "fork", about: about.clone() }, Some(known.note)).await;
         Err(about)
+    }
+
+    /// Nothing that is served tells whether what was cosigned is a part of what is published: after some rounds that is an alarm.
+    async fn untold(&self, mirror: &Arc<Mirror>, size: u64, cause: String) -> String {
+        let rounds = {
+            let mut seen = self.seen();
+            seen.untold += 1;
+            seen.untold
+        };
+        if rounds < STALE_ROUNDS {
+            return cause;
+        }
+        let about = format!(
+            "{size} records were cosigned, and no tiles are served that show them to be a part of what is published"
+        );
+        self.alarm(mirror, Wrong { what: "withheld", about: about.clone() }, None).await;
+        format!("{about}: {cause}")
     }
 
     /// Reads and judges records up to the mirrored tree, some bundles a round.
@@ -483,19 +528,23 @@ impl Lane {
 
     /// Raised once while it stands; the note that shows it is kept.
     async fn alarm(&self, mirror: &Arc<Mirror>, wrong: Wrong, note: Option<String>) {
-        if !self.seen().standing.insert(wrong.what) {
+        let is_news = self.seen().standing.insert(wrong.what);
+        // Only what the log signed is evidence against it; tried again until it is on the disk.
+        let note = note.filter(|_| wrong.what != "checkpoint");
+        if !is_news && note.is_none() {
             return;
         }
+        let weight = if wrong.what == "tree_root" { Weight::Tiles } else { Weight::Tree };
         let (alarms, log) = (Arc::clone(&mirror.with.alarms), Arc::clone(&self.log));
         let before = Some(self.tree().head().note.clone()).filter(|note| !note.is_empty());
         let now_s = mirror.with.clock.unix_s();
         let raised = tokio::task::spawn_blocking(move || {
-            // Only what the log signed is evidence against it. Under the lock: what is submitted may be evidence too.
-            if let Some(note) = note.filter(|_| wrong.what != "checkpoint") {
-                let _state = log.state();
-                log.shelf.evidence(&note, before.as_deref(), now_s, false);
+            if let Some(note) = note {
+                log.evidence(&mut log.state(), &note, before.as_deref(), now_s, weight);
             }
-            alarms.raise(&log.origin, wrong.what, wrong.about);
+            if is_news {
+                alarms.raise(&log.origin, wrong.what, wrong.about);
+            }
         });
         if raised.await.is_err() {
             tracing::error!("an alarm was not raised");

@@ -11,6 +11,7 @@ use haetae::registry::store::put_ground;
 use haetae::registry::tree::read_one;
 use haetae_verify::{Trust, single};
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use tlog::{Hash, Receipt};
 use uuid::Uuid;
 use verdict::decision::Outcome;
@@ -155,6 +156,27 @@ async fn what_is_anothers_looks_like_what_does_not_exist() {
         }
     }
 }
+/// GET and HEAD say the same of it, and it is asked with nothing else.
+async fn is_read_only(caller: &Caller, pool: &PgPool, path: &str) {
+    let whole = caller.send("GET", path, &[]).await;
+    let head = caller.send("HEAD", path, &[]).await;
+    assert_eq!((whole.status, head.status, head.body.len()), (200, 200, 0));
+    assert_eq!(head.header("content-type"), whole.header("content-type"));
+    assert!(head.header("content-length").is_some(), "{:?}", head.headers);
+    if path.ends_with("/leaf") {
+        let length = whole.body.len().to_string();
+        assert_eq!(head.header("content-length"), Some(&*length));
+    }
+    let absent = caller.send("HEAD", "/v1/decisions/nonsense/leaf", &[]).await;
+    assert_eq!((absent.status, absent.body.len()), (404, 0));
+    let posted = caller.send("POST", path, &[]).await;
+    is_row(pool, &posted, (405, "METHOD_REFUSED"), path).await;
+    assert_eq!(posted.header("allow"), Some("GET, HEAD"));
+    for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
+        let refused = caller.send(method, path, &[]).await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    }
+}
 
 #[tokio::test]
 async fn it_is_asked_with_get_or_head_and_nothing_else() {
@@ -166,24 +188,7 @@ async fn it_is_asked_with_get_or_head_and_nothing_else() {
     for part in ["leaf", "receipt"] {
         let path = path(&answer, part);
         for caller in [&caller, &over_http1] {
-            let whole = caller.send("GET", &path, &[]).await;
-            let head = caller.send("HEAD", &path, &[]).await;
-            assert_eq!((whole.status, head.status, head.body.len()), (200, 200, 0));
-            assert_eq!(head.header("content-type"), whole.header("content-type"));
-            assert!(head.header("content-length").is_some(), "{:?}", head.headers);
-            if part == "leaf" {
-                let length = whole.body.len().to_string();
-                assert_eq!(head.header("content-length"), Some(&*length));
-            }
-            let absent = caller.send("HEAD", "/v1/decisions/nonsense/leaf", &[]).await;
-            assert_eq!((absent.status, absent.body.len()), (404, 0));
-            let posted = caller.send("POST", &path, &[]).await;
-            is_row(&pool, &posted, (405, "METHOD_REFUSED"), &path).await;
-            assert_eq!(posted.header("allow"), Some("GET, HEAD"));
-            for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
-                let refused = caller.send(method, &path, &[]).await;
-                assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
-            }
+            is_read_only(caller, &pool, &path).await;
         }
         let asked = caller.send("GET", &format!("{path}?newest=true"), &[]).await;
         is_row(&pool, &asked, (400, "PATH_INVALID"), &path).await;

@@ -49,7 +49,10 @@ async fn a_state_that_is_gone_is_missed_at_the_start() {
     lose(dir.path());
     let refused = try_open(dir.path()).err().unwrap().to_string();
     assert!(refused.contains("this key has cosigned `log.example/behind`"), "{refused}");
-    assert!(refused.contains("take a new key"), "{refused}");
+    assert!(
+        refused.contains("take a new key") && refused.contains("a new, empty state"),
+        "{refused}"
+    );
     // The file of this log alone, too.
     std::fs::remove_dir_all(dir.path().join("state")).unwrap();
     std::fs::rename(dir.path().join("lost"), dir.path().join("state")).unwrap();
@@ -96,7 +99,7 @@ async fn whoever_kept_a_cosigned_checkpoint_can_show_that_the_state_was_lost() {
     assert_eq!(status(&witness, body(9, &[], &format!("{longer}{line}"))).await, 409);
     assert_eq!(told(&witness).await["logs"][0]["lost"], Value::Null);
     let (code, _, said) = post(&witness, body(0, &[], &cosigned)).await;
-    assert!(code == 503 && said.contains("bring the state back, or take a new key"), "{said}");
+    assert!(code == 503 && said.contains("or take a new key and a new, empty state"), "{said}");
     // Neither the same log nor another history is cosigned now, and it is an alarm once.
     let another = log.fork(3);
     for body in [log.body(0, 9), another.body(0, 9), log.body(8, 9), body(0, &[], &cosigned)] {
@@ -109,6 +112,11 @@ async fn whoever_kept_a_cosigned_checkpoint_can_show_that_the_state_was_lost() {
     assert!(about[0].ends_with("and starts it again"), "{said}");
     let page = get(&witness, "/status").await.2;
     assert!(page.contains("ALARM: 8 records were cosigned at"), "{page}");
+    // What contradicts what is known to be lost is seen all the same.
+    assert_eq!(status(&witness, another.body(0, 8)).await, 422);
+    let said = told(&witness).await;
+    assert_eq!(pages::alarms(&said, "contradiction").len(), 1, "{said}");
+    assert_eq!(said["logs"][0]["evidence"], 1, "{said}");
     drop(witness);
 
     // Another start changes nothing about it.
@@ -202,6 +210,21 @@ async fn what_a_mirrored_log_shows_is_looked_at_first() {
     let said = pages::status(&witness).await;
     assert_eq!((&said["logs"][0]["lost"], &said["logs"][1]["lost"]), (&20.into(), &Value::Null));
     witness.stop().await;
+}
+
+/// A mark that could not be written is written with what is cosigned next.
+#[tokio::test]
+async fn a_mark_is_tried_again() {
+    let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(20));
+    let witness = open(dir.path());
+    let mark = dir.path().join("witness.key.cosigned");
+    std::fs::create_dir(&mark).unwrap();
+    assert_eq!(status(&witness, log.body(0, 8)).await, 200);
+    std::fs::remove_dir(&mark).unwrap();
+    assert_eq!(status(&witness, log.body(8, 9)).await, 200);
+    drop(witness);
+    lose(dir.path());
+    assert!(try_open(dir.path()).is_err());
 }
 
 /// The mark names hashes of origins, and the key that it is of.
