@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgConnection, error::DatabaseError};
+use sqlx::PgConnection;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::made::Made;
@@ -121,22 +121,19 @@ impl<'s> Projector<'s> {
         connection: &mut PgConnection,
         lag: Lag,
     ) -> Result<Option<i64>, AuditError> {
-        match within(STEP_MAX, self.step(connection, lag)).await {
-            Ok(next) => Ok(Some(next)),
-            Err(AuditError::Database(cause @ sqlx::Error::Database(_))) => {
-                let Lag { lane, next, .. } = lag;
-                tracing::warn!(lane, next, %cause, "a lane cannot be projected");
-                // Without its words: they may repeat a value.
-                let code =
-                    cause.as_database_error().and_then(DatabaseError::code).unwrap_or_default();
-                let about = format!(
-                    "of lane {lane}, the database cannot read the records from index {next} on, or keep their rows (SQLSTATE {code})"
-                );
-                self.alarm((lane, "not_projected"), about);
-                Ok(None)
-            }
-            Err(cause) => Err(cause),
-        }
+        let cause = match within(STEP_MAX, self.step(connection, lag)).await {
+            Ok(next) => return Ok(Some(next)),
+            Err(cause) => cause,
+        };
+        let Some(code) = of_the_data(&cause) else { return Err(cause) };
+        let Lag { lane, next, .. } = lag;
+        tracing::debug!(lane, next, %cause, "a lane cannot be projected");
+        // Without its words: they may repeat a value.
+        let about = format!(
+            "of lane {lane}, the database cannot read the records from index {next} on, or keep their rows (SQLSTATE {code})"
+        );
+        self.alarm((lane, "not_projected"), about);
+        Ok(None)
     }
 
     /// Some batches of one lane; gives the index up to which it is projected.
@@ -181,13 +178,13 @@ impl<'s> Projector<'s> {
 
     /// Into the log once a minute for each lane and kind: whoever spoils many records has not filled it with alarms.
     fn alarm(&mut self, of: (i32, &'static str), about: String) {
-        let what = of.1;
-        tracing::error!(what, about);
         let now = Instant::now();
         if self.told.get(&of).is_some_and(|told| now.duration_since(*told) < TELL_EVERY) {
             return;
         }
         self.told.insert(of, now);
+        let what = of.1;
+        tracing::error!(what, about);
         self.shared.queue.note(Notice::Alarm { what, about, decision: None });
     }
 
@@ -260,6 +257,13 @@ impl Leaves {
             Self::Read(leaves) => leaves,
         }
     }
+}
+
+/// The SQLSTATE of what is wrong with the data themselves: not a value, in the way of another, too long, damaged. The rest passes.
+fn of_the_data(cause: &AuditError) -> Option<String> {
+    let AuditError::Database(sqlx::Error::Database(cause)) = cause else { return None };
+    let code = cause.code()?;
+    ["22", "23", "54", "XX"].iter().any(|class| code.starts_with(class)).then(|| code.into_owned())
 }
 
 pub(super) async fn within<T, E: Into<AuditError>>(

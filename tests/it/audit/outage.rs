@@ -157,6 +157,44 @@ fn allows_of_a_process_that_is_gone_are_closed() {
     });
 }
 
+/// The database refuses the rows of one lane: those of the other are made, and the log says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_without_rows_keeps_no_other_waiting() {
+    let fresh = fresh_database().await;
+    let refuse = "alter table row_decision add constraint refused check (lane <> 1)";
+    sqlx::query(refuse).execute(&fresh.pool).await.unwrap();
+    let lab = Arc::new(Lab::start(&fresh.pool, 2).await);
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        tasks.spawn(write(Arc::clone(&lab), 20));
+    }
+    assert_eq!(tasks.join_all().await.concat().len(), 400);
+    let lab = Arc::into_inner(lab).unwrap();
+    let leaves = lab.leaves().await;
+    let of = |lane: u64| {
+        leaves.iter().filter(|leaf| leaf["kind"] == "decision" && leaf["lane"] == lane).count()
+    };
+    assert!(of(0) > 0 && of(1) > 0, "both lanes have some");
+    let rows = "select count(*) from row_decision";
+    eventually("the rows of the one are there", async || {
+        let rows: i64 = sqlx::query_scalar(rows).fetch_one(&fresh.pool).await.unwrap();
+        usize::try_from(rows).unwrap() == of(0)
+    })
+    .await;
+    eventually("the log says it of the other", async || {
+        let is_it = |leaf: &serde_json::Value| {
+            let about = leaf["about"].as_str().unwrap_or_default();
+            leaf["what"] == "not_projected" && about.contains("lane 1") && about.contains("23514")
+        };
+        lab.leaves().await.iter().any(is_it)
+    })
+    .await;
+    let allow = "alter table row_decision drop constraint refused";
+    sqlx::query(allow).execute(&fresh.pool).await.unwrap();
+    lab.projected().await;
+    assert_eq!(verify(&lab.stop().await).await.unwrap().findings, []);
+}
+
 /// Another process begins to close while ours has an end on its way: ours is not written, that of who closes now is.
 #[test]
 fn an_end_is_written_by_who_closes_then_or_not_at_all() {
