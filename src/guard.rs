@@ -33,6 +33,7 @@ mod metrics;
 mod noted;
 mod reconcile;
 mod refused;
+mod service;
 mod ticket;
 mod upstream;
 mod used;
@@ -187,7 +188,7 @@ impl Guard {
             tracing::error!(%cause, "the journal cannot be written: nothing is let in");
             named(Refused::NoJournal)
         })?;
-        let headers = upstream::to_service(&head.headers, &proven);
+        let headers = service::to_service(&head.headers, &proven);
         Ok(Admitted { method: head.method, uri: head.uri, headers, body })
     }
 

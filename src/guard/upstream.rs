@@ -1,6 +1,4 @@
-//! The service behind the guard. It gets what the leaf names, as the leaf names it, and of the other headers only those that
-//! the gateway sends to sites: what was not checked and could be read as another request (another method, path, type or
-//! coding) stays here.
+//! The service behind the guard, and the way to it.
 
 use std::time::Duration;
 
@@ -8,8 +6,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::http::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::http::{HeaderMap, Uri};
@@ -19,7 +17,6 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::ticket::{LEAF, Proven, RECEIPT};
 use super::{Admitted, Config, GuardError};
 use crate::dial;
 
@@ -84,29 +81,6 @@ impl Upstream {
     }
 }
 
-/// The head for the service: what the gateway sends along, then what was proven, which no `connection` takes away.
-pub(super) fn to_service(from: &HeaderMap, proven: &Proven<'_>) -> HeaderMap {
-    let mut head = HeaderMap::with_capacity(HEADERS_USUAL);
-    for (name, value) in from.iter().filter(|(name, _)| ALONG.contains(&name.as_str())) {
-        head.append(name.clone(), value.clone());
-    }
-    for name in named_by_connection(from) {
-        head.remove(name);
-    }
-    for name in [RECEIPT, LEAF] {
-        if let Some(value) = from.get(&name) {
-            head.insert(name, value.clone());
-        }
-    }
-    let own = [(CONTENT_TYPE, proven.content_type()), (DECISION, Some(&*proven.decision))];
-    for (name, value) in own {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            head.insert(name, value);
-        }
-    }
-    head
-}
-
 /// Takes out what RFC 9110 section 7.6.1 says must not be passed on.
 fn of_one_connection(headers: &mut HeaderMap) {
     for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {
@@ -115,7 +89,7 @@ fn of_one_connection(headers: &mut HeaderMap) {
     headers.remove("keep-alive");
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()
@@ -143,12 +117,6 @@ fn tls(config: &Config) -> Result<ClientConfig, GuardError> {
     dial::showing(tls, own).map_err(GuardError::UpstreamCertificate)
 }
 
-const DECISION: HeaderName = HeaderName::from_static("haetae-decision");
-/// `TO_SITE` of `forward::headers`, which this room may not read: a test sends a request through both and holds one against
-/// the other.
-const ALONG: [&str; 2] = ["accept", "traceparent"];
-/// Those, and the four that are proven.
-const HEADERS_USUAL: usize = 6;
 const HOP_BY_HOP: [HeaderName; 7] =
     [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 const CONNECT_MAX: Duration = Duration::from_secs(5);

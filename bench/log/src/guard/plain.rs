@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio_util::task::TaskTracker;
 
 #[path = "../../../../src/guard/upstream.rs"]
@@ -21,7 +21,9 @@ use upstream::Upstream;
 
 /// What the guard's file takes; here nothing admits.
 struct Admitted {
-    head: Parts,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -46,7 +48,8 @@ async fn pass(
 ) -> Response<Either<Incoming, Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return failed() };
-    match upstream.send(Admitted { head, body: body.to_bytes() }).await {
+    let Parts { method, uri, headers, .. } = head;
+    match upstream.send(Admitted { method, uri, headers, body: body.to_bytes() }).await {
         Ok(response) => response.map(Either::Left),
         Err(_) => failed(),
     }
