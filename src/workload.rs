@@ -133,10 +133,11 @@ pub fn route(
     haetae::route(method, path, query).unwrap_or_else(|| openai::route(method, path, query))
 }
 
-/// The methods that a path is asked with, as far as the gateway's own protocol says; none for other paths.
+/// The methods that a path is asked with; none for a path that is no route.
 #[must_use]
 pub fn methods(path: &str) -> Vec<&'static str> {
-    haetae::methods(path)
+    let own = haetae::methods(path);
+    if own.is_empty() { openai::method(path).into_iter().collect() } else { own }
 }
 
 /// Reads what a request claims, from its headers and its whole body.

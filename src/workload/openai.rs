@@ -10,7 +10,7 @@ mod onward;
 mod routes;
 
 pub use answer::{refuse, stream_error};
-pub use routes::{is_model, route};
+pub use routes::{is_model, method, route};
 
 use bytes::Bytes;
 use hyper::http::HeaderMap;

@@ -34,6 +34,12 @@ pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
     })
 }
 
+/// The one method that a path is asked with; none when it is none of ours.
+#[must_use]
+pub fn method(path: &str) -> Option<&'static str> {
+    find(path).map(|(template, _)| template.method)
+}
+
 /// True for the name of a model: `gpt-4o`, `meta-llama/Llama-3.1-8B`, `ft:base:org::id`.
 #[must_use]
 pub fn is_model(text: &str) -> bool {

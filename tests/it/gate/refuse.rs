@@ -45,6 +45,8 @@ async fn every_refusal_of_an_identified_caller_is_a_row() {
     for (method, path, status, reason) in ROUTES {
         let answer = caller.send(method, path, &[]).await;
         is_row(&pool, &answer, (status, reason), &format!("{method} {path}")).await;
+        let other = if method == "GET" { "POST" } else { "GET" };
+        assert_eq!(answer.header("allow"), (status == 405).then_some(other), "{method} {path}");
     }
     let (site, nowhere) = (("haetae-site", "kr-seo-1"), ("haetae-site", "jp-tyo-9"));
     let facts: [(&[(&str, &str)], &str); 4] = [
