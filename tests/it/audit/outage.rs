@@ -164,21 +164,23 @@ async fn a_lane_without_rows_keeps_no_other_waiting() {
     let refuse = "alter table row_decision add constraint refused check (lane <> 1)";
     sqlx::query(refuse).execute(&fresh.pool).await.unwrap();
     let lab = Arc::new(Lab::start(&fresh.pool, 2).await);
-    let mut tasks = JoinSet::new();
-    for _ in 0..20 {
-        tasks.spawn(write(Arc::clone(&lab), 20));
-    }
-    assert_eq!(tasks.join_all().await.concat().len(), 400);
+    // Which lane takes what comes is for chance.
+    eventually("both lanes have some", async || {
+        let mut tasks = JoinSet::new();
+        for _ in 0..20 {
+            tasks.spawn(write(Arc::clone(&lab), 20));
+        }
+        assert_eq!(tasks.join_all().await.concat().len(), 400);
+        let leaves = lab.leaves().await;
+        [0, 1].iter().all(|lane| decisions(&leaves, *lane) > 0)
+    })
+    .await;
     let lab = Arc::into_inner(lab).unwrap();
-    let leaves = lab.leaves().await;
-    let of = |lane: u64| {
-        leaves.iter().filter(|leaf| leaf["kind"] == "decision" && leaf["lane"] == lane).count()
-    };
-    assert!(of(0) > 0 && of(1) > 0, "both lanes have some");
+    let there = decisions(&lab.leaves().await, 0);
     let rows = "select count(*) from row_decision";
     eventually("the rows of the one are there", async || {
         let rows: i64 = sqlx::query_scalar(rows).fetch_one(&fresh.pool).await.unwrap();
-        usize::try_from(rows).unwrap() == of(0)
+        usize::try_from(rows).unwrap() == there
     })
     .await;
     eventually("the log says it of the other", async || {
@@ -193,6 +195,10 @@ async fn a_lane_without_rows_keeps_no_other_waiting() {
     sqlx::query(allow).execute(&fresh.pool).await.unwrap();
     lab.projected().await;
     assert_eq!(verify(&lab.stop().await).await.unwrap().findings, []);
+}
+
+fn decisions(leaves: &[serde_json::Value], lane: u64) -> usize {
+    leaves.iter().filter(|leaf| leaf["kind"] == "decision" && leaf["lane"] == lane).count()
 }
 
 /// Another process begins to close while ours has an end on its way: ours is not written, that of who closes now is.
