@@ -52,7 +52,7 @@ use mirror::{Mirror, Tree};
 use own::Own;
 use refusal::Refusal;
 use room::Room;
-use shelf::{Kept, Shelf, Weight};
+use shelf::{Kept, Name, Shelf, Weight};
 use submission::Submission;
 
 /// A witness. Share it behind an `Arc`.
@@ -324,14 +324,15 @@ impl Log {
         mark: &Mark,
     ) -> Result<Self, WitnessError> {
         let shelf = Shelf::open(dir, origin)?;
-        let kept = shelf.read(&keys, own)?;
+        let kept = shelf.read(Name::Cosigned, &keys, own)?;
         let is_known = |lost: &Kept| kept.as_ref().is_some_and(|kept| kept.knows(lost.tree()));
-        let lost = shelf.read_lost(&keys, own)?.filter(|lost| !is_known(lost));
-        let twice = shelf.read_twice(&keys, own)?;
+        let lost = shelf.read(Name::Lost, &keys, own)?.filter(|lost| !is_known(lost));
+        let twice = shelf.read(Name::Twice, &keys, own)?;
         if kept.is_some() {
             mark.add(shelf.name());
         } else if lost.is_none() && twice.is_none() && mark.has(shelf.name()) {
-            return Err(WitnessError::State { path: shelf.path(), cause: mark.missed(origin) });
+            let (path, cause) = (shelf.path(Name::Cosigned), mark.missed(origin));
+            return Err(WitnessError::State { path, cause });
         }
         let state = Mutex::new(State { kept, lost, twice, ..State::default() });
         Ok(Self { origin: origin.to_owned(), keys, shelf, state, mirrored: OnceLock::new() })
@@ -394,7 +395,7 @@ impl Log {
             return;
         }
         // In memory it holds at once. If we stop here, whoever showed it shows it again.
-        if let Err(cause) = self.shelf.write_lost(&lost) {
+        if let Err(cause) = self.shelf.write(Name::Lost, &lost) {
             tracing::error!(%cause, "what shows that the state was lost cannot be kept");
         }
         let known = state.kept.as_ref().map_or(0, |kept| kept.size);
@@ -413,7 +414,7 @@ impl Log {
         if state.twice.is_some() {
             return;
         }
-        if let Err(cause) = self.shelf.write_twice(&twice) {
+        if let Err(cause) = self.shelf.write(Name::Twice, &twice) {
             tracing::error!(%cause, "what shows that two trees were cosigned cannot be kept");
         }
         let about = format!(
@@ -454,7 +455,7 @@ impl Log {
         let answer = format!("{line}\n");
         let kept = Kept::new(note, checkpoint, shown.by, &line, at);
         // If we stop here, nothing was cosigned; after it, the log asks again and gets the same tree cosigned.
-        self.shelf.write(&kept).map_err(|cause| {
+        self.shelf.write(Name::Cosigned, &kept).map_err(|cause| {
             tracing::error!(%cause, "a checkpoint cannot be kept, so it is not cosigned");
             Refusal::Disk
         })?;

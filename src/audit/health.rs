@@ -42,6 +42,8 @@ pub(super) struct Board {
     database: Mutex<Look>,
     /// Why the high-water file could not be written.
     water: Mutex<Option<String>>,
+    /// Why nobody can look whether the database still has what was committed.
+    unseen: Mutex<Option<String>>,
     /// The heads of all lanes, and in which of ours they are to be written: by turns, so that each lane bears witness to the others.
     beat: Mutex<Beat>,
 }
@@ -91,6 +93,7 @@ impl Board {
                 durability: String::new(),
             }),
             water: Mutex::new(None),
+            unseen: Mutex::new(None),
             beat: Mutex::default(),
         }
     }
@@ -168,11 +171,17 @@ impl Board {
         *self.water.lock().unwrap_or_else(PoisonError::into_inner) = cause;
     }
 
+    pub fn unseen(&self, cause: Option<String>) {
+        *self.unseen.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
     /// Everything that speaks against readiness.
     pub fn causes(&self) -> Vec<String> {
         let look = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut causes = look.causes;
-        causes.extend(self.water.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        for one in [&self.water, &self.unseen] {
+            causes.extend(one.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        }
         if self.lanes_held() == 0 {
             let each = self.lanes().into_iter();
             let each = each.map(|lane| (lane.lane, lane.cause.unwrap_or_default()));

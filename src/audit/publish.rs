@@ -51,11 +51,12 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
         }
         let unknown = |cause| Look { causes: vec![cause], durability: "unknown".to_owned() };
         let asked = store::settings(&shared.pool, shared.config.durability);
-        let mut look = match timeout(QUERY_MAX, asked).await {
+        let look = match timeout(QUERY_MAX, asked).await {
             Ok(Ok(look)) => look,
             Ok(Err(cause)) => unknown(format!("the audit database cannot be asked: {cause}")),
             Err(_) => unknown("the audit database does not answer".to_owned()),
         };
+        shared.board.database(look);
         let back = match timeout(LOOK_BACK_MAX, look_back::look_back(&shared, &keys)).await {
             Ok(Ok(Ok(()))) => Ok(()),
             // One lane is no reason to serve nobody from the others.
@@ -70,8 +71,7 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
             let alarm = Notice::Alarm { what: "not_looked_back", about, decision: None };
             looked.told = shared.queue.note(alarm);
         }
-        look.causes.extend(blind.filter(|_| all));
-        shared.board.database(look);
+        shared.board.unseen(blind.filter(|_| all));
         let (decisions, notices) = shared.queue.depth();
         shared.metrics.look(decisions + notices, shared.board.lanes_held());
     }

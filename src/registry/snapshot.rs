@@ -93,9 +93,8 @@ impl Snapshot {
         self
     }
 
-    /// True of the snapshot that a database in this state gives.
-    pub(super) fn is_of(&self, version: i64, made_by: Option<&MadeBy>) -> bool {
-        self.version == version && self.made_by.as_ref() == made_by
+    pub(super) const fn made_by(&self) -> Option<&MadeBy> {
+        self.made_by.as_ref()
     }
 
     /// The bundle in force; `None`: that of the configuration's directory.

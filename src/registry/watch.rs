@@ -156,7 +156,7 @@ impl Watcher {
         // A failover lost a change: what was judged under its number must not pass for judged under the next of that number.
         let known = current.version();
         let is_lost =
-            version < known || (version == known && !current.is_of(version, made_by.as_ref()));
+            version < known || (version == known && made_by.as_ref() != current.made_by());
         let burnt = if is_lost { in_time(store::burn(&self.pool, known)).await } else { Ok(()) };
         let ran_out = current.valid_until().is_some_and(|until| until <= now);
         if version == known && !is_lost && !ran_out {

@@ -54,6 +54,17 @@ impl Kept {
     }
 }
 
+/// As what a checkpoint is kept. All have one form: moved to the place of what was cosigned last, each is that.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Name {
+    /// It was cosigned last.
+    Cosigned,
+    /// It was cosigned, and is not known any more.
+    Lost,
+    /// It was cosigned, and is no part of what was cosigned last.
+    Twice,
+}
+
 #[derive(Debug)]
 pub(super) struct Shelf {
     dir: PathBuf,
@@ -74,40 +85,16 @@ impl Shelf {
         &self.name
     }
 
-    /// What was cosigned last; `None` for a log that is new. A file that does not bear our own signature is refused.
+    /// What is kept under a name; `None` where nothing is. A file that does not bear our own signature is refused.
     pub fn read(
         &self,
+        name: Name,
         keys: &[VerifierKey],
         own: &VerifierKey,
     ) -> Result<Option<Kept>, WitnessError> {
-        Self::read_from(&self.path(), keys, own)
-    }
-
-    /// What was cosigned and is not known any more, in the same form: moved to the place of what was cosigned last it is that.
-    pub fn read_lost(
-        &self,
-        keys: &[VerifierKey],
-        own: &VerifierKey,
-    ) -> Result<Option<Kept>, WitnessError> {
-        Self::read_from(&self.lost_path(), keys, own)
-    }
-
-    /// What was cosigned and is no part of what was cosigned last.
-    pub fn read_twice(
-        &self,
-        keys: &[VerifierKey],
-        own: &VerifierKey,
-    ) -> Result<Option<Kept>, WitnessError> {
-        Self::read_from(&self.twice_path(), keys, own)
-    }
-
-    fn read_from(
-        path: &Path,
-        keys: &[VerifierKey],
-        own: &VerifierKey,
-    ) -> Result<Option<Kept>, WitnessError> {
-        let wrong = |cause: String| WitnessError::State { path: path.to_owned(), cause };
-        let note = match std::fs::read_to_string(path) {
+        let path = self.path(name);
+        let wrong = |cause: String| WitnessError::State { path: path.clone(), cause };
+        let note = match std::fs::read_to_string(&path) {
             Ok(note) => note,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(wrong(cause.to_string())),
@@ -122,16 +109,8 @@ impl Shelf {
         Ok(Some(Kept { size: checkpoint.size, root: checkpoint.root, at_s, note }))
     }
 
-    pub fn write(&self, kept: &Kept) -> std::io::Result<()> {
-        disk::replace(&self.path(), kept.note.as_bytes())
-    }
-
-    pub fn write_lost(&self, lost: &Kept) -> std::io::Result<()> {
-        disk::replace(&self.lost_path(), lost.note.as_bytes())
-    }
-
-    pub fn write_twice(&self, twice: &Kept) -> std::io::Result<()> {
-        disk::replace(&self.twice_path(), twice.note.as_bytes())
+    pub fn write(&self, name: Name, kept: &Kept) -> std::io::Result<()> {
+        disk::replace(&self.path(name), kept.note.as_bytes())
     }
 
     /// Keeps a signed checkpoint that contradicts what was cosigned `before`, beside that; the first ones of each log, so that nobody
@@ -169,16 +148,13 @@ impl Shelf {
         self.dir.join(format!("{}.evidence-{number}", self.name))
     }
 
-    pub fn path(&self) -> PathBuf {
-        self.dir.join(&self.name)
-    }
-
-    pub fn lost_path(&self) -> PathBuf {
-        self.dir.join(format!("{}.lost", self.name))
-    }
-
-    pub fn twice_path(&self) -> PathBuf {
-        self.dir.join(format!("{}.twice", self.name))
+    pub fn path(&self, name: Name) -> PathBuf {
+        let ending = match name {
+            Name::Cosigned => "",
+            Name::Lost => ".lost",
+            Name::Twice => ".twice",
+        };
+        self.dir.join(format!("{}{ending}", self.name))
     }
 }
 
