@@ -4,7 +4,7 @@
 //! *Invariant:* nothing waits for a witness. One that is away, refuses or lies costs its cosignature and is said, no more. One that has
 //! seen more of a lane than there is may be what remembers that the database was rolled back: that is a record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +103,10 @@ impl Cosign {
         };
         let witnesses =
             config.witnesses.iter().map(seat).collect::<Result<Vec<_>, ConfigError>>()?;
+        let mut names = HashSet::new();
+        if let Some(twice) = witnesses.iter().find(|seat| !names.insert(&seat.name)) {
+            return Err(ConfigError::Twice(twice.name.to_string()));
+        }
         let shared = Arc::new(Shared {
             witnesses,
             cosigned: Family::default(),

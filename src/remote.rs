@@ -152,7 +152,8 @@ impl Remote {
     async fn get(&self, path: &str, bytes_max: usize) -> Result<Bytes, RemoteError> {
         let url = format!("{}/{path}", self.url);
         let unreachable = |cause: String| RemoteError::Unreachable { url: url.clone(), cause };
-        let mut request = Request::get(&url);
+        // A log may send what it likes to who does not say.
+        let mut request = Request::get(&url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(file) = &self.token_file {
             let token = tokio::fs::read_to_string(file).await;
             // The cause names no content of the file.

@@ -125,15 +125,17 @@ impl Tiles {
         let (lane, named) = self.read(request.uri().path()).ok_or(Without::NotFound)?;
         match named {
             Named::Checkpoint => Ok(given(self.checkpoint(lane).await?, TEXT, SHORT)),
-            Named::Resource(resource @ Resource::Entries { .. }) => {
+            Named::Resource(resource @ Resource::Entries { index, width }) => {
                 let reader = self.admit(connection, request.headers()).await?;
                 let bytes = audit::resource(&self.pool, lane, resource, &[]).await?;
-                if bytes.is_some() {
-                    let (from, to) = span(resource);
-                    let counted = self.reads.records(&reader, lane, from, to);
-                    counted.then_some(()).ok_or(Without::Uncounted)?;
-                }
-                Ok(given(bytes.ok_or(Without::NotFound)?.into(), BYTES, FOR_GOOD_PRIVATE))
+                let bytes = bytes.ok_or(Without::NotFound)?;
+                let from = index.saturating_mul(WIDTH.into());
+                let to = from.saturating_add(width.into());
+                let counted = self.reads.records(&reader, lane, from, to);
+                counted.then_some(()).ok_or(Without::Uncounted)?;
+                let signed = self.signed(lane, Id { level: 0, index }, width).await?;
+                let keep = if signed < width.into() { NEVER } else { FOR_GOOD_PRIVATE };
+                Ok(given(bytes.into(), BYTES, keep))
             }
             Named::Text(digest) => {
                 let reader = self.admit(connection, request.headers()).await?;
@@ -145,8 +147,8 @@ impl Tiles {
                 Ok(given(bytes.ok_or(Without::NotFound)?.into(), BYTES, FOR_GOOD_PRIVATE))
             }
             Named::Resource(Resource::Tile { id, width }) => {
-                let bytes = self.tile(lane, id, width).await?;
-                Ok(given(bytes, BYTES, FOR_GOOD))
+                let (bytes, keep) = self.tile(lane, id, width).await?;
+                Ok(given(bytes, BYTES, keep))
             }
         }
     }
@@ -165,20 +167,27 @@ impl Tiles {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn tile(&self, lane: u16, id: Id, width: u16) -> Result<Bytes, Without> {
+    /// Hashes, and for how long they may be kept. What no checkpoint covers yet is given too, because receipts name such sizes.
+    async fn tile(
+        &self,
+        lane: u16,
+        id: Id,
+        width: u16,
+    ) -> Result<(Bytes, &'static str), Without> {
         let known = self.given.get(&(lane, id)).unwrap_or_default();
         if width == WIDTH && known.len() == FULL_TILE_BYTES {
-            return Ok(known);
+            return Ok((known, FOR_GOOD));
         }
         let resource = Resource::Tile { id, width };
         let found = audit::resource(&self.pool, lane, resource, &known).await?;
         let bytes = Bytes::from(found.ok_or(Without::NotFound)?);
         let signed = self.signed(lane, id, width).await? * Hash::BYTES;
-        let signed = bytes.slice(..signed.min(bytes.len()));
-        if signed.len() > known.len() {
-            self.given.insert((lane, id), signed);
+        let part = bytes.slice(..signed.min(bytes.len()));
+        let keep = if part.len() < bytes.len() { NEVER } else { FOR_GOOD };
+        if part.len() > known.len() {
+            self.given.insert((lane, id), part);
         }
-        Ok(bytes)
+        Ok((bytes, keep))
     }
 
     /// How much of a tile is under a published checkpoint, as far as this is asked. Beyond it there may be records that a failover
@@ -276,13 +285,6 @@ impl Without {
     }
 }
 
-/// The records of an entry bundle: the first, and the one after the last.
-fn span(resource: Resource) -> (u64, u64) {
-    let Resource::Entries { index, width } = resource else { return (0, 0) };
-    let from = index.saturating_mul(WIDTH.into());
-    (from, from.saturating_add(width.into()))
-}
-
 /// 64 lower-case hex digits.
 fn digest(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
@@ -309,7 +311,7 @@ const SHORT: &str = "public, max-age=1";
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 /// Only in the reader's own cache: another who asks must be a reader too.
 const FOR_GOOD_PRIVATE: &str = "private, max-age=31536000, immutable";
-/// What is not there may be there in a second.
+/// What is not there may be there in a second; what no checkpoint covers may be gone then.
 const NEVER: &str = "no-store";
 /// 8 KiB each: 16 MiB, the tiles of a log of half a million records.
 const TILES_MAX: usize = 2_048;

@@ -402,7 +402,7 @@ impl Batch {
         self.spans.len()
     }
 
-    /// Takes an unwritten batch apart; what only this epoch of this lane could say is dropped. Decisions judged under another version than `version` are refused.
+    /// Takes an unwritten batch apart. Decisions judged under another version than `version` are refused.
     pub fn unwritten(self, version: Option<i64>) -> Items {
         let Self { notices, decisions, .. } = self;
         let (stay, moved): (Vec<_>, Vec<_>) = decisions.into_iter().partition(|request| {
@@ -412,7 +412,7 @@ impl Batch {
         for request in moved {
             refuse(request, RecordError::FactsMoved { now });
         }
-        Items { notices, decisions: stay }.without_lane()
+        Items { notices, decisions: stay }
     }
 
     /// Takes an unwritten batch apart. Decisions whose reservation is not among those left are refused; acts that are
@@ -430,7 +430,7 @@ impl Batch {
         for request in fallen {
             refuse(request, RecordError::Unreserved);
         }
-        Items { notices, decisions: stay }.without_lane()
+        Items { notices, decisions: stay }
     }
 
     /// A durable batch with its signed checkpoint: what receipts need, and the decisions with their places and ids.

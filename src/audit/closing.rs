@@ -2,7 +2,8 @@
 //!
 //! *Invariant:* only epochs whose holder was found dead twice, some seconds apart, and only on a drained projection. They are
 //! marked before the first end is written: a holder that was merely out of reach finds the mark before it writes again, and
-//! leaves these ends to us. Each end is written under the term of who looked: where another closes meanwhile, none is.
+//! leaves these ends to us. What it wrote before the mark is projected before its ALLOWs are looked through. Each end is written
+//! under the term of who looked: where another closes meanwhile, none is.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct Closing {
     next: Option<Instant>,
     /// Epochs (lane, number) found dead, and since when.
     dead: HashMap<(i32, i64), Instant>,
+    /// Of these, the ones that are marked, durably.
+    marked: HashSet<(i32, i64)>,
     /// Ends on their way into the log, for each such epoch.
     under_way: HashMap<(i32, i64), HashSet<Uuid>>,
     /// Of each such epoch, as long as it ends there: from where on every ALLOW has its end.
@@ -41,6 +44,7 @@ impl Closing {
             term: 0,
             next: None,
             dead: HashMap::new(),
+            marked: HashSet::new(),
             under_way: HashMap::new(),
             closed: HashMap::new(),
         }
@@ -50,8 +54,9 @@ impl Closing {
     pub fn begin(&mut self, term: i64) {
         self.term = term;
         self.under_way.clear();
-        // A failover may have taken ends away.
+        // A failover may have taken ends and marks away.
         self.closed.clear();
+        self.marked.clear();
     }
 
     /// Ends what can be ended now; looks only every few seconds.
@@ -69,6 +74,7 @@ impl Closing {
         let found = within(QUERY_MAX, found).await?;
         self.dead.retain(|key, _| found.iter().any(|epoch| (epoch.lane, epoch.epoch) == *key));
         self.closed.retain(|key, _| self.dead.contains_key(key));
+        self.marked.retain(|key| self.dead.contains_key(key));
         for epoch in found {
             let since = *self.dead.entry((epoch.lane, epoch.epoch)).or_insert(now);
             // A process that lost its connections for a moment is back by then.
@@ -85,11 +91,15 @@ impl Closing {
         shared: &Shared,
         epoch: DeadEpoch,
     ) -> Result<(), AuditError> {
-        if !epoch.abandoned && !within(QUERY_MAX, store::abandon(connection, epoch)).await? {
-            return Ok(()); // its holder is back
+        let key = (epoch.lane, epoch.epoch);
+        if !self.marked.contains(&key) {
+            if within(QUERY_MAX, store::abandon(connection, epoch)).await? {
+                self.marked.insert(key);
+            }
+            // Its holder is back, or may have been until now: its last ends are projected before the next look.
+            return Ok(());
         }
         let (open, is_all) = self.open(connection, epoch).await?;
-        let key = (epoch.lane, epoch.epoch);
         if open.is_empty() && is_all {
             self.under_way.remove(&key);
             return within(QUERY_MAX, store::settle(connection, epoch)).await;
@@ -142,8 +152,8 @@ impl Closing {
 /// Records of an epoch that are looked through by one query: one that lasted for months has more than a query has time for.
 const AT_ONCE: i64 = 100_000;
 const SCAN_MAX: Duration = Duration::from_secs(4);
-/// Two looks must find the holder gone: with the projection's pause an ALLOW is closed about 10 s after a restart,
-/// within the promised 30 s.
+/// Two looks find the holder gone and mark it, a third writes the ends: with the projection's pause an ALLOW is closed about 12 s
+/// after a restart, within the promised 30 s.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 const DEAD_FOR: Duration = Duration::from_secs(5);
 const QUERY_MAX: Duration = Duration::from_secs(5);

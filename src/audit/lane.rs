@@ -205,7 +205,7 @@ impl Lane {
             let facts = match self.facts(held, &items).await {
                 Ok(facts) => facts,
                 Err(left) => {
-                    self.shared.queue.give_back(items.without_lane());
+                    self.shared.queue.give_back(items);
                     return Err(left);
                 }
             };

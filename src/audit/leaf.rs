@@ -101,6 +101,13 @@ pub(super) enum Notice {
     Act(std::sync::Arc<Act>),
 }
 
+impl Notice {
+    /// Opens or closes one epoch of one lane.
+    pub const fn is_of_epoch(&self) -> bool {
+        matches!(self, Self::LaneOpen { .. } | Self::Rollback { .. } | Self::LaneClose { .. })
+    }
+}
+
 /// A lane's committed state as another lane's heartbeat keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {

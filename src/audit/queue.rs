@@ -53,17 +53,6 @@ pub(super) struct Items {
 }
 
 impl Items {
-    /// Without the records that open or close one epoch of one lane: another would write them out of place.
-    pub fn without_lane(mut self) -> Self {
-        self.notices.retain(|noted| {
-            !matches!(
-                noted.notice,
-                Notice::LaneOpen { .. } | Notice::Rollback { .. } | Notice::LaneClose { .. }
-            )
-        });
-        self
-    }
-
     pub fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.decisions.is_empty()
     }
@@ -309,10 +298,11 @@ impl Queue {
         }
     }
 
-    /// Puts back what a lane that is lost could not write, but for what is not ours to write any more.
+    /// Puts back what a lane that is lost could not write, but for what is not ours to write any more, and the records that open
+    /// or close its epoch: another lane would write them out of place.
     pub fn give_back(&self, mut items: Items) {
         let waiting = self.lock();
-        items.notices.retain(|noted| waiting.is_ours(noted));
+        items.notices.retain(|noted| !noted.notice.is_of_epoch() && waiting.is_ours(noted));
         drop(waiting);
         self.put_back(items);
     }

@@ -1,6 +1,9 @@
 //! Batches in, rows out.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, PgTransaction, Row as _,
+    postgres::PgConnectOptions,
+};
 
 use super::Lag;
 use crate::audit::{
@@ -39,13 +42,18 @@ pub(super) async fn close_under(
     connection: &mut PgConnection,
     term: i64,
 ) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    let durable = AssertSqlSafe("set local synchronous_commit to default");
-    sqlx::raw_sql(durable).execute(&mut *transaction).await?;
+    let mut transaction = durable(connection).await?;
     let take =
         "insert into log_closer (id, term) values (1, $1) on conflict (id) do update set term = $1";
     sqlx::query(take).bind(term).execute(&mut *transaction).await?;
     transaction.commit().await
+}
+
+/// A transaction whose commit waits for the disk, and for the standbys where commits do.
+async fn durable(connection: &mut PgConnection) -> Result<PgTransaction<'_>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql("set local synchronous_commit to default").execute(&mut *transaction).await?;
+    Ok(transaction)
 }
 
 /// For each lane the next index to project, and its size.
@@ -295,8 +303,7 @@ pub(in crate::audit) async fn dead_epochs(
     // A living process holds its shared lock; an exclusive one can be had only if nobody does.
     let rows = sqlx::query(
         "select e.lane, e.epoch, e.first_index,
-                coalesce((select min(n.first_index) from log_epoch n where n.lane = e.lane and n.epoch > e.epoch), h.size),
-                e.abandoned
+                coalesce((select min(n.first_index) from log_epoch n where n.lane = e.lane and n.epoch > e.epoch), h.size)
          from log_epoch e join log_head h using (lane)
          where not e.settled and (e.abandoned or (e.instance <> $1 and not exists (
              select from pg_locks l
@@ -315,7 +322,6 @@ pub(in crate::audit) async fn dead_epochs(
             epoch: row.try_get(1)?,
             first: row.try_get(2)?,
             until: row.try_get(3)?,
-            abandoned: row.try_get(4)?,
         })
     };
     rows.into_iter().map(epoch).collect()
@@ -328,25 +334,26 @@ pub(in crate::audit) struct DeadEpoch {
     pub epoch: i64,
     pub first: i64,
     pub until: i64,
-    /// Marked as such: its holder does not end its ALLOWs any more.
-    pub abandoned: bool,
 }
 
-/// Takes the ends of an epoch's ALLOWs away from its holder; false when that one lives.
+/// Takes the ends of an epoch's ALLOWs away from its holder; false when that one lives. A mark of before is written again: who made it
+/// may not have waited for the disk.
 pub(in crate::audit) async fn abandon(
     connection: &mut PgConnection,
     epoch: DeadEpoch,
 ) -> Result<bool, sqlx::Error> {
-    // The exclusive lock is held to the end of this statement: a holder that connects meanwhile waits, and sees the mark.
+    let mut transaction = durable(connection).await?;
+    // The exclusive lock is held to the end of the transaction: a holder that connects meanwhile waits, and sees the mark.
     let update = "with holder as materialized (
-                      select instance from log_epoch where lane = $1 and epoch = $2
+                      select instance, abandoned from log_epoch where lane = $1 and epoch = $2
                   ), gone as materialized (
-                      select pg_try_advisory_xact_lock($3, instance) as gone from holder
+                      select abandoned or pg_try_advisory_xact_lock($3, instance) as gone from holder
                   )
                   update log_epoch set abandoned = true
                   where lane = $1 and epoch = $2 and (select gone from gone)";
     let query = sqlx::query(update).bind(epoch.lane).bind(epoch.epoch);
-    let done = query.bind(crate::audit::store::INSTANCE_LOCKS).execute(connection).await?;
+    let done = query.bind(crate::audit::store::INSTANCE_LOCKS).execute(&mut *transaction).await?;
+    transaction.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -3,6 +3,7 @@
 //! *Invariant:* a lane that is found behind is declared dead at once, whoever holds it; what other replicas published counts as
 //! known here too, so that whoever takes a lane over knows how far it was.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tlog::{Checkpoint, Hash, Note};
@@ -29,6 +30,7 @@ pub(super) async fn look_back(
     let heads = store::heads(&shared.pool).await?;
     // A lane that cannot be looked at keeps nobody from looking at the others.
     let mut failed = Ok(());
+    let mut unseen = HashSet::new();
     for (lane, mark) in marks {
         let newest = shared.water.newest(slot(lane)).is_some_and(|(of, _)| of == lane);
         let head = heads.iter().find(|head| head.lane == lane);
@@ -40,9 +42,12 @@ pub(super) async fn look_back(
             |_| Err("no answer".to_owned()),
             |done| done.map_err(|cause| cause.to_string()),
         );
-        failed = failed.and(looked.map_err(|cause| format!("lane {lane}: {cause}")));
+        if let Err(cause) = looked {
+            unseen.insert(lane);
+            failed = failed.and(Err(format!("lane {lane}: {cause}")));
+        }
     }
-    learn(shared, keys).await?;
+    learn(shared, keys, &unseen).await?;
     cluster(shared).await?;
     Ok(failed)
 }
@@ -95,9 +100,13 @@ async fn bury(shared: &Shared, keys: &[Key], lane: u16, mark: Mark) -> Result<()
     Ok(())
 }
 
-/// Checkpoints that bear our signature, whichever replica made it.
-async fn learn(shared: &Shared, keys: &[Key]) -> Result<(), AuditError> {
+/// Checkpoints that bear our signature, whichever replica made it; not of lanes that could not be held against what is known of them:
+/// a mark that was not looked at is not replaced.
+async fn learn(shared: &Shared, keys: &[Key], unseen: &HashSet<u16>) -> Result<(), AuditError> {
     for published in cosigned::published(&shared.pool).await? {
+        if unseen.contains(&published.lane) {
+            continue;
+        }
         let signers = Signers::new(keys, &shared.config.origin, published.lane)?;
         if let Some(mark) = signed(&published.note, &signers) {
             shared.water.raise(published.lane, mark);

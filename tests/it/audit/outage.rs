@@ -212,9 +212,10 @@ fn an_end_is_written_by_who_closes_then_or_not_at_all() {
         let mut holds = pool.begin().await.unwrap();
         let hold = "select version from fact_head where id = 1 for update";
         sqlx::query(hold).execute(&mut *holds).await.unwrap();
-        let marked = "select coalesce(bool_or(abandoned), false) from log_epoch";
-        eventually("the orphan is found", async || {
-            sqlx::query_scalar::<_, bool>(marked).fetch_one(pool).await.unwrap()
+        let waits = "select exists (select from pg_stat_activity where datname = current_database()
+                     and application_name = 'haetae-lane' and wait_event_type = 'Lock')";
+        eventually("the orphan's end is on its way", async || {
+            sqlx::query_scalar::<_, bool>(waits).fetch_one(pool).await.unwrap()
         })
         .await;
         sqlx::query("update log_closer set term = 4711").execute(pool).await.unwrap();
@@ -230,6 +231,36 @@ fn an_end_is_written_by_who_closes_then_or_not_at_all() {
                     where datname = current_database() and application_name = 'haetae-projection'";
         let killed: i64 = sqlx::query_scalar(kill).fetch_one(pool).await.unwrap();
         assert_eq!(killed, 1);
+        eventually("the orphan is closed", async || ends(&lab).await == [id.clone()]).await;
+        lab.stop().await;
+    });
+}
+
+/// Until it is marked as gone a process may have written ends itself: those are projected before its ALLOWs are looked through.
+#[test]
+fn who_is_marked_as_gone_has_what_it_wrote_projected_first() {
+    let (fresh, key, id) = orphaned();
+    let ours = tokio::runtime::Runtime::new().unwrap();
+    ours.block_on(async {
+        let pool = &sqlx::PgPool::connect_with(fresh.options.clone()).await.unwrap();
+        // With the mark there is something to be projected, which cannot be.
+        let refuse = "create function behind() returns trigger language plpgsql security definer as $$ begin
+                          update projection_cursor set next_index = 0;
+                          alter table row_decision add constraint refused check (false) not valid;
+                          return null;
+                      end $$;
+                      create trigger behind after update of abandoned on log_epoch
+                      for each row when (new.abandoned and not old.abandoned) execute function behind()";
+        sqlx::raw_sql(refuse).execute(pool).await.unwrap();
+        let lab = Lab::start_at(pool, 1, haetae::clock::Clock::system(), key).await;
+        eventually("what is there cannot be projected", async || {
+            lab.leaves().await.iter().any(|leaf| leaf["what"] == "not_projected")
+        })
+        .await;
+        lab.deny().await.unwrap();
+        assert_eq!(ends(&lab).await, Vec::<String>::new());
+        let allow = "alter table row_decision drop constraint refused";
+        sqlx::query(allow).execute(pool).await.unwrap();
         eventually("the orphan is closed", async || ends(&lab).await == [id.clone()]).await;
         lab.stop().await;
     });

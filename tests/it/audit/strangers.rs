@@ -1,0 +1,65 @@
+//! Whoever may log in, and no more, neither becomes the owner nor keeps a gateway waiting.
+
+use std::borrow::Cow;
+
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use crate::support::fresh_database;
+
+/// Without `pg_temp` in its path a function looks there first, and a session's own table stands for ours.
+#[tokio::test]
+async fn no_function_that_runs_as_its_owner_looks_into_the_session_first() {
+    let pool = fresh_database().await.pool;
+    let paths = "select p.oid::regprocedure::text,
+                        (select setting from unnest(p.proconfig) as setting where setting like 'search_path=%')
+                 from pg_proc p where p.prosecdef and p.pronamespace = 'public'::regnamespace";
+    let paths: Vec<(String, Option<String>)> = sqlx::query_as(paths).fetch_all(&pool).await.unwrap();
+    assert!(paths.len() > 10, "{paths:?}");
+    for (function, path) in paths {
+        let last = path.as_deref().and_then(|path| path.rsplit([',', '=']).next()).map(str::trim);
+        assert_eq!(last, Some("pg_temp"), "{function}: {path:?}");
+    }
+}
+
+/// As the gateway, which is no owner: what it puts into its own session stays there.
+#[tokio::test]
+async fn a_table_of_the_session_does_not_stand_for_one_of_ours() {
+    let pool = fresh_database().await.pool;
+    let mut session = pool.acquire().await.unwrap();
+    let statements = "set role haetae_gateway;
+        create temp table policy_enacted (like public.policy_enacted);
+        insert into policy_enacted (version, bundle, how, until_s, falls_back_to, reason, notes, enacted_by, enacted_at_s)
+            values (1, 'x', 'break_glass', 0, 'x', 'x', '{}', 'x', 0);
+        grant all on policy_enacted to public;";
+    sqlx::raw_sql(statements).execute(&mut *session).await.unwrap();
+    let fallen: Option<i64> = sqlx::query_scalar("select policy_fall_back(1, 1)")
+        .fetch_one(&mut *session)
+        .await
+        .unwrap();
+    assert_eq!(fallen, None, "nothing of ours is in force that could end");
+}
+
+#[tokio::test]
+async fn a_reader_holds_no_lock_that_gateways_wait_for_and_the_gateway_does() {
+    let pool = fresh_database().await.pool;
+    let functions = "select proname || case pronargs when 1 then '(1)' else '(1, 1)' end from pg_proc
+                     where pronamespace = 'pg_catalog'::regnamespace and proname ~ 'advisory.*lock' and proname !~ 'unlock'";
+    let functions: Vec<String> = sqlx::query_scalar(functions).fetch_all(&pool).await.unwrap();
+    assert_eq!(functions.len(), 16, "{functions:?}");
+    // One session: what it holds keeps it from nothing.
+    let mut session = pool.acquire().await.unwrap();
+    for role in ["haetae_reader", "haetae_reviewer", "haetae_privacy", "haetae_gateway"] {
+        for function in &functions {
+            let mut transaction = session.begin().await.unwrap();
+            let set = AssertSqlSafe(format!("set local role {role}"));
+            sqlx::query(set).execute(&mut *transaction).await.unwrap();
+            let select = AssertSqlSafe(format!("select {function}"));
+            let done = sqlx::query(select).execute(&mut *transaction).await;
+            let code = done.err().and_then(|error| {
+                error.as_database_error().and_then(|error| error.code()).map(Cow::into_owned)
+            });
+            let wanted = (role != "haetae_gateway").then_some("42501");
+            assert_eq!(code.as_deref(), wanted, "{role}: {function}");
+        }
+    }
+}
