@@ -5,7 +5,8 @@
 //! it pulls, follows and judges again ([`mirror`]); what it finds wrong becomes a record of its own log ([`own`]).
 //!
 //! Reading order: [`submission`] (what a log sends), [`shelf`] (what is kept), [`lost`] (how it shows that it is not), this file
-//! (the checks, in order), [`refusal`], [`mirror`], [`room`] (what mirrors leave free), [`alarms`], [`own`].
+//! (the checks, in order), [`refusal`], [`mirror`], [`room`] (what mirrors leave free, and each other), [`trouble`] (what is said of
+//! one, and to whom), [`alarms`], [`own`].
 //!
 //! *Invariant:* what is cosigned was on the disk before; and of one log, never two trees that do not extend each other.
 
@@ -42,6 +43,7 @@ mod room;
 mod shelf;
 mod status;
 mod submission;
+mod trouble;
 
 pub use config::{Config, MirrorConfig, WitnessError};
 
@@ -140,7 +142,7 @@ impl Witness {
             let log = Log::open(&config.state, &origin, keys, signer.verifier(), &mark)?;
             logs.insert(origin, Arc::new(log));
         }
-        let own = Own::open(&config.state.join("log"), &signer, clock.clone())?;
+        let own = Own::open(&config.state, &config.key, &signer, clock.clone())?;
         let counters = Counters::default();
         let alarms = Arc::new(Alarms::new(own, counters.alarms(), clock.clone()));
         let room = Arc::new(Room::new(
@@ -432,25 +434,22 @@ impl Log {
         submission: &Submission<'_>,
         shown: &Shown<'_>,
     ) -> Result<String, Refusal> {
-        let now_s = witness.clock.unix_s();
         let (note, checkpoint) = (shown.note, shown.checkpoint);
         let mut state = self.state();
+        // Not before it is our turn: who is cosigned later bears no earlier time.
+        let now_s = witness.clock.unix_s();
         // First of all, and whatever else is wrong with it: what the log signed beside what is known says it against the log.
         let other = self.seen_otherwise(&state, checkpoint);
         let own = witness.signer.verifier();
         self.prove(&mut state, shown, other.is_some(), own, &witness.alarms);
-        let checked = match &other {
-            Some(other) => Err(other.refusal),
-            None => state
-                .is_sure(self.mirrored.get().is_some())
-                .and_then(|()| grew(state.kept.as_ref(), submission, checkpoint)),
-        };
-        if let Err(refusal) = checked {
+        if let Err(answer) = self.check(&state, submission, checkpoint, other.as_ref()) {
+            // What contradicts is counted and kept as that, also where the answer is about the size.
+            let refusal = other.as_ref().map_or(answer, |other| other.refusal);
             let refused = Refused { refusal, submission, checkpoint, other, now_s };
             self.refused(&mut state, refused, &witness.alarms);
-            return Err(refusal);
+            return Err(answer);
         }
-        let at = u64::try_from(now_s).map_err(|_| Refusal::Disk)?;
+        let at = state.time_s(now_s)?;
         let line = cosignature::cosign(note, &witness.signer, at).map_err(|_| Refusal::Disk)?;
         let answer = format!("{line}\n");
         let kept = Kept::new(note, checkpoint, shown.by, &line, at);
@@ -462,6 +461,26 @@ impl Log {
         witness.mark.add(self.shelf.name());
         state.kept = Some(kept);
         Ok(answer)
+    }
+
+    /// The answers of the specification, in its order: first about the size, as far as that is known.
+    fn check(
+        &self,
+        state: &State,
+        submission: &Submission<'_>,
+        checkpoint: &Checkpoint,
+        other: Option<&Other>,
+    ) -> Result<(), Refusal> {
+        let size = state.size(self.mirrored.get().is_some());
+        submission.follows(size.ok(), checkpoint.size)?;
+        if let Some(other) = other {
+            return Err(other.refusal);
+        }
+        size?;
+        if state.twice.is_some() {
+            return Err(Refusal::Lost);
+        }
+        grew(state.kept.as_ref(), submission, checkpoint)
     }
 
     /// Counts a refusal, and keeps what shows why.
@@ -515,14 +534,23 @@ impl State {
         self.lost.as_ref().or(self.twice.as_ref())
     }
 
-    /// Whether what is kept is what was cosigned last, as far as that can be told.
-    fn is_sure(&self, is_mirrored: bool) -> Result<(), Refusal> {
-        if self.unknown().is_some() {
+    /// The size that was cosigned last, as far as that can be told.
+    fn size(&self, is_mirrored: bool) -> Result<u64, Refusal> {
+        if self.lost.is_some() {
             return Err(Refusal::Lost);
         }
+        let kept = self.kept.as_ref().map(|kept| kept.size);
         // Only where nothing is kept: who is known need not wait for what it shows.
-        let is_told = self.kept.is_some() || self.looked || !is_mirrored;
-        if is_told { Ok(()) } else { Err(Refusal::NotLooked) }
+        let none = if self.looked || !is_mirrored { Ok(0) } else { Err(Refusal::NotLooked) };
+        kept.map_or(none, Ok)
+    }
+
+    /// The time of the next cosignature, Unix seconds: not before that of the last one, whatever a clock says that was set back.
+    fn time_s(&self, now_s: i64) -> Result<u64, Refusal> {
+        let last_s = self.kept.as_ref().map_or(0, |kept| kept.at_s);
+        let at_s = u64::try_from(now_s).unwrap_or(0).max(last_s);
+        // Set by the specification: zero says nothing about time.
+        if at_s == 0 { Err(Refusal::Clock) } else { Ok(at_s) }
     }
 
     /// Counts it; gives code and sentence of the alarm, where it is one. A missing proof and a wrong size are anybody's doing, so one
@@ -583,19 +611,13 @@ struct Refused<'r> {
     now_s: i64,
 }
 
-/// Whether the checkpoint, which contradicts nothing by itself, extends what is kept.
+/// Whether the checkpoint, which contradicts nothing by itself and is said to follow what is kept, extends it.
 fn grew(
     kept: Option<&Kept>,
     submission: &Submission<'_>,
     checkpoint: &Checkpoint,
 ) -> Result<(), Refusal> {
     let (size, root) = kept.map_or((0, Hash::EMPTY), |kept| (kept.size, kept.root));
-    if submission.old > checkpoint.size {
-        return Err(Refusal::Backwards);
-    }
-    if submission.old != size {
-        return Err(Refusal::Conflict(size));
-    }
     let new = (checkpoint.size, &checkpoint.root);
     proof::verify_consistency((size, &root), new, &submission.proof).map_err(|_| Refusal::Proof)
 }

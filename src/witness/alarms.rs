@@ -189,6 +189,10 @@ const GRAVE_HOURLY: u64 = 30;
 
 #[cfg(test)]
 mod tests {
+    use tlog::SigningKey;
+    use tlog::key::Kind;
+
+    use super::super::status;
     use super::*;
 
     fn alarm(number: usize, what: &'static str) -> Alarm {
@@ -206,5 +210,24 @@ mod tests {
         assert!((0..200).all(|number| !recorded(number, "tree_root")));
         let shown = state.newest.iter().filter(|known| known.is_grave()).count();
         assert_eq!((shown, state.newest.len()), (3, NEWEST_MAX));
+    }
+
+    #[test]
+    fn that_one_is_not_recorded_is_shown_without_the_cause() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::fixed(0));
+        let key = SigningKey::from_seed("witness.example/1", Kind::Cosignature, &[9; 32]).unwrap();
+        let own = Own::open(dir.path(), &dir.path().join("key"), &key, clock.clone()).unwrap();
+        let alarms = Alarms::new(own, Family::default(), clock);
+        let shown = || {
+            let mut page = String::new();
+            status::raised(&mut page, &alarms);
+            (page, status::raised_json(&alarms))
+        };
+        let (page, json) = shown();
+        assert!(!page.contains("not recorded") && json["unwritten"] == false, "{page}");
+        alarms.state().unwritten = Some("/srv/log/entries: os error 28".to_owned());
+        let (page, json) = shown();
+        assert!(page.contains("not recorded yet") && json["unwritten"] == true, "{page}");
+        assert!(!format!("{page}{json}").contains("os error"), "{page}");
     }
 }

@@ -1,11 +1,12 @@
 //! What a witness's operator may set, and why it cannot start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use haetae_verify::export::Digest;
 use serde::Deserialize;
-use tlog::key::Kind;
+use tlog::key::{KeyError, Kind};
 use tlog::{Policy, Signer as _, SigningKey, VerifierKey};
 
 use super::KEY_KIND;
@@ -55,6 +56,9 @@ pub struct MirrorConfig {
     /// Bytes of texts that are kept.
     #[serde(default = "texts_bytes_max")]
     pub texts_bytes_max: u64,
+    /// Parts of the room of all mirrors that this one may take, with all its lanes, where each other has its own number of them.
+    #[serde(default = "room_parts")]
+    pub room_parts: NonZeroU32,
 }
 
 /// Why a witness cannot start.
@@ -104,9 +108,10 @@ impl Config {
     /// Origins with their keys.
     pub(super) fn logs(&self) -> Result<BTreeMap<String, Vec<VerifierKey>>, WitnessError> {
         let wrong = |cause: String| WitnessError::Logs { path: self.logs.clone(), cause };
-        let policy: Policy = read(&self.logs)?
-            .parse()
-            .map_err(|cause: tlog::policy::PolicyError| wrong(cause.to_string()))?;
+        let text = read(&self.logs)?;
+        say_skipped(&text);
+        let policy: Policy =
+            text.parse().map_err(|cause: tlog::policy::PolicyError| wrong(cause.to_string()))?;
         let mut logs: BTreeMap<String, Vec<VerifierKey>> = BTreeMap::new();
         for log in policy.logs {
             if log.key.kind() != Kind::Ed25519 {
@@ -179,12 +184,28 @@ const fn texts_bytes_max() -> u64 {
     TEXTS_BYTES_MAX
 }
 
+const fn room_parts() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
 /// Years of alarms, and more than all lanes write between two looks.
 const ROOM_MIN_MB: u64 = 1_024;
 /// 120 GB at 1.2 kB a record.
 const RECORDS_MAX: u64 = 100_000_000;
 /// 10 GiB.
 const TEXTS_BYTES_MAX: u64 = 10 << 30;
+
+/// A trust file may have keys of types that we do not check: nobody is to believe that a log is witnessed by them.
+fn say_skipped(policy: &str) {
+    for line in policy.lines() {
+        let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+        let (Some("log"), Some(vkey)) = (words.next(), words.next()) else { continue };
+        if let Err(cause @ KeyError::Unsupported(_)) = vkey.parse::<VerifierKey>() {
+            let log = vkey.split('+').next().unwrap_or_default();
+            tracing::warn!(log, %cause, "a `log` line is passed over: by its key nothing is witnessed");
+        }
+    }
+}
 
 pub(super) fn read(path: &Path) -> Result<String, WitnessError> {
     std::fs::read_to_string(path)

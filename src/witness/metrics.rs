@@ -5,6 +5,8 @@ use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge}
 use prometheus_client::registry::Registry;
 
 use super::mirror::Seen;
+use super::room::Share;
+use super::trouble::Kind;
 use crate::telemetry::Why;
 
 /// Cheap to clone; clones count together.
@@ -19,11 +21,21 @@ pub(super) struct Counters {
     age: Family<OfLog, Gauge>,
     room_bytes: Gauge,
     room_short: Gauge,
+    used: Family<OfLog, Gauge>,
+    share: Family<OfLog, Gauge>,
+    over_share: Family<OfLog, Gauge>,
+    trouble: Family<OfTrouble, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfLog {
     log: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTrouble {
+    log: String,
+    kind: &'static str,
 }
 
 impl Counters {
@@ -38,6 +50,13 @@ impl Counters {
         registry.register("mirror_age_seconds", "Since a round without trouble", self.age.clone());
         registry.register("room_bytes", "Free where the state lies", self.room_bytes.clone());
         registry.register("room_short", "1 while mirrors wait for room", self.room_short.clone());
+        registry.register("room_used_bytes", "Taken by the mirror of a log", self.used.clone());
+        let about = "What the mirror of a log may take of the room of all";
+        registry.register("room_share_bytes", about, self.share.clone());
+        let about = "1 while the mirror of a log waits, having more than its share";
+        registry.register("room_over_share", about, self.over_share.clone());
+        let about = "1 while this keeps a log from being mirrored";
+        registry.register("mirror_trouble", about, self.trouble.clone());
     }
 
     pub fn cosigned(&self) {
@@ -53,18 +72,33 @@ impl Counters {
     }
 
     pub fn room(&self, free_bytes: u64, is_short: bool) {
-        self.room_bytes.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
+        self.room_bytes.set(number(free_bytes));
         self.room_short.set(is_short.into());
+    }
+
+    pub fn share(&self, log: &str, share: Share) {
+        let of = OfLog { log: log.to_owned() };
+        self.used.get_or_create(&of).set(number(share.used_bytes));
+        self.share.get_or_create(&of).set(number(share.max_bytes));
+        self.over_share.get_or_create(&of).set(share.is_over.into());
     }
 
     pub fn mirrored(&self, log: &str, seen: &Seen, now_s: i64) {
         let of = OfLog { log: log.to_owned() };
-        let number = |records: u64| i64::try_from(records).unwrap_or(i64::MAX);
         self.published.get_or_create(&of).set(number(seen.published));
         self.mirrored.get_or_create(&of).set(number(seen.mirrored));
         self.judged.get_or_create(&of).set(number(seen.judged));
         if let Some(checked) = seen.checked_s {
             self.age.get_or_create(&of).set(now_s - checked);
         }
+        let standing = seen.trouble.as_ref().map(|standing| standing.trouble.kind);
+        for kind in Kind::ALL {
+            let of = OfTrouble { log: log.to_owned(), kind: kind.code() };
+            self.trouble.get_or_create(&of).set((standing == Some(kind)).into());
+        }
     }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -29,6 +29,7 @@ use super::alarms::Alarms;
 use super::config::MirrorConfig;
 use super::metrics::Counters;
 use super::room::Room;
+use super::trouble::{Kind, Standing, Trouble};
 use super::{Log, WitnessError};
 use crate::clock::Clock;
 use crate::disk;
@@ -96,8 +97,8 @@ pub(super) struct Seen {
     pub judged: u64,
     /// Unix seconds of the last round without trouble.
     pub checked_s: Option<i64>,
-    /// Why the last round came to nothing.
-    pub trouble: Option<String>,
+    /// Why the last round came to nothing, and since when for that.
+    pub trouble: Option<Standing>,
     /// When the last round began after which everything was at hand that is published.
     whole_ns: Option<i64>,
     /// Rounds in which a smaller checkpoint was published than before, none, or something else.
@@ -156,7 +157,7 @@ impl Mirror {
         }
         let shelf = Shelf::open(&dir, config.records_max, config.texts_bytes_max)
             .map_err(|cause| wrong(cause.to_string()))?;
-        Ok(Self {
+        let mirror = Self {
             log: config.log.clone(),
             remote,
             lanes,
@@ -167,7 +168,20 @@ impl Mirror {
             shelf,
             counts: Mutex::default(),
             with,
-        })
+        };
+        mirror.with.room.enter(&mirror.log, config.room_parts, mirror.bytes());
+        Ok(mirror)
+    }
+
+    /// What it takes of the disk: hashes, records and texts. `followed.json` is of bounded size.
+    fn bytes(&self) -> u64 {
+        let hashes = self.lanes.iter().map(|lane| Tree::bytes(lane.seen().mirrored));
+        hashes.fold(self.shelf.bytes(), u64::saturating_add)
+    }
+
+    /// Whether there is room to mirror more of it. Blocks.
+    fn room(&self) -> Result<(), Trouble> {
+        self.with.room.look(&self.log, self.bytes())
     }
 
     pub fn log(&self) -> &str {
@@ -245,7 +259,7 @@ impl Mirror {
     fn close(&self, is_news: bool) -> io::Result<()> {
         self.with.alarms.write_waiting();
         // In words the lanes say it, whose trouble it is.
-        let _ = self.with.room.look(&self.log);
+        let _ = self.room();
         if let Some(whole_ns) = self.whole_ns().filter(|_| self.entries) {
             let report = lock(&self.follower).settle(whole_ns);
             self.found(&report);
@@ -272,8 +286,8 @@ impl Mirror {
 
     /// Judges some records of a bundle, and keeps the bundle as far as it goes; gives how far the lane is judged then. `None` when
     /// further texts are wanted: what another lane had judged was forgotten meanwhile. Blocks.
-    fn judge(&self, lane: &Lane, of: &Bundle, texts: &Gathered) -> io::Result<Option<u64>> {
-        self.with.room.look(&lane.log.origin).map_err(io::Error::other)?;
+    fn judge(&self, lane: &Lane, of: &Bundle, texts: &Gathered) -> Result<Option<u64>, Trouble> {
+        self.room()?;
         let (begin, from, to) = (of.from / BUNDLE * BUNDLE, of.from, of.from + of.count as u64);
         let (hashes, root) = {
             let tree = lane.tree();
@@ -304,7 +318,8 @@ impl Mirror {
         self.found(&report);
         lock(&self.counts).add(&report);
         if size == from {
-            return Err(io::Error::other("the records do not lead to the tree"));
+            let said = "the records do not lead to the tree";
+            return Err(Trouble::new(Kind::NotReadable, said));
         }
         Ok(Some(size))
     }
@@ -352,14 +367,20 @@ impl Bundle {
 }
 
 impl Seen {
-    /// A round is over; the same trouble is said once.
-    fn looked(&mut self, log: &str, trouble: Option<String>, now_s: i64) {
-        match &trouble {
-            None => self.checked_s = Some(now_s),
-            Some(said) if self.trouble.as_ref() == Some(said) => {}
-            Some(said) => tracing::warn!(log, trouble = said, "the mirror stands still"),
+    /// A round is over; the same trouble is said once, in full, in the log of the process.
+    fn looked(&mut self, log: &str, trouble: Option<Trouble>, now_s: i64) {
+        let before = self.trouble.take();
+        let Some(trouble) = trouble else {
+            self.checked_s = Some(now_s);
+            return;
+        };
+        let (kind, said) = (trouble.kind, &trouble.said);
+        if before.as_ref().is_none_or(|before| before.trouble != trouble) {
+            tracing::warn!(log, kind = kind.code(), trouble = said, "the mirror stands still");
         }
-        self.trouble = trouble;
+        let before = before.filter(|before| before.trouble.kind == kind);
+        let since_s = before.map_or(now_s, |before| before.since_s);
+        self.trouble = Some(Standing { trouble, since_s });
     }
 }
 
@@ -389,3 +410,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const EVERY: Duration = Duration::from_secs(1);
 /// Records in an entry bundle.
 const BUNDLE: u64 = tlog::tile::WIDTH as u64;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_said_in_full_once_and_stands_since_its_kind_began() {
+        let mut file = tempfile::tempfile().unwrap();
+        let writer = file.try_clone().unwrap();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+        let away =
+            |cause: &str| Some(Trouble::new(Kind::NotReached, format!("10.1.2.3:9 {cause}")));
+        let own = Some(Trouble::new(Kind::Own, "/srv/mirror"));
+        tracing::subscriber::with_default(log, || {
+            let mut seen = Seen::default();
+            for (now_s, trouble, since_s) in [
+                (1, away("refused"), Some(1)),
+                (2, away("refused"), Some(1)),
+                (3, away("timed out"), Some(1)),
+                (4, own, Some(4)),
+                (5, None, None),
+                (6, away("refused"), Some(6)),
+            ] {
+                seen.looked("log.example/0", trouble, now_s);
+                assert_eq!(seen.trouble.as_ref().map(|standing| standing.since_s), since_s);
+            }
+            assert_eq!(seen.checked_s, Some(5));
+        });
+        let mut said = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut said).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        let expected = ["10.1.2.3:9 refused", "timed out", "/srv/mirror", "10.1.2.3:9 refused"];
+        assert_eq!(lines.len(), expected.len(), "{said}");
+        for (line, part) in lines.iter().zip(expected) {
+            assert!(line.contains(part) && line.contains("log.example/0"), "{said}");
+        }
+        assert!(lines[0].contains("not_reached") && lines[2].contains("own"), "{said}");
+    }
+}

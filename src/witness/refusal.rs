@@ -18,6 +18,8 @@ pub(super) enum Refusal {
     Proof,
     /// The state could not be written.
     Disk,
+    /// No time is known.
+    Clock,
     /// The state does not know what was cosigned.
     Lost,
     /// A state that is new, and what the log shows was not looked at yet.
@@ -37,7 +39,9 @@ impl Refusal {
             Self::NotSigned => StatusCode::FORBIDDEN,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::EmptyRoot | Self::Fork | Self::Proof => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Disk | Self::Lost | Self::NotLooked => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Disk | Self::Clock | Self::Lost | Self::NotLooked => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -52,6 +56,7 @@ impl Refusal {
             Self::Fork => "fork",
             Self::Proof => "not_consistent",
             Self::Disk => "state_not_written",
+            Self::Clock => "no_time",
             Self::Lost => "state_lost",
             Self::NotLooked => "not_looked",
         }
@@ -74,6 +79,7 @@ impl Refusal {
             }
             Self::Proof => "the proof does not show that the tree only grew",
             Self::Disk => "the witness cannot write its state, so it cosigns nothing",
+            Self::Clock => "the witness's clock tells no time, so it cosigns nothing",
             Self::Lost => {
                 "this witness has cosigned more of the log than it knows, so it cosigns nothing of it: its operator must bring the state back, or take a new key and a new, empty state"
             }

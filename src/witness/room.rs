@@ -1,16 +1,24 @@
-//! Room on the file system of the state: what a mirror leaves free, whatever a log signs.
+//! Room on the file system of the state: what mirrors leave free, whatever a log signs, and how they share the rest.
 //!
 //! Cosigning goes on without room for mirrors: it replaces one small file of each log, and what is left free is for that and for
 //! alarms. Not to cosign would let one log's size stop the others. When the disk takes nothing at all, nothing is cosigned: the
 //! state is written first.
 //!
-//! *Invariant:* a mirror writes nothing before it looked here, and nothing that was verified is deleted to make room.
+//! What mirrors take and may still write is divided among the logs that are mirrored, by the parts that the operator gave each. A
+//! log here is a `[[mirror]]` with all its lanes: lanes are its owner's, and however many there are they have one share. Nobody goes past
+//! it while others leave theirs unused: nothing is deleted, so they would find it taken.
+//!
+//! *Invariant:* a mirror writes nothing before it looked here; nothing that was verified is deleted to make room; and no log takes more
+//! of it than its share, but for what its lanes write between two looks.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::alarms::Alarms;
 use super::metrics::Counters;
+use super::trouble::{Kind, Trouble};
 use crate::clock::Clock;
 use crate::disk;
 
@@ -29,6 +37,24 @@ struct State {
     free_bytes: Option<u64>,
     /// The hour (Unix) in which too little of it was an alarm last.
     hour: Option<i64>,
+    /// By log: those that are mirrored.
+    taken: BTreeMap<String, Taken>,
+}
+
+struct Taken {
+    parts: NonZeroU32,
+    bytes: u64,
+    /// The hour (Unix) in which it was more than its share, and an alarm, last.
+    hour: Option<i64>,
+}
+
+/// How the mirror of a log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub used_bytes: u64,
+    pub max_bytes: u64,
+    /// Whether it waits, and others do not: a log that is mirrored alone waits for the disk.
+    pub is_over: bool,
 }
 
 impl Room {
@@ -43,27 +69,47 @@ impl Room {
         Self { dir, min_bytes, alarms, counters, clock, state: Mutex::default() }
     }
 
-    /// Looks whether there is enough to mirror more of this log; an error says in words why not. Blocks.
-    pub fn look(&self, log: &str) -> Result<(), String> {
-        let free = disk::room(&self.dir)
-            .map_err(|cause| format!("how much room the state has cannot be told: {cause}"))?;
-        let is_short = free < self.min_bytes;
-        self.counters.room(free, is_short);
+    /// A log is mirrored, and its mirror has so much already. Before the first look of any, or their shares would shrink.
+    pub fn enter(&self, log: &str, parts: NonZeroU32, bytes: u64) {
+        self.state().taken.insert(log.to_owned(), Taken { parts, bytes, hour: None });
+    }
+
+    /// Looks whether there is enough to mirror more of this log, whose mirror takes so much now. Blocks.
+    pub fn look(&self, log: &str, used_bytes: u64) -> Result<(), Trouble> {
+        let free = disk::room(&self.dir).map_err(|cause| {
+            let said = format!("how much room the state has cannot be told: {cause}");
+            Trouble::new(Kind::Own, said)
+        })?;
         let hour = self.clock.unix_s().div_euclid(3_600);
-        let is_first = {
+        let is_short = free < self.min_bytes;
+        let (share, is_first_short, is_first_over) = {
             let mut state = self.state();
-            state.free_bytes = Some(free);
-            is_short && state.hour.replace(hour) != Some(hour)
+            let share = state.look(log, used_bytes, free, self.min_bytes);
+            let is_first_short = is_short && state.hour.replace(hour) != Some(hour);
+            (share, is_first_short, share.is_some_and(|share| state.is_first(log, share, hour)))
         };
-        if is_first {
-            let about = format!(
-                "{} MB are free where the state lies, and `room_min_mb` keeps {}: nothing further is mirrored until there is room; checkpoints are cosigned all the same",
-                free / MB,
-                self.min_bytes / MB
-            );
-            self.alarms.raise(log, "no_room", about);
+        self.counters.room(free, is_short);
+        if is_first_short {
+            self.alarms.raise(log, "no_room", self.short(free));
         }
-        if is_short { Err(TOO_LITTLE.to_owned()) } else { Ok(()) }
+        if let Some(share) = share {
+            self.counters.share(log, share);
+            if is_first_over {
+                self.alarms.raise(log, "over_share", share.over());
+            }
+            if share.is_over {
+                return Err(Trouble::new(Kind::OverShare, OVER));
+            }
+        }
+        if is_short { Err(Trouble::new(Kind::NoRoom, TOO_LITTLE)) } else { Ok(()) }
+    }
+
+    fn short(&self, free: u64) -> String {
+        format!(
+            "{} MB are free where the state lies, and `room_min_mb` keeps {}: nothing further is mirrored until there is room; checkpoints are cosigned all the same",
+            free / MB,
+            self.min_bytes / MB
+        )
     }
 
     /// Bytes free when they were looked at last.
@@ -80,11 +126,121 @@ impl Room {
         self.free_bytes().is_some_and(|free| free < self.min_bytes)
     }
 
+    /// How the mirror of a log stands; `None` before room was looked at.
+    pub fn share(&self, log: &str) -> Option<Share> {
+        self.state().share(log, self.min_bytes)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl State {
+    fn look(&mut self, log: &str, used: u64, free: u64, min: u64) -> Option<Share> {
+        self.free_bytes = Some(free);
+        self.taken.get_mut(log)?.bytes = used;
+        self.share(log, min)
+    }
+
+    /// Of what mirrors have and may still write. What they write does not change that, so each is told the same however far the
+    /// others are; what others write on the same disk does.
+    fn share(&self, log: &str, min: u64) -> Option<Share> {
+        let of_log = self.taken.get(log)?;
+        let taken = self.taken.values().map(|of| u128::from(of.bytes)).sum::<u128>();
+        let all = (taken + u128::from(self.free_bytes?)).saturating_sub(min.into());
+        let parts = self.taken.values().map(|of| u128::from(of.parts.get())).sum::<u128>();
+        let max = all * u128::from(of_log.parts.get()) / parts.max(1);
+        let max_bytes = u64::try_from(max).unwrap_or(u64::MAX);
+        let used_bytes = of_log.bytes;
+        let is_over = self.taken.len() > 1 && used_bytes > max_bytes;
+        Some(Share { used_bytes, max_bytes, is_over })
+    }
+
+    /// Whether it is over its share, and was not told so in this hour.
+    fn is_first(&mut self, log: &str, share: Share, hour: i64) -> bool {
+        let of_log = self.taken.get_mut(log).filter(|_| share.is_over);
+        of_log.is_some_and(|of_log| of_log.hour.replace(hour) != Some(hour))
+    }
+}
+
+impl Share {
+    /// In words, with what to do.
+    pub fn over(self) -> String {
+        format!(
+            "the mirror of this log takes {} MB, and its share of the room of all mirrors is {} MB: nothing further of it is mirrored, and the others go on; its checkpoints are cosigned all the same. Whoever wants all of it gives it more `room_parts` in witness.toml, or the state a larger disk",
+            self.used_bytes / MB,
+            self.max_bytes / MB
+        )
+    }
+}
+
 /// Without numbers, so that it is said once while it stands.
 const TOO_LITTLE: &str = "less is free where the state lies than `room_min_mb` keeps: make room, or lower it in witness.toml";
+const OVER: &str = "the mirror of this log takes more than its share of the room of all mirrors: give it more `room_parts` in witness.toml, or the state a larger disk";
 const MB: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: u64 = 100;
+
+    fn state(logs: &[(&str, u32)]) -> State {
+        let mut state = State::default();
+        for (log, parts) in logs {
+            let parts = NonZeroU32::new(*parts).unwrap();
+            state.taken.insert((*log).to_owned(), Taken { parts, bytes: 0, hour: None });
+        }
+        state
+    }
+
+    /// Each writes as long as it may on a disk of this size, one after the other; gives how much each took.
+    fn filled(state: &mut State, order: &[&str], disk: u64) -> Vec<u64> {
+        let mut free = disk;
+        let mut fill = |log: &&str| {
+            let mut used = 0;
+            while state.look(log, used, free, MIN).is_some_and(|share| !share.is_over)
+                && free >= MIN
+            {
+                (used, free) = (used + 1, free - 1);
+            }
+            used
+        };
+        order.iter().map(&mut fill).collect()
+    }
+
+    #[test]
+    fn an_endless_log_stops_at_its_share_and_leaves_the_others_theirs() {
+        let mut logs = state(&[("endless", 1), ("b", 1), ("c", 1)]);
+        // What is written between two looks is one byte here: the last to come lacks what the others wrote too much.
+        assert_eq!(filled(&mut logs, &["endless", "b", "c"], 1_000), [301, 301, 299]);
+        // The operator's word counts.
+        let mut logs = state(&[("endless", 1), ("large", 7), ("c", 1)]);
+        assert_eq!(filled(&mut logs, &["endless", "c", "large"], 1_000), [101, 101, 699]);
+        // Alone it has all.
+        assert_eq!(filled(&mut state(&[("a", 1)]), &["a"], 1_000), [901]);
+        // What it has from before counts, too.
+        let mut logs = state(&[("a", 1), ("b", 1)]);
+        logs.taken.get_mut("a").unwrap().bytes = 800;
+        assert_eq!(filled(&mut logs, &["b"], 200), [101]);
+        let share = logs.share("a", MIN).unwrap();
+        assert_eq!((share.max_bytes, share.is_over), (450, true));
+    }
+
+    #[test]
+    fn who_is_over_is_told_once_an_hour() {
+        let mut logs = state(&[("a", 1), ("b", 1)]);
+        assert_eq!(logs.share("a", MIN), None);
+        let mut told = |log: &str, used, hour| {
+            let share = logs.look(log, used, 1_000, MIN).unwrap();
+            logs.is_first(log, share, hour)
+        };
+        assert!(!told("a", 10, 1) && told("a", 2_000, 1) && !told("a", 2_000, 1));
+        assert!(told("a", 2_000, 2) && !told("b", 10, 2));
+        assert_eq!(logs.look("of no mirror", 0, 1_000, MIN), None);
+        // No number is too large.
+        let share = logs.look("a", u64::MAX, u64::MAX, 0).unwrap();
+        assert!(!logs.look("b", 0, u64::MAX, 0).unwrap().is_over, "{share:?}");
+    }
+}

@@ -1,6 +1,8 @@
-//! What the witness knows: a page for people, which needs no script, and the same for machines.
+//! What the witness knows: a page for people, which needs no script, and the same for machines; and for the operator, what stands in
+//! the way, in full.
 //!
-//! *Invariant:* nothing of a log's words reaches the page but escaped.
+//! *Invariant:* nothing of a log's words reaches the page but escaped; and of an error, which may name addresses or files, no more than
+//! its kind.
 
 use std::fmt::Write as _;
 
@@ -8,11 +10,14 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::alarms::{Alarm, Alarms};
 use super::mirror::{Mirror, Seen};
+use super::room::Room;
+use super::trouble::Standing;
 use super::{Log, Witness};
 
 pub(super) fn html(witness: &Witness) -> String {
-    let (alarms, own) = (&witness.alarms, witness.alarms.own());
+    let own = witness.alarms.own();
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Witness</title><style>{STYLE}</style>\n\
          <h1>Witness</h1><p>Cosigns with <code>{}</code></p>\n\
@@ -22,12 +27,30 @@ pub(super) fn html(witness: &Witness) -> String {
         own.size(),
         escaped(&own.vkey()),
     );
-    page.push_str("<h2>Alarms</h2>\n");
-    if let Some(cause) = alarms.unwritten() {
+    raised(&mut page, &witness.alarms);
+    if witness.room.is_short() {
         let _ = writeln!(
             page,
-            "<p class=bad>The newest alarm is not recorded: {}</p>",
-            escaped(&cause)
+            "<p class=bad>{} MB are free where the state lies, and mirrors leave {} free: nothing further is mirrored until \
+             there is room, or <code>room_min_mb</code> is lower. Checkpoints are cosigned all the same.</p>",
+            witness.room.free_bytes().unwrap_or(0) >> 20,
+            witness.room.min_bytes() >> 20
+        );
+    }
+    page.push_str("<h2>Logs that are cosigned</h2>\n");
+    witness.logs.values().for_each(|log| cosigned(&mut page, log));
+    for mirror in &witness.mirrors {
+        mirrored(&mut page, mirror, &witness.room);
+    }
+    page
+}
+
+pub(super) fn raised(page: &mut String, alarms: &Alarms) {
+    page.push_str("<h2>Alarms</h2>\n");
+    if alarms.unwritten().is_some() {
+        page.push_str(
+            "<p class=bad>The newest alarm is not recorded yet: this witness's disk does not take it. Its operator finds the cause in \
+             its log.</p>\n",
         );
     }
     match alarms.total() {
@@ -51,21 +74,6 @@ pub(super) fn html(witness: &Witness) -> String {
             page.push_str("</ul>\n");
         }
     }
-    if witness.room.is_short() {
-        let _ = writeln!(
-            page,
-            "<p class=bad>{} MB are free where the state lies, and mirrors leave {} free: nothing further is mirrored until \
-             there is room, or <code>room_min_mb</code> is lower. Checkpoints are cosigned all the same.</p>",
-            witness.room.free_bytes().unwrap_or(0) >> 20,
-            witness.room.min_bytes() >> 20
-        );
-    }
-    page.push_str("<h2>Logs that are cosigned</h2>\n");
-    witness.logs.values().for_each(|log| cosigned(&mut page, log));
-    for mirror in &witness.mirrors {
-        mirrored(&mut page, mirror);
-    }
-    page
 }
 
 fn cosigned(page: &mut String, log: &Log) {
@@ -114,7 +122,7 @@ fn cosigned(page: &mut String, log: &Log) {
     page.push_str("</ul>\n");
 }
 
-fn mirrored(page: &mut String, mirror: &Mirror) {
+fn mirrored(page: &mut String, mirror: &Mirror, room: &Room) {
     let counts = mirror.counts();
     let _ = writeln!(page, "<h2>Mirror of {}</h2>", escaped(mirror.log()));
     if mirror.reads_records() {
@@ -137,11 +145,12 @@ fn mirrored(page: &mut String, mirror: &Mirror) {
     if !mirror.has_room() {
         page.push_str("<p class=bad>The room for texts is used up: further ones are judged with and not kept.</p>\n");
     }
+    share(page, mirror, room);
     page.push_str("<table><tr><th>lane<th>published<th>mirrored<th>judged<th>checked<th>trouble\n");
     for (origin, seen) in mirror.lanes() {
         let Seen { published, mirrored, judged, checked_s, trouble, .. } = seen;
         let checked = checked_s.map_or_else(|| "never".to_owned(), instant);
-        let trouble = trouble.map_or_else(|| "none".to_owned(), |trouble| escaped(&trouble));
+        let trouble = trouble.as_ref().map_or_else(|| "none".to_owned(), in_words);
         let _ = writeln!(
             page,
             "<tr><td>{}<td>{published}<td>{mirrored}<td>{judged}<td>{checked}<td>{trouble}",
@@ -151,32 +160,77 @@ fn mirrored(page: &mut String, mirror: &Mirror) {
     page.push_str("</table>\n");
 }
 
+/// Its kind alone.
+fn in_words(standing: &Standing) -> String {
+    let (kind, since) = (standing.trouble.kind, instant(standing.since_s));
+    format!("<code>{}</code> since {since}: {}", kind.code(), kind.words())
+}
+
+fn share(page: &mut String, mirror: &Mirror, room: &Room) {
+    let Some(share) = room.share(mirror.log()) else { return };
+    let _ = if share.is_over {
+        writeln!(page, "<p class=bad>Over its share: {}.</p>", share.over())
+    } else {
+        let (used, max) = (share.used_bytes >> 20, share.max_bytes >> 20);
+        writeln!(
+            page,
+            "<p>It takes {used} MB of the {max} MB that are its share of the room of all mirrors.</p>"
+        )
+    };
+}
+
+impl Witness {
+    /// How the mirrors stand, a line for each lane, with addresses and errors in full: for the operator alone.
+    #[must_use]
+    pub fn stands(&self) -> String {
+        let mut said = String::new();
+        if let Some(cause) = self.alarms.unwritten() {
+            let _ = writeln!(said, "the newest alarm is not recorded: {cause}");
+        }
+        for (origin, seen) in self.mirrors.iter().flat_map(|mirror| mirror.lanes()) {
+            let _ = match &seen.trouble {
+                None => writeln!(said, "followed {origin}: {} records", seen.mirrored),
+                Some(Standing { trouble, since_s }) => {
+                    let (kind, since) = (trouble.kind.code(), instant(*since_s));
+                    writeln!(said, "STANDS STILL {origin}: {kind} since {since}: {}", trouble.said)
+                }
+            };
+        }
+        said
+    }
+}
+
 pub(super) fn json(witness: &Witness) -> String {
     let logs: Vec<_> = witness.logs.values().map(|log| of(log)).collect();
-    let alarms: Vec<Value> = witness
-        .alarms
-        .newest()
-        .iter()
-        .map(|alarm| json!({ "at": alarm.at_s, "log": alarm.log, "what": alarm.what, "about": alarm.about }))
-        .collect();
     let own = witness.alarms.own();
     json!({
         "witness": witness.vkey(),
         "logs": logs,
         "own_log": { "vkey": own.vkey(), "size": own.size(), "checkpoint": format!("{}checkpoint", own.prefix()) },
-        "alarms": { "total": witness.alarms.total(), "newest": alarms, "unwritten": witness.alarms.unwritten() },
+        "alarms": raised_json(&witness.alarms),
         "room": { "free": witness.room.free_bytes(), "min": witness.room.min_bytes(), "short": witness.room.is_short() },
-        "mirrors": witness.mirrors.iter().map(|mirror| mirror_of(mirror)).collect::<Vec<_>>(),
+        "mirrors": witness.mirrors.iter().map(|mirror| mirror_of(mirror, &witness.room)).collect::<Vec<_>>(),
     })
     .to_string()
 }
 
-fn mirror_of(mirror: &Mirror) -> Value {
+pub(super) fn raised_json(alarms: &Alarms) -> Value {
+    let newest = alarms.newest();
+    let of = |alarm: &Alarm| json!({ "at": alarm.at_s, "log": alarm.log, "what": alarm.what, "about": alarm.about });
+    let newest: Vec<Value> = newest.iter().map(of).collect();
+    json!({ "total": alarms.total(), "newest": newest, "unwritten": alarms.unwritten().is_some() })
+}
+
+fn mirror_of(mirror: &Mirror, room: &Room) -> Value {
+    let share = room.share(mirror.log());
     let counts = mirror.counts();
     let lane = |(origin, seen): (&str, Seen)| {
+        let trouble = seen.trouble.as_ref();
         json!({
             "origin": origin, "published": seen.published, "mirrored": seen.mirrored,
-            "judged": seen.judged, "checked": seen.checked_s, "trouble": seen.trouble,
+            "judged": seen.judged, "checked": seen.checked_s,
+            "trouble": trouble.map(|standing| standing.trouble.kind.code()),
+            "trouble_since": trouble.map(|standing| standing.since_s),
         })
     };
     json!({
@@ -185,6 +239,9 @@ fn mirror_of(mirror: &Mirror) -> Value {
         "records": counts.records, "decisions": counts.decisions, "judged": counts.same,
         "not_judgeable": counts.not_judgeable, "second_engine": counts.second_engine,
         "without_access": counts.without_access, "findings": counts.findings,
+        "room": share.map(|share| {
+            json!({ "used": share.used_bytes, "share": share.max_bytes, "over": share.is_over })
+        }),
         "lanes": mirror.lanes().map(lane).collect::<Vec<_>>(),
     })
 }

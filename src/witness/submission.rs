@@ -4,6 +4,8 @@
 
 use tlog::Hash;
 
+use super::refusal::Refusal;
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Submission<'b> {
     /// Tree size that the log believes was cosigned last.
@@ -21,6 +23,17 @@ impl<'b> Submission<'b> {
         let old = decimal(lines.next()?.strip_prefix("old ")?)?;
         let proof = lines.map(str::parse).collect::<Result<Vec<Hash>, _>>().ok()?;
         (proof.len() <= PROOF_MAX).then_some(Self { old, proof, note })
+    }
+
+    /// Whether it is one of a checkpoint of size `new` that is said to follow what was cosigned last, where that is known.
+    pub const fn follows(&self, known: Option<u64>, new: u64) -> Result<(), Refusal> {
+        if self.old > new {
+            return Err(Refusal::Backwards);
+        }
+        match known {
+            Some(known) if known != self.old => Err(Refusal::Conflict(known)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -40,6 +53,21 @@ mod tests {
     use super::*;
 
     const HASH: &str = "PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=";
+
+    #[test]
+    fn sizes_are_answered_in_the_order_of_the_specification() {
+        let submission = Submission { old: 8, proof: vec![], note: "" };
+        for (known, new, answer) in [
+            (Some(8), 8, Ok(())),
+            (None, 9, Ok(())),
+            (Some(7), 9, Err(Refusal::Conflict(7))),
+            (Some(9), 9, Err(Refusal::Conflict(9))),
+            (Some(7), 7, Err(Refusal::Backwards)),
+            (None, 7, Err(Refusal::Backwards)),
+        ] {
+            assert_eq!(submission.follows(known, new), answer, "{known:?} -> {new}");
+        }
+    }
 
     #[test]
     fn a_body_is_read_in_one_way() {

@@ -1,12 +1,15 @@
 //! A witness by the letter of C2SP tlog-witness: every status of it; what it cosigned is on the disk before it answers; of
 //! two that race only one extends; and a gateway's checkpoints come back cosigned, also from a witness that was away.
 
+mod answers;
 mod apart;
 mod contradicts;
 mod flood;
 mod lost;
 mod mirror;
+mod own;
 mod pages;
+mod public;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -312,10 +315,13 @@ async fn lanes_get_their_checkpoints_cosigned() {
     let vkey = key("witness.example/1", Kind::Cosignature, 9).verifier().to_string();
     let witness = WitnessConfig { vkey: vkey.clone(), url: format!("http://{address}"), ca: None };
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let start = |settings: &cosign::Config| {
+        Cosign::start(settings, &fresh.pool, &lab.audit, Clock::system(), &tracker, &stop)
+    };
+    let twice = cosign::Config { witnesses: vec![witness.clone(), witness.clone()] };
+    assert!(matches!(start(&twice), Err(cosign::ConfigError::Twice(_))));
     let settings = cosign::Config { witnesses: vec![witness] };
-    let cosign =
-        Cosign::start(&settings, &fresh.pool, &lab.audit, Clock::system(), &tracker, &stop)
-            .unwrap();
+    let cosign = start(&settings).unwrap();
     let trust: Policy = format!("{logs}witness w {vkey}\nquorum w\n").parse().unwrap();
     let cosigned = async |lane| {
         let note = haetae::audit::checkpoint(&fresh.pool, lane, 0).await.unwrap();

@@ -21,6 +21,7 @@ use super::{BUNDLE, Bundle, Mirror, Seen, lock};
 use crate::remote::RemoteError;
 use crate::witness::Log;
 use crate::witness::shelf::Weight;
+use crate::witness::trouble::{Kind, Trouble};
 
 #[derive(Clone)]
 pub(super) struct Lane {
@@ -36,13 +37,25 @@ struct Wrong {
     about: String,
 }
 
+impl Wrong {
+    /// As what it keeps the lane from going on.
+    fn trouble(&self) -> Trouble {
+        let kind = match self.what {
+            "checkpoint" => Kind::NotSigned,
+            "tree_root" => Kind::NotReadable,
+            _ => Kind::Contradicts,
+        };
+        Trouble::new(kind, self.about.clone())
+    }
+}
+
 /// What a checkpoint came to.
 enum Grown {
     /// As far as this turn goes.
     Yes,
     Wrong(Wrong),
-    /// It is sound as far as that can be told, and there is no room to follow it. In words.
-    NoRoom(String),
+    /// It is sound as far as that can be told, and there is no room to follow it.
+    NoRoom(Trouble),
 }
 
 /// A checkpoint that a trusted key of the log signed.
@@ -80,13 +93,13 @@ impl Lane {
         lock(&self.tree)
     }
 
-    /// True when everything that is published is mirrored and judged. An error says in words what stood in the way.
-    pub async fn round(&self, mirror: &Arc<Mirror>, turn: &Turn<'_>) -> Result<bool, String> {
+    /// True when everything that is published is mirrored and judged. An error says what stood in the way.
+    pub async fn round(&self, mirror: &Arc<Mirror>, turn: &Turn<'_>) -> Result<bool, Trouble> {
         let note = match mirror.remote.checkpoint(self.number).await {
             Err(RemoteError::Status { status: StatusCode::NOT_FOUND, .. }) => {
                 return self.nothing_published(mirror).await;
             }
-            other => other.map_err(|cause| cause.to_string())?,
+            other => other?,
         };
         let grown = match self.read(&note) {
             Ok(signed) => {
@@ -96,14 +109,14 @@ impl Lane {
                 self.look(mirror, Some(Arc::clone(&signed))).await?;
                 self.up_to(mirror, turn, &signed).await?
             }
-            Err(wrong) if self.may_pass() => return Err(wrong.about),
+            Err(wrong) if self.may_pass() => return Err(wrong.trouble()),
             Err(wrong) => Grown::Wrong(wrong),
         };
         let no_room = match grown {
             Grown::Yes => None,
             Grown::NoRoom(trouble) => Some(trouble),
             Grown::Wrong(wrong) => {
-                let trouble = wrong.about.clone();
+                let trouble = wrong.trouble();
                 self.alarm(mirror, wrong, Some(note)).await;
                 return Err(trouble);
             }
@@ -120,7 +133,7 @@ impl Lane {
     }
 
     /// What the log shows may tell that the state of what was cosigned was lost.
-    async fn look(&self, mirror: &Arc<Mirror>, shown: Option<Arc<Signed>>) -> Result<(), String> {
+    async fn look(&self, mirror: &Arc<Mirror>, shown: Option<Arc<Signed>>) -> Result<(), Trouble> {
         let mirror = Arc::clone(mirror);
         self.blocking(move |lane| {
             let shown = shown.as_ref().map(|signed| (&signed.note, &signed.checkpoint));
@@ -130,18 +143,19 @@ impl Lane {
         .await
     }
 
-    async fn nothing_published(&self, mirror: &Arc<Mirror>) -> Result<bool, String> {
+    async fn nothing_published(&self, mirror: &Arc<Mirror>) -> Result<bool, Trouble> {
         let size = self.tree().head().signed.0;
         if size == 0 {
             self.look(mirror, None).await?;
             return self.shows_all(mirror).await.map(|()| true);
         }
         let about = format!("no checkpoint is published any more; there was one of {size} records");
+        let wrong = Wrong { what: "rolled_back", about };
+        let trouble = wrong.trouble();
         if !self.may_pass() {
-            let wrong = Wrong { what: "rolled_back", about: about.clone() };
             self.alarm(mirror, wrong, None).await;
         }
-        Err(about)
+        Err(trouble)
     }
 
     /// Whether what is published otherwise than before may be a passing fault, of a replica or of what stands before it.
@@ -152,7 +166,7 @@ impl Lane {
     }
 
     /// What this witness cosigned must be shown too, sooner or later.
-    async fn shows_all(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
+    async fn shows_all(&self, mirror: &Arc<Mirror>) -> Result<(), Trouble> {
         let cosigned = self.log.state().known().map_or(0, |known| known.size);
         let shown = self.tree().head().signed.0;
         let rounds = {
@@ -164,10 +178,12 @@ impl Lane {
             return Ok(());
         }
         let about = format!("{cosigned} records were cosigned, and {shown} are shown");
+        let wrong = Wrong { what: "withheld", about };
+        let trouble = wrong.trouble();
         if rounds == WITHHELD_ROUNDS {
-            self.alarm(mirror, Wrong { what: "withheld", about: about.clone() }, None).await;
+            self.alarm(mirror, wrong, None).await;
         }
-        Err(about)
+        Err(trouble)
     }
 
     /// The checkpoint, when a trusted key of the log signed it.
@@ -189,7 +205,7 @@ impl Lane {
         mirror: &Arc<Mirror>,
         turn: &Turn<'_>,
         signed: &Signed,
-    ) -> Result<Grown, String> {
+    ) -> Result<Grown, Trouble> {
         let head = self.tree().head().clone();
         let (size, root) = signed.tree();
         match size.cmp(&head.signed.0) {
@@ -212,7 +228,7 @@ impl Lane {
         mirror: &Mirror,
         head: &Head,
         signed: &Signed,
-    ) -> Result<Grown, String> {
+    ) -> Result<Grown, Trouble> {
         let ((size, root), (seen, seen_root)) = (signed.tree(), head.signed);
         let found = self.root(mirror, head, size).await;
         if let Ok(found) = found
@@ -237,13 +253,13 @@ impl Lane {
     }
 
     /// The root that the tree which was seen has at a smaller size: ours, or where ours does not go so far yet, from served tiles.
-    async fn root(&self, mirror: &Mirror, head: &Head, size: u64) -> Result<Option<Hash>, String> {
+    async fn root(&self, mirror: &Mirror, head: &Head, size: u64) -> Result<Option<Hash>, Trouble> {
         let ours = self.blocking(move |lane| Ok(lane.tree().signed_root(size))).await?;
         if ours.is_some() || size <= head.size {
             return Ok(ours);
         }
         let roots = mirror.remote.roots(self.number, head.signed, vec![size]).await;
-        Ok(roots.map_err(|cause| cause.to_string())?.get(&size).copied())
+        Ok(roots?.get(&size).copied())
     }
 
     /// Fetches hashes up to a signed checkpoint, some pieces a round, and takes each over if it leads to the root there.
@@ -253,7 +269,7 @@ impl Lane {
         turn: &Turn<'_>,
         head: &Head,
         signed: &Signed,
-    ) -> Result<Grown, String> {
+    ) -> Result<Grown, Trouble> {
         if let Err(trouble) = self.room(mirror).await? {
             return self.without_room(mirror, head, signed, trouble).await;
         }
@@ -290,14 +306,14 @@ impl Lane {
         head: &Head,
         signed: (u64, Hash),
         ends: &[u64],
-    ) -> Result<Result<Vec<(u64, Hash)>, Wrong>, String> {
+    ) -> Result<Result<Vec<(u64, Hash)>, Wrong>, Trouble> {
         let new = signed.0;
         let seen = [(head.size, head.root), head.signed];
         let sizes = seen.iter().map(|(size, _)| *size).chain(ends.iter().copied()).collect();
         let roots = match mirror.remote.roots(self.number, signed, sizes).await {
             Ok(roots) => roots,
             Err(RemoteError::Content { .. }) => return Ok(Err(not_the_tree(new))),
-            Err(cause) => return Err(cause.to_string()),
+            Err(cause) => return Err(cause.into()),
         };
         let other = seen.iter().find(|(size, root)| roots.get(size) != Some(root));
         if let Some((old, root)) = other {
@@ -316,12 +332,11 @@ impl Lane {
         mirror: &Mirror,
         signed: &Signed,
         to: (u64, Hash),
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Trouble> {
         let tiles = self.tree().size() / BUNDLE..to.0.div_ceil(BUNDLE);
         let ids = tiles.map(|index| Id { level: 0, index }).collect();
         let tiles = mirror.remote.tiles(self.number, ids, signed.checkpoint.size).await;
-        let hashes: Vec<Hash> =
-            tiles.map_err(|cause| cause.to_string())?.into_values().flatten().collect();
+        let hashes: Vec<Hash> = tiles?.into_values().flatten().collect();
         let head = signed.head(to);
         let taken = self.blocking(move |lane| lane.tree().go_on(&hashes, head)).await?;
         if taken {
@@ -336,8 +351,8 @@ impl Lane {
         mirror: &Mirror,
         head: &Head,
         signed: &Signed,
-        trouble: String,
-    ) -> Result<Grown, String> {
+        trouble: Trouble,
+    ) -> Result<Grown, Trouble> {
         if head.signed == signed.tree() {
             return Ok(Grown::NoRoom(trouble));
         }
@@ -349,9 +364,9 @@ impl Lane {
         Ok(Grown::NoRoom(trouble))
     }
 
-    async fn room(&self, mirror: &Arc<Mirror>) -> Result<Result<(), String>, String> {
-        let room = Arc::clone(&mirror.with.room);
-        self.blocking(move |lane| Ok(room.look(&lane.log.origin))).await
+    async fn room(&self, mirror: &Arc<Mirror>) -> Result<Result<(), Trouble>, Trouble> {
+        let looking = Arc::clone(mirror);
+        self.blocking(move |_| Ok(looking.room())).await
     }
 
     /// Why what was served does not continue the mirrored tree: because the signed one does not, or because it is not of the signed one.
@@ -360,13 +375,13 @@ impl Lane {
         mirror: &Mirror,
         head: &Head,
         signed: (u64, Hash),
-    ) -> Result<Wrong, String> {
+    ) -> Result<Wrong, Trouble> {
         let way = self.way(mirror, head, signed, &[]).await?;
         Ok(way.err().unwrap_or_else(|| not_the_tree(signed.0)))
     }
 
     /// What this witness cosigned is what is mirrored.
-    async fn cosigned(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
+    async fn cosigned(&self, mirror: &Arc<Mirror>) -> Result<(), Trouble> {
         let known = self.log.state().known().cloned();
         let head = self.tree().head().clone();
         // What goes further than all that is shown waits: `shows_all` counts for how long.
@@ -388,12 +403,14 @@ impl Lane {
         let about = format!(
             "the mirrored tree has another root at {size} records than was cosigned: {found}, and {root} was cosigned"
         );
-        self.alarm(mirror, Wrong { what: "fork", about: about.clone() }, Some(known.note)).await;
-        Err(about)
+        let wrong = Wrong { what: "fork", about };
+        let trouble = wrong.trouble();
+        self.alarm(mirror, wrong, Some(known.note)).await;
+        Err(trouble)
     }
 
     /// Nothing that is served tells whether what was cosigned is a part of what is published: after some rounds that is an alarm.
-    async fn untold(&self, mirror: &Arc<Mirror>, size: u64, cause: String) -> String {
+    async fn untold(&self, mirror: &Arc<Mirror>, size: u64, cause: Trouble) -> Trouble {
         let rounds = {
             let mut seen = self.seen();
             seen.untold += 1;
@@ -405,12 +422,15 @@ impl Lane {
         let about = format!(
             "{size} records were cosigned, and no tiles are served that show them to be a part of what is published"
         );
-        self.alarm(mirror, Wrong { what: "withheld", about: about.clone() }, None).await;
-        format!("{about}: {cause}")
+        let said = format!("{about}: {}", cause.said);
+        let wrong = Wrong { what: "withheld", about };
+        let trouble = Trouble { said, ..wrong.trouble() };
+        self.alarm(mirror, wrong, None).await;
+        trouble
     }
 
     /// Reads and judges records up to the mirrored tree, some bundles a round.
-    async fn records(&self, mirror: &Arc<Mirror>, turn: &Turn<'_>) -> Result<bool, String> {
+    async fn records(&self, mirror: &Arc<Mirror>, turn: &Turn<'_>) -> Result<bool, Trouble> {
         let size = self.tree().head().size;
         for _ in 0..BUNDLES_A_ROUND {
             let from = self.seen().judged;
@@ -433,7 +453,7 @@ impl Lane {
         turn: &Turn<'_>,
         from: u64,
         leaves: Vec<Vec<u8>>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Trouble> {
         let end = from / BUNDLE * BUNDLE + leaves.len() as u64;
         let mut bundle = Bundle { leaves, from, count: usize::MAX };
         while bundle.from < end {
@@ -453,7 +473,7 @@ impl Lane {
         &self,
         mirror: &Arc<Mirror>,
         mut bundle: Bundle,
-    ) -> Result<(Bundle, u64), String> {
+    ) -> Result<(Bundle, u64), Trouble> {
         let mut texts = Gathered::default();
         for _ in 0..TRIES {
             let (wanting, all) = (Arc::clone(mirror), bundle);
@@ -466,13 +486,14 @@ impl Lane {
                 (to, all, texts)
             });
             let to;
-            (to, bundle, texts) = judged.await.map_err(|cause| cause.to_string())?;
-            if let Some(to) = to.map_err(|cause| cause.to_string())? {
+            (to, bundle, texts) = judged.await?;
+            if let Some(to) = to? {
                 return Ok((bundle, to));
             }
             bundle.count = usize::MAX;
         }
-        Err("what was known of other lanes was forgotten again and again".to_owned())
+        let said = "what was known of other lanes was forgotten again and again";
+        Err(Trouble::new(Kind::Own, said))
     }
 
     async fn bundle(
@@ -480,25 +501,25 @@ impl Lane {
         mirror: &Arc<Mirror>,
         index: u64,
         size: u64,
-    ) -> Result<(Vec<Vec<u8>>, u16), String> {
+    ) -> Result<(Vec<Vec<u8>>, u16), Trouble> {
         let width = tile::width(Id { level: 0, index }, size);
         let leaves = mirror.remote.entries(self.number, index, width).await;
-        leaves.map(|leaves| (leaves, width)).map_err(|cause| cause.to_string())
+        Ok((leaves?, width))
     }
 
     /// A text from our own disk, else from the log; `None` when nobody keeps it.
-    async fn text(&self, mirror: &Arc<Mirror>, digest: Digest) -> Result<Option<Vec<u8>>, String> {
+    async fn text(&self, mirror: &Arc<Mirror>, digest: Digest) -> Result<Option<Vec<u8>>, Trouble> {
         let ours = Arc::clone(mirror);
         let kept = self.blocking(move |_| Ok(ours.shelf.text(&digest))).await?;
         if kept.is_some() {
             return Ok(kept);
         }
         let text = mirror.remote.text(self.number, digest.0).await;
-        Ok(text.map_err(|cause| cause.to_string())?.map(Into::into))
+        Ok(text?.map(Into::into))
     }
 
     /// One bundle of old records a round, in turn: is it still what stands in the tree?
-    async fn compare(&self, mirror: &Arc<Mirror>) -> Result<(), String> {
+    async fn compare(&self, mirror: &Arc<Mirror>) -> Result<(), Trouble> {
         let (size, judged) = (self.tree().head().size, self.seen().judged);
         if !mirror.entries || judged == 0 {
             return Ok(());
@@ -521,7 +542,7 @@ impl Lane {
                 format!("the record at index {index} is served with other bytes than before");
             let (alarms, log) = (Arc::clone(&mirror.with.alarms), self.log.origin.clone());
             let raised = move || alarms.raise(&log, "record_edited", about);
-            tokio::task::spawn_blocking(raised).await.map_err(|cause| cause.to_string())?;
+            tokio::task::spawn_blocking(raised).await?;
         }
         Ok(())
     }
@@ -554,11 +575,9 @@ impl Lane {
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, Trouble> {
         let lane = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&lane)).await;
-        done.map_err(|cause| cause.to_string())?
-            .map_err(|cause| format!("the mirror's files: {cause}"))
+        Ok(tokio::task::spawn_blocking(move || work(&lane)).await??)
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Shelf {
     dir: PathBuf,
     /// Bundles of a lane that are kept.
     bundles_max: u64,
+    /// Of all bundles.
+    records_bytes: Mutex<u64>,
     /// Locked while a text is written: lanes may want to keep the same one.
     texts_bytes: Mutex<u64>,
     texts_bytes_max: u64,
@@ -30,13 +32,26 @@ impl Shelf {
     pub fn open(dir: &Path, records_max: u64, texts_bytes_max: u64) -> io::Result<Self> {
         let texts = dir.join(TEXTS);
         std::fs::create_dir_all(&texts)?;
-        let mut texts_bytes = 0;
-        for entry in std::fs::read_dir(&texts)? {
-            texts_bytes += on_disk(entry?.metadata()?.len());
-        }
+        let texts_bytes = Mutex::new(taken(&texts)?);
         let bundles_max = (records_max / u64::from(WIDTH)).max(1);
-        let texts_bytes = Mutex::new(texts_bytes);
-        Ok(Self { dir: dir.to_owned(), bundles_max, texts_bytes, texts_bytes_max })
+        let mut records_bytes = 0;
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            // Lanes that are mirrored no more take their room all the same.
+            let is_lane = |name: &str| name.parse::<u16>().is_ok();
+            if entry.file_name().to_str().is_some_and(is_lane) {
+                records_bytes += taken(&entry.path())?;
+            }
+        }
+        let records_bytes = Mutex::new(records_bytes);
+        let dir = dir.to_owned();
+        Ok(Self { dir, bundles_max, records_bytes, texts_bytes, texts_bytes_max })
+    }
+
+    /// Bytes that records and texts take: measured once, and counted from there on.
+    pub fn bytes(&self) -> u64 {
+        let records = *lock(&self.records_bytes);
+        records.saturating_add(*lock(&self.texts_bytes))
     }
 
     /// Keeps the records of a bundle as far as it goes. One lane's are kept one after the other.
@@ -46,12 +61,26 @@ impl Shelf {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
+        let before = length(&path)?;
         disk::replace(&path, &bytes)?;
+        self.count(before, Some(bytes.len() as u64));
         let Some(oldest) = index.checked_sub(self.bundles_max) else { return Ok(()) };
-        match std::fs::remove_file(self.bundle(lane, oldest)) {
+        let path = self.bundle(lane, oldest);
+        let before = length(&path)?;
+        match std::fs::remove_file(&path) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
-            _ => Ok(()),
+            _ => {
+                self.count(before, None);
+                Ok(())
+            }
         }
+    }
+
+    /// A bundle's file had this length, and has that one.
+    fn count(&self, before: Option<u64>, now: Option<u64>) {
+        let mut all = lock(&self.records_bytes);
+        let more = all.saturating_add(now.map_or(0, on_disk));
+        *all = more.saturating_sub(before.map_or(0, on_disk));
     }
 
     /// A text, if it is kept and is the one that the digest names.
@@ -113,6 +142,32 @@ impl haetae_verify::Beside for Beside<'_> {
     }
 }
 
+/// Length of a file, where there is one.
+fn length(path: &Path) -> io::Result<Option<u64>> {
+    match std::fs::metadata(path) {
+        Ok(of) => Ok(Some(of.len())),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// What the files under a folder take; as deep as tlog-tiles names bundles.
+fn taken(dir: &Path) -> io::Result<u64> {
+    let (mut all, mut dirs) = (0_u64, vec![dir.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let of = entry.metadata()?;
+            if of.is_dir() {
+                dirs.push(entry.path());
+            } else {
+                all = all.saturating_add(on_disk(of.len()));
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// A file takes whole blocks: whoever writes a log may name very many very small texts.
 const fn on_disk(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK).saturating_mul(BLOCK)
@@ -127,6 +182,30 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    /// While it goes on and after a restart.
+    #[test]
+    fn what_records_take_is_counted_as_it_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Shelf::open(dir.path(), 2 * u64::from(WIDTH), BLOCK).unwrap();
+        let shelf = open();
+        let full = vec![vec![b'x'; 100]; 256];
+        let bytes = on_disk(256 * 102);
+        for (lane, index, leaves, expected) in [
+            (0, 0, &full[..1], BLOCK),
+            (0, 0, &full[..], bytes),
+            (0, 0, &full[..], bytes),
+            (1, 0, &full[..2], bytes + BLOCK),
+            (0, 1, &full[..], 2 * bytes + BLOCK),
+            // The oldest makes room.
+            (0, 2, &full[..1], bytes + 2 * BLOCK),
+        ] {
+            shelf.keep(lane, index, leaves).unwrap();
+            assert_eq!((shelf.bytes(), open().bytes()), (expected, expected), "{lane}/{index}");
+        }
+        std::fs::write(shelf.path_of(&Digest([7; 32])), b"text").unwrap();
+        assert_eq!(open().bytes(), bytes + 3 * BLOCK);
+    }
 
     #[tokio::test]
     async fn a_full_shelf_keeps_what_it_has_and_says_so() {

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt as _};
 use haetae_verify::export::Digest;
 
+use crate::witness::trouble::Trouble;
+
 /// Texts at hand, and those of which it is known that nobody keeps them.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
@@ -22,9 +24,9 @@ impl Gathered {
         &mut self,
         wants: &[Vec<Digest>],
         text: impl Fn(Digest) -> F,
-    ) -> Result<usize, String>
+    ) -> Result<usize, Trouble>
     where
-        F: Future<Output = Result<Option<Vec<u8>>, String>>,
+        F: Future<Output = Result<Option<Vec<u8>>, Trouble>>,
     {
         let mut seen = BTreeSet::new();
         let lacks = self.lacks(wants.iter().flatten()).copied();
@@ -34,7 +36,7 @@ impl Gathered {
         let at_least = lacks.iter().filter(|digest| first.contains(digest)).count();
         let bring = |digest: Digest| {
             let text = text(digest);
-            async move { Ok::<_, String>((digest, text.await?)) }
+            async move { Ok::<_, Trouble>((digest, text.await?)) }
         };
         let mut coming = stream::iter(lacks).map(bring).buffered(AT_A_TIME);
         let mut brought = 0;
@@ -87,6 +89,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::witness::trouble::Kind;
 
     const MIB: usize = 1 << 20;
 
@@ -134,7 +137,8 @@ mod tests {
         let all = [wants(1..9), vec![Vec::new(); 3]].concat();
         assert_eq!(gathered.bring(&all, nobody).await, Ok(11));
         assert!(gathered.is_enough(&all.concat()) && gathered.all().next().is_none());
-        let away = |_| ready(Err("away".to_owned()));
-        assert_eq!(Gathered::default().bring(&all, away).await, Err("away".to_owned()));
+        let trouble = Trouble::new(Kind::NotReached, "away");
+        let away = |_| ready(Err(trouble.clone()));
+        assert_eq!(Gathered::default().bring(&all, away).await, Err(trouble.clone()));
     }
 }

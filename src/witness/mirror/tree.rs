@@ -109,6 +109,12 @@ impl Tree {
         self.edge.size()
     }
 
+    /// Bytes of the hashes of a tree of this size, on the disk.
+    pub fn bytes(size: u64) -> u64 {
+        let levels = (0..LEVELS_MAX).map(|level| size >> (HEIGHT * u32::from(level)));
+        levels.fold(0, u64::saturating_add).saturating_mul(BYTES)
+    }
+
     /// The root of the first `size` leaves.
     pub fn root(&self, size: u64) -> Option<Hash> {
         if size == 0 {
@@ -281,6 +287,12 @@ mod tests {
         Head { size, root: root(size).1, signed, note }
     }
 
+    fn on_disk(dir: &Path) -> u64 {
+        let files = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+        let levels = files.filter(|file| file.file_name().to_string_lossy().starts_with("level-"));
+        levels.map(|file| file.metadata().unwrap().len()).sum()
+    }
+
     #[test]
     fn roots_are_those_of_the_leaves_and_outlive_a_restart() {
         let dir = tempfile::tempdir().unwrap();
@@ -303,6 +315,7 @@ mod tests {
             }
             assert_eq!(tree.root(size + 1), None);
             assert_eq!(tree.leaves(before, size).unwrap(), leaves(before, size));
+            assert_eq!(Tree::bytes(size), on_disk(dir.path()));
             before = size;
         }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tlog::key::Kind;
 use tlog::{Hash, Note, cosignature, proof};
 
-use super::pages::{Page, Same, alarms, lane, mirroring, serve, split, status, submit};
+use super::pages::{ORIGIN, Page, Same, alarms, lane, mirroring, serve, split, status, submit};
 use super::{LOG, Log, NOW_NS, body, get, key, open};
 use crate::audit::lab::eventually;
 
@@ -40,9 +40,10 @@ async fn a_smaller_tree_is_held_against_the_mirror_without_a_proof() {
     // A smaller one that is a part of it says nothing.
     let earlier = Same::new(0, b"x", 8);
     assert_eq!(submit(&witness, earlier.body()).await.0, 409);
-    for old in [0, 8, 9, 20] {
+    // The size is answered first, and what contradicts is seen all the same.
+    for (old, code) in [(0, 409), (8, 409), (9, 400), (20, 400)] {
         let body = body(old, &[], &other.note(other.root()));
-        assert_eq!(submit(&witness, body).await.0, 422, "old {old}");
+        assert_eq!(submit(&witness, body).await.0, code, "old {old}");
     }
     let said = status(&witness).await;
     let told = alarms(&said, "contradiction");
@@ -53,8 +54,8 @@ async fn a_smaller_tree_is_held_against_the_mirror_without_a_proof() {
     let note: Note = other.note(other.root()).parse().unwrap();
     let ours = key("witness.example/1", Kind::Cosignature, 9);
     let line = cosignature::cosign(&note, &ours, 1_795_000_000).unwrap();
-    let cosigned = body(20, &[], &format!("{note}{line}\n"));
-    assert_eq!(submit(&witness, cosigned).await.0, 422);
+    let cosigned = body(8, &[], &format!("{note}{line}\n"));
+    assert_eq!(submit(&witness, cosigned).await.0, 409);
     let again = body(20, &[], &tree.note(tree.root()));
     assert_eq!(submit(&witness, again.clone()).await.0, 503);
     let said = status(&witness).await;
@@ -133,7 +134,7 @@ async fn what_was_cosigned_is_held_against_all_that_is_signed() {
         [Some(1), Some(1), Some(0)]
     );
     eventually("lane 2 is known as far as it goes", async || {
-        lane(&status(&witness).await, 2)["trouble"].to_string().contains("room_min_mb")
+        lane(&status(&witness).await, 2)["trouble"] == "no_room"
     })
     .await;
 
@@ -162,7 +163,7 @@ async fn evidence_is_tried_again() {
     let told = async || -> serde_json::Value {
         serde_json::from_str(&get(&witness, "/status.json").await.2).unwrap()
     };
-    let fork = log.fork(3).body(0, 8);
+    let fork = log.fork(3).body(8, 8);
     assert_eq!(super::status(&witness, fork.clone()).await, 422);
     let said = told().await;
     assert_eq!(
@@ -176,6 +177,64 @@ async fn evidence_is_tried_again() {
         (alarms(&said, "contradiction").len(), &said["logs"][0]["evidence"]),
         (1, &1.into())
     );
+}
+
+/// Of what a mirrored log shows too, round after round.
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_of_what_is_published_is_tried_again() {
+    let (tree, other) = (Same::new(0, b"x", 20), Same::new(0, b"z", 20));
+    let is_forked = Arc::new(AtomicBool::new(false));
+    let forked = Arc::clone(&is_forked);
+    let url = serve(move |path| {
+        let now = if forked.load(Ordering::SeqCst) { &other } else { &tree };
+        now.page(split(path).1)
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let witness = start(mirroring(dir.path(), 1, &url)).await.unwrap();
+    eventually("all is mirrored", async || lane(&status(&witness).await, 0)["mirrored"] == 20)
+        .await;
+    let name = hex::encode(Sha256::digest(format!("{ORIGIN}/0")));
+    let process = std::process::id();
+    let taken = dir.path().join(format!("state/{name}.evidence-0.{process}.part"));
+    std::fs::create_dir(&taken).unwrap();
+    is_forked.store(true, Ordering::SeqCst);
+    eventually("it is an alarm", async || alarms(&status(&witness).await, "fork").len() == 1).await;
+    assert_eq!(status(&witness).await["logs"][0]["evidence"], 0);
+    std::fs::remove_dir(&taken).unwrap();
+    eventually("it is kept", async || status(&witness).await["logs"][0]["evidence"] == 1).await;
+    assert_eq!(alarms(&status(&witness).await, "fork").len(), 1);
+    witness.stop().await;
+}
+
+/// Also what the state does not know any more, and our own cosignature shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_is_held_against_what_is_mirrored() {
+    let (tree, lost) = (Same::new(0, b"x", 20), Same::new(0, b"z", 12));
+    let is_shown = Arc::new(AtomicBool::new(false));
+    let (now, shown) = (Arc::clone(&is_shown), tree.clone());
+    let url =
+        serve(
+            move |path| {
+                if now.load(Ordering::SeqCst) { shown.page(split(path).1) } else { Page::Nothing }
+            },
+        )
+        .await;
+    let dir = tempfile::tempdir().unwrap();
+    let witness = start(mirroring(dir.path(), 1, &url)).await.unwrap();
+    let note: Note = lost.note(lost.root()).parse().unwrap();
+    let ours = key("witness.example/1", Kind::Cosignature, 9);
+    let line = cosignature::cosign(&note, &ours, 1_795_000_000).unwrap();
+    assert_eq!(submit(&witness, body(0, &[], &format!("{note}{line}\n"))).await.0, 503);
+    let said = status(&witness).await;
+    assert_eq!((&said["logs"][0]["lost"], &said["logs"][0]["size"]), (&12.into(), &().into()));
+    is_shown.store(true, Ordering::SeqCst);
+    eventually("it is an alarm", async || alarms(&status(&witness).await, "fork").len() == 1).await;
+    let said = status(&witness).await;
+    let about = &alarms(&said, "fork")[0];
+    assert!(about.contains("at 12 records") && both(about, &lost, part(&tree, 12)), "{said}");
+    assert_eq!(said["logs"][0]["evidence"], 1, "{said}");
+    witness.stop().await;
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! Whoever has a lane's key may sign a tree of any size. The witness's disk stays its own: what does not lead to the signed root is
-//! not stored, what does comes in pieces beside other lanes', and some room is left free whatever comes.
+//! not stored, what does comes in pieces beside other lanes' and up to its owner's share, and some room is left free whatever comes.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use haetae::app::aside::Running;
 use haetae::app::witness::start;
+use serde_json::{Value, json};
 use tlog::Hash;
 
 use super::body;
-use super::pages::{Page, Same, alarms, lane, mirroring, serve, split, status, submit};
+use super::pages::{
+    ORIGIN, Page, Same, alarms, console, lane, mirroring, mirroring_each, page, serve, split,
+    status, submit,
+};
 use crate::audit::lab::eventually;
-use crate::support::stage::plain_http;
 
 /// Nobody has written so many records: their hashes are 32 petabytes.
 const ENORMOUS: u64 = (1 << 50) + (12_345 << 8);
@@ -111,8 +114,7 @@ async fn without_room_nothing_is_mirrored_and_everything_else_goes_on() {
     config.room_min_mb = 1 << 40;
     let witness = start(config.clone()).await.unwrap();
     until("it is said", &witness, |status| {
-        let said = |number| lane(status, number)["trouble"].to_string();
-        [0, 1].iter().all(|number| said(*number).contains("room_min_mb"))
+        [0, 1].iter().all(|number| lane(status, *number)["trouble"] == "no_room")
     })
     .await;
     let said = status(&witness).await;
@@ -124,8 +126,7 @@ async fn without_room_nothing_is_mirrored_and_everything_else_goes_on() {
         "{said}"
     );
     assert_eq!(said["room"]["short"], true, "{said}");
-    let page = format!("http://{}/status", witness.address());
-    let page = plain_http().get(page).send().await.unwrap().text().await.unwrap();
+    let page = page(&witness).await;
     assert!(page.contains("nothing further is mirrored"), "{page}");
     // Cosigning goes on, and so does looking at what is published.
     assert_eq!(submit(&witness, small.body()).await.0, 200);
@@ -143,4 +144,98 @@ async fn without_room_nothing_is_mirrored_and_everything_else_goes_on() {
     .await;
     assert_eq!(status(&witness).await["room"]["short"], false);
     witness.stop().await;
+}
+
+/// Of another owner than the enormous one.
+const OTHER: &str = "other.example/log";
+
+/// How a lane of a mirror stands.
+fn at(status: &Value, mirror: usize, lane: usize) -> &Value {
+    &status["mirrors"][mirror]["lanes"][lane]
+}
+
+/// However many lanes it comes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_log_stops_at_its_share_and_others_go_on() {
+    let endless = [0, 1].map(|lane| Same::new(lane, b"x", ENORMOUS));
+    let first = endless[0].clone();
+    let url = serve(move |path| {
+        let (lane, what) = split(path);
+        endless[usize::from(lane)].page(what)
+    })
+    .await;
+    let size = Arc::new(AtomicU64::new(20));
+    let small = Arc::clone(&size);
+    let other = serve(move |path| {
+        Same::new(0, b"y", small.load(Ordering::SeqCst)).of(OTHER).page(split(path).1)
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    // A share of some bytes, on whatever disk: any piece is more.
+    let shares = |endless| [(ORIGIN, 2, &*url, endless), (OTHER, 1, &*other, u32::MAX)];
+    let mut config = mirroring_each(dir.path(), &shares(1));
+    config.console = Some(serde_json::from_value(json!({ "address": "127.0.0.1:0" })).unwrap());
+    let witness = start(config.clone()).await.unwrap();
+    let stands =
+        |status: &Value| [0, 1].iter().all(|lane| at(status, 0, *lane)["trouble"] == "over_share");
+    let follows = |status: &Value, size: u64| at(status, 1, 0)["mirrored"] == size;
+    until("one stands still", &witness, |status| stands(status) && follows(status, 20)).await;
+    let before = status(&witness).await;
+    size.store(700, Ordering::SeqCst);
+    until("the other goes on", &witness, |status| follows(status, 700)).await;
+    let said = status(&witness).await;
+    let mirrored = |status: &Value| [0, 1].map(|lane| at(status, 0, lane)["mirrored"].as_u64());
+    assert_eq!(mirrored(&said), mirrored(&before));
+    assert!(bytes(&dir.path().join("state")) < 4 << 20);
+    assert!(at(&said, 1, 0)["trouble"].is_null() && said["room"]["short"] == false, "{said}");
+    is_told(&witness, &said).await;
+    // Its checkpoints are cosigned all the same, and held against what was signed.
+    assert_eq!(submit(&witness, first.body()).await.0, 200);
+    let forked = body(first.size, &[], &first.note(Hash::leaf(b"another")));
+    assert_eq!(submit(&witness, forked).await.0, 422);
+
+    // Another process finds on the disk what it has, and more is the operator's word.
+    witness.stop().await;
+    let witness = start(config).await.unwrap();
+    until("it stands still", &witness, stands).await;
+    assert_eq!(mirrored(&status(&witness).await), mirrored(&before));
+    witness.stop().await;
+    let witness = start(mirroring_each(dir.path(), &shares(u32::MAX))).await.unwrap();
+    until("it goes on", &witness, |status| {
+        [0, 1]
+            .iter()
+            .all(|lane| at(status, 0, *lane)["mirrored"].as_u64() > mirrored(&before)[*lane])
+    })
+    .await;
+    witness.stop().await;
+}
+
+/// Which log is over its share, and what to do, in every place where somebody looks.
+async fn is_told(witness: &Running, said: &Value) {
+    let over = said["alarms"]["newest"].as_array().unwrap().iter();
+    let over: Vec<&Value> = over.filter(|alarm| alarm["what"] == "over_share").collect();
+    // Once an hour, however often it is looked at; not even the hour's turn makes it more than two.
+    assert!((1..=2).contains(&over.len()), "{said}");
+    assert!(over.iter().all(|alarm| alarm["log"] == ORIGIN), "{said}");
+    let about = over[0]["about"].as_str().unwrap();
+    assert!(about.contains("nothing further of it is mirrored, and the others go on"), "{about}");
+    assert!(about.contains("gives it more `room_parts` in witness.toml"), "{about}");
+    let rooms = [0, 1].map(|mirror| &said["mirrors"][mirror]["room"]);
+    assert_eq!(rooms.map(|room| &room["over"]), [&json!(true), &json!(false)], "{said}");
+    assert!(rooms[0]["used"].as_u64() > rooms[0]["share"].as_u64(), "{said}");
+    let page = page(witness).await;
+    let (first, second) = page.split_once(&format!("Mirror of {OTHER}")).unwrap();
+    assert!(first.contains("Over its share: the mirror of this log takes"), "{page}");
+    assert!(
+        !second.contains("ver its share") && second.contains("MB that are its share"),
+        "{page}"
+    );
+    let over = |log, number| format!("room_over_share{{log=\"{log}\"}} {number}\n");
+    let trouble = format!("mirror_trouble{{log=\"{ORIGIN}/0\",kind=\"over_share\"}} 1\n");
+    let lines = [over(ORIGIN, 1), over(OTHER, 0), trouble];
+    eventually("it is in the metrics", async || {
+        let metrics = console(witness, "/metrics").await;
+        lines.iter().all(|line| metrics.contains(&format!("haetae_witness_{line}")))
+    })
+    .await;
 }

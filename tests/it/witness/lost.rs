@@ -33,9 +33,11 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// The key came back alone, from where it was kept since it was made.
+/// The key came back alone, from where it was kept since it was made: what lies beside it is gone too.
 fn lose_the_mark(dir: &Path) {
-    std::fs::remove_file(dir.join("witness.key.cosigned")).unwrap();
+    for end in ["cosigned", "signed"] {
+        std::fs::remove_file(dir.join(format!("witness.key.{end}"))).unwrap();
+    }
 }
 
 async fn told(witness: &Arc<Witness>) -> Value {

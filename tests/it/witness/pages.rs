@@ -57,6 +57,7 @@ pub const ORIGIN: &str = "pages.example/log";
 /// A lane of which all leaves are the same, so that it may be as large as one likes.
 #[derive(Clone)]
 pub struct Same {
+    log: &'static str,
     lane: u8,
     leaf: Hash,
     pub size: u64,
@@ -64,15 +65,22 @@ pub struct Same {
 
 impl Same {
     pub fn new(lane: u8, leaf: &[u8], size: u64) -> Self {
-        Self { lane, leaf: Hash::leaf(leaf), size }
+        Self { log: ORIGIN, lane, leaf: Hash::leaf(leaf), size }
+    }
+
+    /// The same of another log.
+    pub fn of(self, log: &'static str) -> Self {
+        Self { log, ..self }
     }
 
     fn origin(&self) -> String {
-        format!("{ORIGIN}/{}", self.lane)
+        format!("{}/{}", self.log, self.lane)
     }
 
     fn key(&self) -> SigningKey {
-        key(&self.origin(), Kind::Ed25519, self.lane + 1)
+        // Two logs have no key in common.
+        let others = 100 * u8::from(self.log != ORIGIN);
+        key(&self.origin(), Kind::Ed25519, self.lane + 1 + others)
     }
 
     pub fn root(&self) -> Hash {
@@ -121,10 +129,19 @@ pub fn split(path: &str) -> (u16, &str) {
 
 /// A witness that mirrors the trees of so many lanes that are served there.
 pub fn mirroring(dir: &std::path::Path, lanes: u8, url: &str) -> Config {
-    let log = |lane| format!("log {}\n", Same::new(lane, b"", 0).key().verifier());
-    let mut config = config(dir, &(0..lanes).map(log).collect::<String>());
-    let mirror = json!([{ "log": ORIGIN, "remote": { "url": url } }]);
-    config.mirror = serde_json::from_value(mirror).unwrap();
+    mirroring_each(dir, &[(ORIGIN, lanes, url, 1)])
+}
+
+/// The same of several logs: each with its lanes, its address, and its parts of the room.
+pub fn mirroring_each(dir: &std::path::Path, logs: &[(&'static str, u8, &str, u32)]) -> Config {
+    let line = |lane: Same| format!("log {}\n", lane.key().verifier());
+    let lanes = logs.iter().flat_map(|(log, lanes, ..)| {
+        (0..*lanes).map(move |lane| line(Same::new(lane, b"", 0).of(log)))
+    });
+    let mut config = config(dir, &lanes.collect::<String>());
+    let mirror = |(log, _, url, parts): &(&str, u8, &str, u32)| json!({ "log": log, "remote": { "url": url }, "room_parts": parts });
+    let mirrors = logs.iter().map(mirror).collect();
+    config.mirror = serde_json::from_value(mirrors).unwrap();
     config
 }
 
@@ -132,6 +149,18 @@ pub async fn status(witness: &Running) -> Value {
     let url = format!("http://{}/status.json", witness.address());
     let text = plain_http().get(url).send().await.unwrap().text().await.unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+/// What the operator's listener says under this path.
+pub async fn console(witness: &Running, path: &str) -> String {
+    let url = format!("http://{}{path}", witness.console_address().unwrap());
+    plain_http().get(url).send().await.unwrap().text().await.unwrap()
+}
+
+/// What is shown to people.
+pub async fn page(witness: &Running) -> String {
+    let url = format!("http://{}/status", witness.address());
+    plain_http().get(url).send().await.unwrap().text().await.unwrap()
 }
 
 /// How a lane stands in the mirror.
