@@ -3,7 +3,12 @@
 //! *Invariant:* a wish is judged on the entries that it changes, under the registry's lock, and by the same rules whoever
 //! brings it; no change without its row in the outbox.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::policy::{Acting, Asker, Bundle, ChangeError};
 use crate::registry::RegistryError;
@@ -26,18 +31,37 @@ pub enum By<'a> {
 #[derive(Debug, Clone)]
 pub struct Desk {
     pool: PgPool,
+    /// Wishes that may have a connection: they wait with it for the registry's lock, and the pool is for others too.
+    places: Arc<Semaphore>,
 }
 
 impl Desk {
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, places: Arc::new(Semaphore::new(PLACES_MAX)) }
     }
 
     /// For one wish, at an instant (unix seconds).
     #[must_use]
     pub const fn bench<'a>(&'a self, bundle: &'a Bundle, at: i64) -> Bench<'a> {
         Bench { pool: &self.pool, bundle, at }
+    }
+
+    /// [`change`], when its turn has come.
+    ///
+    /// # Errors
+    /// Nothing was changed, and why.
+    pub async fn change(
+        &self,
+        bench: Bench<'_>,
+        wish: Wish,
+        by: By<'_>,
+        who: &str,
+        force: bool,
+    ) -> Result<Applied, AccessError> {
+        let turn = timeout(TURN_WAIT_MAX, self.places.acquire()).await;
+        let Ok(Ok(_place)) = turn else { return Err(AccessError::Busy) };
+        change(bench, wish, by, who, force).await
     }
 }
 
@@ -57,6 +81,8 @@ pub enum AccessError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Refused(#[from] ChangeError),
+    #[error("too many are changing access entries now: try again")]
+    Busy,
 }
 
 /// Grants or revokes. In force when this returns: no decision on the entries of before is committed afterwards.
@@ -83,3 +109,8 @@ pub async fn change(
     bench.bundle.check_access_change(&before, &after, acting, force)?;
     Ok(open.commit(wish, who).await?)
 }
+
+/// One changes, and one is ready for the lock.
+const PLACES_MAX: usize = 2;
+/// As long as a caller waits for a record.
+const TURN_WAIT_MAX: Duration = Duration::from_millis(1_800);

@@ -195,7 +195,9 @@ async fn build(
     let callers = Callers::new(&config.identity, clock.clone()).await.context("`identity`")?;
     callers.keep_fresh(tracker, stop);
     let pool = config.database.pool().await?;
-    let registry = Registry::start(pool.clone(), clock.clone(), tracker, stop.clone())
+    // Of its own, though it takes one connection of it: whoever fills the pool with what waits keeps no gateway from what is true.
+    let watched = config.database.pool().await?;
+    let registry = Registry::start(watched, clock.clone(), tracker, stop.clone())
         .await
         .context("the registry cannot be read: has `haetae migrate` run?")?;
     let forward = Forward::new(&config.forward, tracker, stop.clone()).context("`forward`")?;

@@ -267,6 +267,9 @@ impl Gate {
                 Ok(ready) => ready,
                 Err(down) => return self.answer_unavailable(known, down),
             };
+            if let Some(answer) = self.authority_ended(known) {
+                return answer;
+            }
             let (keeps, waits_as) = (ready.keeps(known, claims), ready.waits_as());
             let Ready { prepared, target, reserved, more, .. } = ready;
             let draft = draft::build(known, Some(claims), &prepared, target, keeps);

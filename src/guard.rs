@@ -41,7 +41,7 @@ mod used;
 pub use config::{Config, FollowConfig, GuardError};
 pub use follow::Stands;
 pub use journal::{Entry, What, entries};
-pub use reconcile::{Allow, Hour, Mismatch, Report, reconcile};
+pub use reconcile::{Allow, Hour, Mismatch, Report, reconcile, unknown};
 pub use refused::Refused;
 
 use follow::Follow;

@@ -89,6 +89,8 @@ pub enum ReserveError {
     Database(#[from] sqlx::Error),
     #[error("the reservations' database did not answer in time")]
     Timeout,
+    #[error("no desk was free in time")]
+    Full,
 }
 
 impl Reserve {
@@ -100,13 +102,16 @@ impl Reserve {
         Self { pool, desks: Semaphore::new(DESKS_MAX), unused }
     }
 
-    /// Locks what is sought and reads what others have of it. Cancel-safe.
+    /// Locks what is sought and reads what others have of it. Cancel-safe. The gate lets each organisation wait here once, so
+    /// that whoever holds a lock for long keeps one of the desks and not all.
     ///
     /// # Errors
-    /// When the database does not answer, or what is sought stays locked for too long.
+    /// When the database does not answer, what is sought stays locked for too long, or no desk is free.
     pub async fn open(&self, sought: &Sought) -> Result<Desk<'_>, ReserveError> {
+        let place = timeout(DEADLINE, self.desks.acquire()).await;
+        let Ok(Ok(place)) = place else { return Err(ReserveError::Full) };
+        // From here on: who waited for a desk is not late for what is done at it.
         in_time(async {
-            let Ok(place) = self.desks.acquire().await else { return Err(ReserveError::Timeout) };
             let mut transaction = self.pool.begin().await?;
             store::lock(&mut transaction, &sought.locks()).await?;
             store::sweep(&mut transaction).await?;

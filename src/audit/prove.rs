@@ -42,12 +42,14 @@ pub async fn prove(pool: &PgPool, id: Uuid) -> Result<Option<Proven>, AuditError
 }
 
 /// The same for a decision or a look ahead of one organisation; `None` also when it is another's. It needs no row: what was recorded a
-/// moment ago is found in the log.
+/// moment ago is found in the log. No statement of it takes longer than a second: whoever stops to wait for it leaves a connection that
+/// is free by then.
 ///
 /// # Errors
 /// When the database lacks what it must have, or what the query tables say is not what was signed.
 pub async fn prove_own(pool: &PgPool, id: Uuid, org: &str) -> Result<Option<Proven>, AuditError> {
     let mut snapshot = log::snapshot(pool).await?;
+    store::limit(&mut snapshot).await?;
     if let Some(place) = store::place_of(&mut snapshot, id, org).await? {
         let proven = prove_of(&mut snapshot, place, ("decision", id)).await?;
         // Whose it is the row says, and is not believed in this either.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Validation;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Algorithm, ConfigError, IssuerConfig};
@@ -26,6 +27,8 @@ pub(super) struct Issuer {
     freshness: Arc<Freshness>,
     /// Held by whoever reads the source: one at a time.
     reading: tokio::sync::Mutex<()>,
+    /// For requests that wait for a read: others are told at once that the keys are being read.
+    waiting: Semaphore,
     /// Unix nanoseconds before which an unknown key id starts no read. Written under `reading`.
     not_before: AtomicI64,
     trouble: Mutex<Option<String>>,
@@ -55,6 +58,7 @@ impl Issuer {
             keys: ArcSwapOption::empty(),
             freshness: Arc::new(Freshness::never()),
             reading: tokio::sync::Mutex::new(()),
+            waiting: Semaphore::new(WAITING_MAX),
             not_before: AtomicI64::new(i64::MIN),
             trouble: Mutex::new(None),
             refresh: Duration::from_secs(refresh.into()),
@@ -80,6 +84,10 @@ impl Issuer {
             return Ok(key);
         }
         {
+            // whoever waits keeps a place of the gateway, and needs no credential for it
+            let Ok(_place) = self.waiting.try_acquire() else {
+                return Err(CallerError::KeysUnavailable);
+            };
             // waits for a read under way; whoever comes after it finds its result, or the cool-down
             let _one = self.reading.lock().await;
             let known = self.known_key(kid, algorithm);
@@ -88,14 +96,19 @@ impl Issuer {
                 return known;
             }
             // set first: a caller who goes away in mid-read must not buy the next one a read
-            self.not_before.store(now.saturating_add(self.cooldown_ns), Ordering::Relaxed);
+            self.cool_down(self.cooldown_ns);
             self.read().await;
+            // again: a read may take as long as the cool-down, and the next one who waits would start another
+            self.cool_down(self.cooldown_ns);
         }
         let key = self.known_key(kid, algorithm)?;
         // the read paid off: a rotation is under way, and the next key may come soon
-        let soon = self.clock.unix_ns().saturating_add(PAUSE_NS.min(self.cooldown_ns));
-        self.not_before.store(soon, Ordering::Relaxed);
+        self.cool_down(PAUSE_NS.min(self.cooldown_ns));
         Ok(key)
+    }
+
+    fn cool_down(&self, for_ns: i64) {
+        self.not_before.store(self.clock.unix_ns().saturating_add(for_ns), Ordering::Relaxed);
     }
 
     fn known_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, CallerError> {
@@ -197,3 +210,5 @@ fn validation(config: &IssuerConfig, algorithm: Algorithm) -> Validation {
 const FILE_LOOK_S: u8 = 5;
 /// After a read that brought the key: a second, so that a fast rotation is followed and a flood is not.
 const PAUSE_NS: i64 = 1_000_000_000;
+/// Requests of one issuer that wait for its keys: more than come with a new key while it is read, and few of the gateway's places.
+const WAITING_MAX: usize = 64;

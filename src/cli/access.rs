@@ -13,7 +13,7 @@ use super::registrar::Registrar;
 use crate::access::{Bench, By, Wish, change};
 use crate::clock::Clock;
 use crate::policy::{Asker, Bundle, Leave};
-use crate::registry::access::{actor_node, default_id};
+use crate::registry::access::{actor_node, drawn_id};
 use crate::registry::store::{self, Version};
 use crate::registry::tree::entry_of;
 use crate::registry::{RegistryError, Sort};
@@ -93,7 +93,7 @@ struct Grant {
     /// The issuer of that person's or service's tokens, or `certificate`.
     #[arg(long)]
     issuer: Option<String>,
-    /// The entry's name after `organisation/`; by default one made of what it says.
+    /// The entry's name after `organisation/`, which stays in the log in clear: name no person in it. By default a drawn one.
     #[arg(long)]
     name: Option<String>,
     /// A date or instant until which it holds.
@@ -115,7 +115,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (what, Some(wish)) => {
             let wish = match wish {
                 Wish::Revoke { id, .. } => Wish::Revoke { sort: sort_of(&pool, &id).await?, id },
-                grant @ Wish::Grant(_) => grant,
+                grant => grant,
             };
             let bundle = args.bundle(at).await?;
             let bench = Bench { pool: &pool, bundle: &bundle, at };
@@ -144,8 +144,9 @@ impl Args {
 fn wish(what: &What) -> anyhow::Result<Option<Wish>> {
     Ok(match what {
         What::Grant(grant) => {
-            let (sort, document) = grant.document();
-            Some(Wish::Grant(Box::new(entry_of(sort, &document)?)))
+            let (sort, document) = grant.document()?;
+            let entry = Box::new(entry_of(sort, &document)?);
+            Some(if grant.name.is_some() { Wish::Grant(entry) } else { Wish::GrantOnce(entry) })
         }
         What::Revoke { id, .. } => Some(Wish::Revoke { sort: Sort::AccessRow, id: id.clone() }),
         What::List { .. } | What::Explain { .. } => None,
@@ -153,7 +154,7 @@ fn wish(what: &What) -> anyhow::Result<Option<Wish>> {
 }
 
 impl Grant {
-    fn document(&self) -> (Sort, Json) {
+    fn document(&self) -> anyhow::Result<(Sort, Json)> {
         let texts = [
             ("org", Some(&self.org)),
             ("role", Some(&self.role)),
@@ -182,10 +183,10 @@ impl Grant {
         };
         let id = match &self.name {
             Some(name) => format!("{}/{name}", self.org),
-            None => default_id(sort, &self.org, &document),
+            None => drawn_id(sort, &self.org).context(NO_CHANCE)?,
         };
         document.insert("id".into(), json!(id));
-        (sort, Json::Object(document))
+        Ok((sort, Json::Object(document)))
     }
 }
 
@@ -278,6 +279,7 @@ fn said(leave: &Leave, operation: &str, service: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+const NO_CHANCE: &str = "the operating system gives no random bytes";
 const WHICH_BUNDLE: &str = "say which policy bundle: `--bundle DIR`, or `--config FILE`";
 
 const AFTER_HELP: &str = "\
@@ -287,6 +289,6 @@ Roles come with a caller's token or certificate (`identity` in haetae.toml). The
   haetae access --by kim grant kr-bank --role teller --to-role intern
   haetae access --by kim grant kr-bank --role administrator --to-actor person:lee --issuer https://login.example.kr
   haetae access explain kr-bank --role intern --service llama-3.3-70b --operation submit
-  haetae access --by kim revoke kr-bank/r-3f9a1c
+  haetae access --by kim revoke kr-bank/r-3f9a1c07d2e85b46
 This command is the operator's. An organisation's own administrators use /v1/access of the gateway, and can give only
 what they have and may pass on (`--delegable`). `explain` exits 1 for no.";

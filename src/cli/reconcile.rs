@@ -96,11 +96,16 @@ impl Reading {
         wanted.unwrap_or(self.first).max(self.first)
     }
 
-    /// By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after.
+    /// By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after. What is not among that is
+    /// asked for by its place.
     async fn allows(&self, pool: &PgPool, (from, to): (i64, i64)) -> anyhow::Result<Vec<Allow>> {
         let (earlier, later) = (from.saturating_sub(EDGE_NS), to.saturating_add(EDGE_NS));
         let allows = audit::allows(pool, &self.site, earlier, later).await?;
-        Ok(allows.into_iter().map(allow).collect())
+        let mut allows: Vec<Allow> = allows.into_iter().map(allow).collect();
+        let unknown = guard::unknown(&self.entries, &allows, from..to);
+        let further = audit::allows_at(pool, &self.site, &unknown).await?;
+        allows.extend(further.into_iter().map(allow));
+        Ok(allows)
     }
 }
 
@@ -135,7 +140,7 @@ fn allow(row: Allowed) -> Allow {
         decision: row.id.to_string(),
         lane: row.origin,
         index: u64::try_from(row.index).unwrap_or(0),
-        at_ns: row.at_ns,
+        made_ns: row.made_ns,
         how: row.how,
     }
 }

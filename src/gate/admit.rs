@@ -6,9 +6,9 @@ use axum::body::Body;
 use http::{Response, request::Parts};
 
 use super::limits::{NoPlace, Slot};
-use super::{Gate, answer, strict};
+use super::{Gate, Known, answer, strict};
 use crate::audit::Stranger;
-use crate::caller::{self, Caller, CallerError, Connection};
+use crate::caller::{self, Caller, CallerError, Connection, CredentialKind};
 
 pub struct Admitted {
     pub caller: Arc<Caller>,
@@ -46,13 +46,26 @@ impl Gate {
         connection: &Connection,
         turned_away: &TurnedAway,
     ) -> Response<Body> {
+        self.turn_away(caller::network(connection.remote.ip()), turned_away)
+    }
+
+    /// The answer to a request whose credential ended while its body came or its decision waited: the one that it would have
+    /// got had it come now. The leeway that a token is given is in `expires_at`, so one that was taken within it has some left.
+    pub(super) fn authority_ended(&self, known: &Known) -> Option<Response<Body>> {
+        if known.caller.expires_at > self.clock.unix_s() {
+            return None;
+        }
+        let error = match known.caller.credential.kind {
+            CredentialKind::Certificate => CallerError::Certificate,
+            CredentialKind::Token | CredentialKind::TokenAndCertificate => CallerError::Expired,
+        };
+        Some(self.turn_away(known.network.clone(), &TurnedAway::Unknown(error)))
+    }
+
+    fn turn_away(&self, network: String, turned_away: &TurnedAway) -> Response<Body> {
         self.metrics.turned_away(turned_away.code());
         if !matches!(turned_away, TurnedAway::NoPlace(_)) {
-            self.audit.stranger(Stranger {
-                issuer: None,
-                reason: turned_away.code(),
-                network: caller::network(connection.remote.ip()),
-            });
+            self.audit.stranger(Stranger { issuer: None, reason: turned_away.code(), network });
         }
         answer::turned_away(turned_away)
     }

@@ -422,6 +422,13 @@ impl Unavailable {
         }
     }
 
+    pub(super) const fn changes() -> Self {
+        Self {
+            code: "overloaded",
+            message: "this organisation changes its access entries faster than everybody can be judged on them: nothing was changed, try again in a second",
+        }
+    }
+
     pub(super) const fn store() -> Self {
         Self {
             code: "store_unavailable",
@@ -443,7 +450,7 @@ impl Unavailable {
         }
     }
 
-    const fn reservations() -> Self {
+    pub(super) const fn reservations() -> Self {
         Self {
             code: "reservation_unavailable",
             message: "what this would use up cannot be reserved now: nothing was forwarded, try again",

@@ -1,10 +1,13 @@
 //! How much may be under way at once, and for whom.
 
+mod pace;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,6 +15,9 @@ use http::Response;
 use http_body::{Frame, SizeHint};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use pace::Pace;
 
 /// Limits of the gate. Over a limit the answer is 503 with Retry-After, given before the body is read.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,6 +65,12 @@ struct Share {
     body_bytes: Arc<Semaphore>,
     /// Of its own records.
     reads: Arc<Semaphore>,
+    /// For what is used up.
+    desk: Arc<Semaphore>,
+    /// Of its own access entries.
+    changes: Arc<Semaphore>,
+    /// How often these may be changed.
+    pace: Arc<Mutex<Pace>>,
 }
 
 /// Room for a body, given back when this is dropped.
@@ -125,9 +137,23 @@ impl Limits {
         Some(Room { all, share })
     }
 
-    /// A place among the few reads of an organisation's own records; waits for one.
+    /// The place of an organisation that reads its own records; waits for it.
     pub async fn read(&self, org: &Arc<str>) -> Option<OwnedSemaphorePermit> {
         self.share_of(org).reads.acquire_owned().await.ok()
+    }
+
+    /// The place of an organisation at whose desk something is looked at that may be used up; waits for it, not for ever.
+    pub async fn desk(&self, org: &Arc<str>) -> Option<OwnedSemaphorePermit> {
+        within(self.share_of(org).desk).await
+    }
+
+    /// The place of an organisation that changes its own access entries: one change at a time, and no more often than its
+    /// [`Pace`] lets it, by the clock given (unix nanoseconds). Each change moves the facts that everybody is judged on.
+    pub async fn change(&self, org: &Arc<str>, now_ns: i64) -> Option<OwnedSemaphorePermit> {
+        let share = self.share_of(org);
+        // Before the wait: who comes too often is told so at once.
+        let may = share.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now_ns);
+        if may { within(share.changes).await } else { None }
     }
 
     fn share_of(&self, org: &Arc<str>) -> Share {
@@ -139,6 +165,9 @@ impl Limits {
             requests: Arc::new(Semaphore::new(self.share_max)),
             body_bytes: Arc::new(Semaphore::new(self.body_share_max)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            desk: Arc::new(Semaphore::new(1)),
+            changes: Arc::new(Semaphore::new(1)),
+            pace: Arc::default(),
         };
         shares.insert(Arc::clone(org), share.clone());
         share
@@ -190,12 +219,22 @@ impl http_body::Body for Held {
     }
 }
 
-/// Reads of records at once, of one organisation. Each takes milliseconds, or waits a moment for its record without a connection.
-const READS_MAX: usize = 4;
+/// The only place of some kind that an organisation has, if it is free in time.
+async fn within(place: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    timeout(PLACE_WAIT_MAX, place.acquire_owned()).await.ok()?.ok()
+}
+
+/// As long as a caller waits for a record.
+const PLACE_WAIT_MAX: Duration = Duration::from_millis(1_800);
+/// Reads of records at once, of one organisation. Each takes milliseconds, and one of the few connections for them: fewer organisations
+/// than there are of these keep nobody else waiting.
+const READS_MAX: usize = 1;
 
 #[cfg(test)]
 mod tests {
-    //! One organisation cannot take the others' room for bodies, and what was taken comes back.
+    //! One organisation cannot take the others' room, and what was taken comes back.
+
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -215,5 +254,43 @@ mod tests {
         drop((room, others, more));
         assert_eq!(limits.body_bytes.available_permits(), 1_000);
         assert_eq!(limits.share_of(&one).body_bytes.available_permits(), 500);
+    }
+
+    #[test]
+    fn an_organisation_reads_once_at_a_time_and_keeps_no_other_waiting() {
+        let limits = Limits::new(&Config::default());
+        let (one, other) = (Arc::from("one"), Arc::from("other"));
+        let reading = limits.read(&one).now_or_never().unwrap();
+        assert!(limits.read(&one).now_or_never().is_none());
+        assert!(limits.read(&other).now_or_never().is_some());
+        drop(reading);
+        assert!(limits.read(&one).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_organisation_has_one_desk_and_keeps_no_other_from_its_own() {
+        let limits = Limits::new(&Config::default());
+        let (one, other) = (Arc::from("one"), Arc::from("other"));
+        let desk = limits.desk(&one).await.unwrap();
+        assert!(limits.desk(&one).now_or_never().is_none(), "it waits");
+        assert!(limits.desk(&other).now_or_never().unwrap().is_some());
+        drop(desk);
+        assert!(limits.desk(&one).now_or_never().unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_organisation_changes_its_entries_one_at_a_time_and_at_its_pace() {
+        let limits = Limits::new(&Config::default());
+        let (one, other) = (Arc::from("one"), Arc::from("other"));
+        let changing = limits.change(&one, 0).await.unwrap();
+        assert!(limits.change(&one, 0).now_or_never().is_none(), "the first is not done");
+        drop(changing);
+        let mut changes = 2;
+        while limits.change(&one, 0).await.is_some() {
+            changes += 1;
+            assert!(changes < 1_000, "nothing bounds it");
+        }
+        assert!(limits.change(&other, 0).now_or_never().unwrap().is_some());
+        assert!(limits.change(&one, 1_000_000_000).now_or_never().unwrap().is_some());
     }
 }

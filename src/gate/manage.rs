@@ -64,6 +64,9 @@ impl Gate {
         self.preparer.build_access(&known.caller.org, self.clock.unix_s()).await;
         self.may(known, &errand)?;
         let body = self.take(head, body, known).await?;
+        if let Some(answer) = self.authority_ended(known) {
+            return Ok(answer);
+        }
         match errand.does {
             Does::Describe => Ok(answer::managed(&document(env!("CARGO_PKG_VERSION")))),
             Does::ListHolds => self.list_holds(known, &errand).await,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use verdict::decision::Why;
 use verdict::reason::Reason;
 
@@ -177,6 +177,7 @@ impl Gate {
             return;
         }
         let claims = Claims { site: Some(Arc::clone(&open.site)), ..Claims::clone(&open.claims) };
+        let mut refused: Option<(Arc<Prepared>, Instant)> = None;
         for _ in 0..JUDGE_AGAIN_MAX {
             let now = self.clock.unix_s();
             if self.preparer.awaits_bundle(now) {
@@ -187,17 +188,27 @@ impl Gate {
             if prepared.permitted.contains(&open.site) {
                 return open.stands(&prepared, now);
             }
-            let by = match self.record_refusal(open, &claims, &prepared).await {
-                Err(RecordError::FactsMoved { now }) => {
-                    self.facts(now).await;
-                    continue;
-                }
-                recorded => recorded.ok(),
+            // For all tries: facts that never rest buy a refused answer no more time than a database that hangs.
+            let first = || Instant::now() + RECORD_WAIT;
+            let until = refused.as_ref().map_or_else(first, |(_, until)| *until);
+            let moved = match self.record_refusal(open, &claims, &prepared, until).await {
+                Err(RecordError::FactsMoved { now }) => now,
+                recorded => return self.cut(open, &prepared, recorded.ok().as_ref()),
             };
-            self.metrics.cut(Failure::NoLongerAllowed.code());
-            return open.refuse(&prepared, by.as_ref());
+            refused = Some((prepared, until));
+            if timeout_at(until, self.facts(moved)).await.is_err() {
+                break;
+            }
         }
-        // Refused on each of several versions, none of which could be recorded in time: the next sweep has it again.
+        // Refused each time, and the facts moved before it could be recorded: whoever moves them keeps nothing running.
+        if let Some((prepared, _)) = refused {
+            self.cut(open, &prepared, None);
+        }
+    }
+
+    fn cut(&self, open: &Open, prepared: &Prepared, by: Option<&Proof>) {
+        self.metrics.cut(Failure::NoLongerAllowed.code());
+        open.refuse(prepared, by);
     }
 
     async fn judged_again(&self, open: &Open, claims: &Claims, now: i64) -> Arc<Prepared> {
@@ -216,12 +227,13 @@ impl Gate {
         open: &Open,
         claims: &Claims,
         prepared: &Prepared,
+        until: Instant,
     ) -> Result<Proof, RecordError> {
         let held = uses::held(prepared, &open.known, &open.claims);
         let keeps = Keeps { reserved: None, held };
         let draft = draft::build(&open.known, Some(claims), prepared, None, keeps);
         let draft = crate::audit::Draft { judges_again: Some(Arc::clone(&open.id)), ..draft };
-        let recorded = timeout(RECORD_WAIT, self.audit.record(draft)).await;
+        let recorded = timeout_at(until, self.audit.record(draft)).await;
         match recorded.unwrap_or(Err(RecordError::Timeout))? {
             Recorded::Refusal(proof) => Ok(proof),
             // A draft that names no site cannot have become this. Never use it.
@@ -237,5 +249,5 @@ const APART: Duration = Duration::from_millis(200);
 /// Judged, and their refusals recorded in one batch or two, before others get their turn: 4,096 answers are 64 rounds, some
 /// 10 ms each when all of them are refused.
 const AT_ONCE: usize = 64;
-/// Then an answer is cut without: with a database that hangs, 64 rounds of this are 32 s, and a minute is promised.
+/// Then a refused answer is cut without: with a database that hangs, 64 rounds of this are 32 s, and a minute is promised.
 const RECORD_WAIT: Duration = Duration::from_millis(500);

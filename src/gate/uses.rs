@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 use verdict::question::Release;
 
@@ -87,9 +88,10 @@ impl Gate {
             return Ok(prepared);
         }
         let sought = self.preparer.sought(&known.caller, claims, now);
+        let place = self.desk_place(known).await?;
         let desk = self.reserve.open(&sought).await?;
         let more = seen(&desk, &sought, &OnFile::default());
-        drop(desk);
+        drop((desk, place));
         Ok(self.preparer.again(&known.caller, claims, now, &more).prepared)
     }
 
@@ -104,6 +106,7 @@ impl Gate {
         let mut sought = self.preparer.sought(&known.caller, claims, now);
         let once = on_file.releases.iter().filter_map(|one| one.id.clone());
         sought.once.extend(once.map(Once::Release));
+        let _place = self.desk_place(known).await?;
         let desk = self.reserve.open(&sought).await?;
         let more = seen(&desk, &sought, &on_file);
         let again = self.preparer.again(&known.caller, claims, now, &more);
@@ -116,6 +119,11 @@ impl Gate {
         };
         let more = Some(Arc::new(more));
         Ok(Ready { prepared: again.prepared, target, reserved, more, on_file })
+    }
+
+    /// One desk, or one that waits for it, for each organisation: there are few, and each may wait for a lock.
+    async fn desk_place(&self, known: &Known) -> Result<OwnedSemaphorePermit, Unavailable> {
+        self.limits.desk(&known.caller.org).await.ok_or_else(Unavailable::reservations)
     }
 }
 

@@ -3,8 +3,9 @@
 //!
 //! *Invariant:* pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,8 +19,8 @@ pub struct Allow {
     /// The lane's name.
     pub lane: String,
     pub index: u64,
-    /// Nanoseconds since 1970.
-    pub at_ns: i64,
+    /// By the gateway's clock, as a guard reads it: nanoseconds since 1970.
+    pub made_ns: i64,
     /// How the gateway says it ended (docs/record.md); none while it is under way.
     pub how: Option<String>,
 }
@@ -57,9 +58,23 @@ pub struct Report {
     pub mismatches: Vec<Mismatch>,
 }
 
+/// Places of uses in this span of time of which none of these allows is. The log is asked for them before anybody says that they were
+/// not allowed: when an allow was made is for clocks to say, where it stands is not.
+#[must_use]
+pub fn unknown<'e>(
+    entries: &'e [Entry<'_>],
+    allows: &[Allow],
+    span: Range<i64>,
+) -> Vec<(&'e str, u64)> {
+    let known: HashSet<Place<'_>> = allows.iter().map(Allow::place).collect();
+    let uses = entries.iter().filter(|entry| span.contains(&entry.at_ns)).filter_map(Entry::used);
+    let places: BTreeSet<_> = uses.filter(|place| !known.contains(place)).collect();
+    places.into_iter().collect()
+}
+
 /// Holds allows against a journal of the same span of time, as it was read before them and as it was read after them: what was let
 /// in before they were read is among them, and what they say was sent was let in by then. Both may be longer at the edges: an allow
-/// shortly before `to_ns` is let in shortly after it.
+/// shortly before `to_ns` is let in shortly after it. An allow made outside the span explains its use, and is held against nothing.
 #[must_use]
 pub fn reconcile(
     [before, after]: [&[Entry<'_>]; 2],
@@ -70,7 +85,7 @@ pub fn reconcile(
     let mut report = Report::default();
     let covered = |at_ns: i64| at_ns >= from_ns && at_ns < to_ns;
     let by_place: HashMap<Place<'_>, &Allow> =
-        allows.iter().map(|allow| ((&*allow.lane, allow.index), allow)).collect();
+        allows.iter().map(|allow| (allow.place(), allow)).collect();
     let mut seen = HashSet::new();
     for entry in before {
         let place = entry.used();
@@ -84,17 +99,17 @@ pub fn reconcile(
         }
     }
     let let_in: HashSet<Place<'_>> = after.iter().filter_map(Entry::used).collect();
-    for allow in allows.iter().filter(|allow| covered(allow.at_ns)) {
-        let hour = report.hour(allow.at_ns);
+    for allow in allows.iter().filter(|allow| covered(allow.made_ns)) {
+        let hour = report.hour(allow.made_ns);
         hour.allowed += 1;
-        if let_in.contains(&(&*allow.lane, allow.index)) {
+        if let_in.contains(&allow.place()) {
             continue;
         }
         match allow.how.as_deref() {
             Some(how) if REACHED.contains(&how) => report.mismatches.push(Mismatch::NotLetIn {
                 decision: allow.decision.clone(),
                 how: how.to_owned(),
-                at_ns: allow.at_ns,
+                at_ns: allow.made_ns,
             }),
             _ => hour.not_sent += 1,
         }
@@ -124,6 +139,12 @@ fn contradicts(
             Some(Mismatch::NotSent { decision, at_ns })
         }
         Some(_) => None,
+    }
+}
+
+impl Allow {
+    fn place(&self) -> Place<'_> {
+        (&self.lane, self.index)
     }
 }
 
@@ -194,3 +215,54 @@ const HOUR_NS: i64 = HOUR_S * 1_000_000_000;
 const NOT_FORWARDED: &str = "not_forwarded";
 /// Ends that say that the site had the request.
 const REACHED: [&str; 2] = ["forwarded", "partial"];
+
+#[cfg(test)]
+mod tests {
+    //! When an allow was made and where it stands are two things: a use is explained by the second.
+
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn used(index: u64, at_ns: i64) -> Entry<'static> {
+        Entry {
+            at_ns,
+            count: None,
+            decision: Some(format!("d{index}").into()),
+            index: Some(index),
+            lane: Some("log/0".into()),
+            network: None,
+            previous: Cow::Borrowed(""),
+            site: None,
+            v: 1,
+            what: What::Consumed,
+            why: None,
+        }
+    }
+
+    fn allow(index: u64, made_ns: i64) -> Allow {
+        let how = Some("forwarded".to_owned());
+        Allow { decision: format!("d{index}"), lane: "log/0".to_owned(), index, made_ns, how }
+    }
+
+    #[test]
+    fn a_use_is_looked_up_where_no_allow_of_its_time_explains_it() {
+        let refused = Entry { what: What::Refused, ..used(6, 15) };
+        let entries = [used(1, 9), used(2, 12), used(4, 13), used(3, 14), used(4, 15), refused];
+        let asked = unknown(&entries, &[allow(2, 11)], 10..20);
+        assert_eq!(asked, [("log/0", 3), ("log/0", 4)], "each once, and those of the span alone");
+    }
+
+    #[test]
+    fn an_allow_of_another_time_explains_its_use_and_is_not_missed() {
+        let entries = [used(1, 12)];
+        let found = |allows: &[Allow]| reconcile([&entries, &entries], allows, 10, 20);
+        let elsewhere = found(&[allow(1, 3 * HOUR_NS), allow(2, 3 * HOUR_NS)]);
+        assert_eq!(elsewhere.mismatches, []);
+        assert_eq!(elsewhere.hours.values().map(|hour| hour.allowed).sum::<u64>(), 0);
+        let here = found(&[allow(1, 11), allow(2, 11)]).mismatches;
+        assert!(matches!(&here[..], [Mismatch::NotLetIn { decision, .. }] if decision == "d2"));
+        let not_allowed = found(&[]).mismatches;
+        assert!(matches!(&not_allowed[..], [Mismatch::NotAllowed { index: 1, .. }]));
+    }
+}

@@ -201,21 +201,21 @@ impl OwnAccess {
     }
 
     fn row(&mut self, id: &str, document: &Json) -> Result<(), String> {
-        let row = AccessRow::deserialize(document).map_err(|cause| cause.to_string())?;
+        let row = AccessRow::deserialize(document).map_err(|_| SHAPELESS)?;
         self.is_mine(id, &row.id, &row.org)?;
         text::role(&row.role)?;
         for service in &row.services {
             text::service_or_own(service)?;
         }
-        if let Some(odd) = row.operations.iter().find(|one| !OPERATIONS.contains(&one.as_str())) {
-            return Err(format!("{odd:?} is no operation"));
+        if row.operations.iter().any(|one| !OPERATIONS.contains(&one.as_str())) {
+            return Err("one of `operations` is none".to_owned());
         }
         self.rows.insert(id.to_owned(), row);
         Ok(())
     }
 
     fn grant(&mut self, id: &str, document: &Json) -> Result<(), String> {
-        let grant = RoleGrant::deserialize(document).map_err(|cause| cause.to_string())?;
+        let grant = RoleGrant::deserialize(document).map_err(|_| SHAPELESS)?;
         self.is_mine(id, &grant.id, &grant.org)?;
         text::role(&grant.role)?;
         match (&grant.member, &grant.actor, &grant.issuer) {
@@ -236,12 +236,13 @@ impl OwnAccess {
     }
 }
 
-/// The id of an entry that was given none: the same for the same words, so that granting twice is granting once.
-#[must_use]
-pub fn default_id(sort: Sort, org: &str, document: &serde_json::Map<String, Json>) -> String {
-    let digest = Sha256::digest(Json::Object(document.clone()).to_string());
-    let (letter, digest) = (if sort == Sort::AccessRow { 'r' } else { 'g' }, hex::encode(digest));
-    format!("{org}/{letter}-{}", digest.get(..12).unwrap_or_default())
+/// The id of an entry that was given none. It stands in the log for good, so it is drawn: a digest of what the entry says would
+/// tell whoever guesses whom a role was given to, or what was noted, that the guess is right.
+pub fn drawn_id(sort: Sort, org: &str) -> Result<String, getrandom::Error> {
+    let mut chance = [0; 8];
+    getrandom::fill(&mut chance)?;
+    let letter = if sort == Sort::AccessRow { 'r' } else { 'g' };
+    Ok(format!("{org}/{letter}-{}", hex::encode(chance)))
 }
 
 /// Whose entry this is: what stands before the slash of its id, so that one without a readable document has an owner too.
@@ -266,14 +267,20 @@ pub fn long_chain<'a>(links: impl Iterator<Item = (&'a str, &'a str)>) -> Option
     up.keys().find(too_long).map(|start| (*start).to_owned())
 }
 
-/// What is said of a chain that begins at `start`.
+/// What is said of a chain that begins at `start`. A person's digest is not named: it has no salt, and this stands in the log.
 #[must_use]
 pub fn chain_fault(start: &str) -> String {
+    let start = match start.strip_prefix("actor:") {
+        Some(_) => "a person or service".to_owned(),
+        None => format!("`{start}`"),
+    };
     format!(
-        "the chain of roles from `{start}` comes back to itself or has more than {CHAIN_MAX} links"
+        "the chain of roles from {start} comes back to itself or has more than {CHAIN_MAX} links"
     )
 }
 
+/// What serde says of a document repeats words of it, and this is told with every refusal.
+const SHAPELESS: &str = "it has not the shape of an entry";
 /// What an organisation manages itself: services of the gateway's own, on which `admin` is what can be done.
 pub const MANAGEMENT: [&str; 5] =
     ["haetae:holds", "haetae:access", "haetae:policy", "haetae:obligations", "haetae:webhooks"];

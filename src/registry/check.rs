@@ -43,6 +43,8 @@ pub(super) struct Reference {
 pub(super) struct Found {
     pub problems: Vec<Problem>,
     pub references: Vec<Reference>,
+    /// No problem repeats what was written: it came with a request, and what is said of it stands in the log.
+    pub quiet: bool,
 }
 
 /// Reads the documents of one file.
@@ -124,6 +126,11 @@ impl Check<'_> {
     }
 
     fn unknown(&mut self, shape: &Shape, member: &Member) {
+        if self.found.quiet {
+            let known: Vec<&str> = shape.keys().map(|key| key.name).collect();
+            let text = format!("unknown key in {}: it has {}", shape.noun, known.join(", "));
+            return self.wrong(member.line, text);
+        }
         let hint = words::hint(&member.key, shape.keys().map(|key| key.name));
         self.wrong(member.line, format!("unknown key `{}` in {}{hint}", member.key, shape.noun));
     }
@@ -173,14 +180,19 @@ impl Check<'_> {
     }
 
     fn text(&mut self, kind: &Kind, text: &str, value: &Value, name: &str) -> Json {
+        let quiet = self.found.quiet;
         let read = match kind {
             Kind::Text(reader) => reader(text).map(Json::String),
             Kind::NameOr(_) => text::id(text).map(Json::String),
+            Kind::Word(words, _) if quiet && !words.contains(&text) => {
+                Err(format!("this is not known: write one of {}", words.join(", ")))
+            }
             Kind::Word(words, any) => word(text, words.iter().copied(), *any, name),
             Kind::Known(known, any) => word(text, words::known(*known), *any, name),
             Kind::End if text == "never" => Ok(Json::Null),
             Kind::End => {
-                text::stamp(text).map(Json::String).map_err(|fault| format!("{fault}, or `never`"))
+                let read = if quiet { text::date } else { text::stamp };
+                read(text).map(Json::String).map_err(|fault| format!("{fault}, or `never`"))
             }
             Kind::Refer(_, true) if text == "*" => Ok(Json::from(text)),
             Kind::Refer(sort, _) => {

@@ -1,6 +1,7 @@
 //! What a text in the registry may be: each reader takes what was written and gives what is kept, or says what is wrong.
 //!
-//! *Invariant:* nothing is folded or repaired: what is not written as it must be is refused.
+//! *Invariant:* nothing is folded or repaired: what is not written as it must be is refused. What a reader of access entries
+//! says is wrong does not repeat the text: it may be somebody's name, and a refused request stands in the log for good.
 
 use verdict::stamp::Stamp;
 
@@ -24,16 +25,16 @@ pub(super) fn service(text: &str) -> Result<String, String> {
 /// The same, or a service of the gateway itself such as `haetae:access`.
 pub(super) fn service_or_own(text: &str) -> Result<String, String> {
     if text.starts_with("haetae:") && !MANAGEMENT.contains(&text) {
-        return Err(format!("`{text}` is none of {}", MANAGEMENT.join(", ")));
+        return Err(format!("this is none of {}", MANAGEMENT.join(", ")));
     }
     named(text, NAME_BYTES_MAX, "-._/:@+", "a name of a service", "letters, digits and `-._/:@+`")
 }
 
 /// The id of what belongs to one organisation: `organisation/name`.
 pub(super) fn own_id(text: &str) -> Result<String, String> {
-    let (org, name) = text.split_once('/').ok_or_else(|| {
-        format!("`{text}` does not say whose it is: write it as `organisation/name`")
-    })?;
+    let (org, name) = text
+        .split_once('/')
+        .ok_or("this does not say whose it is: write it as `organisation/name`")?;
     id(org)?;
     id(name)?;
     Ok(text.to_owned())
@@ -48,7 +49,7 @@ pub(super) fn role(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let what = format!("up to {ID_BYTES_MAX} lower-case letters, digits, `-`, `_` and `.`");
-    Err(format!("{text:?} is not the name of a role: {what}, a letter first"))
+    Err(format!("this is not the name of a role: {what}, a letter first"))
 }
 
 /// A person or service as its issuer calls it: the `sub` of a token, or a SPIFFE id.
@@ -69,7 +70,7 @@ fn plain_name(text: &str, what: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let of = format!("up to {ACTOR_BYTES_MAX} letters, digits and `-._:/@+`, no `::`");
-    Err(format!("{text:?} is not {what}: {of}, a letter or digit first"))
+    Err(format!("this is not {what}: {of}, a letter or digit first"))
 }
 
 /// `name@version`, as the catalogue calls a dataset.
@@ -114,6 +115,11 @@ pub(super) fn term(text: &str) -> Result<String, String> {
 /// A date or an instant at which something begins.
 pub(super) fn stamp(text: &str) -> Result<String, String> {
     Stamp::parse(text).map(String::from).map_err(|fault| fault.to_string())
+}
+
+/// The same in an access entry.
+pub(super) fn date(text: &str) -> Result<String, String> {
+    Stamp::parse(text).map(String::from).map_err(|_| NO_DATE.to_owned())
 }
 
 /// A public key with the name under which its owner signs (C2SP signed-note, "vkey"): Ed25519.
@@ -228,10 +234,11 @@ fn named(text: &str, bytes_max: usize, also: &str, what: &str, of: &str) -> Resu
     if first && rest && text.len() <= bytes_max {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is not {what}: up to {bytes_max} {of}, a letter or digit first"))
+        Err(format!("this is not {what}: up to {bytes_max} {of}, a letter or digit first"))
     }
 }
 
+const NO_DATE: &str = "this is no date: write `2026-11-20` or `2026-11-20T09:00:00+09:00`";
 /// Ids stand in every record: 64 bytes of the 1,200 of a leaf.
 const ID_BYTES_MAX: usize = 64;
 /// SPIFFE ids may have 2,048 bytes, and have about 60.

@@ -102,7 +102,10 @@ pub fn read_one(sort: Sort, path: &Path) -> Result<Entry, TreeError> {
 
 /// The same from memory.
 pub fn parse_one(sort: Sort, file: &str, text: &str) -> Result<Entry, TreeError> {
-    let mut found = Found::default();
+    one(sort, file, text, Found::default())
+}
+
+fn one(sort: Sort, file: &str, text: &str, mut found: Found) -> Result<Entry, TreeError> {
     let read = documents(sort, file, text, &BTreeMap::new(), &mut found).pop();
     found.problems.extend(read.iter().flat_map(|read| read.cross(&Tree::default())));
     let needs = found.references.iter().map(|one| (one.sort, one.id.clone())).collect();
@@ -114,12 +117,16 @@ pub fn parse_one(sort: Sort, file: &str, text: &str) -> Result<Entry, TreeError>
     Ok(Entry { sort, id: key.1, document, needs })
 }
 
-/// One document of `sort` from a JSON object, held to the same shape as a file.
+/// One access entry from a JSON object, held to the same shape as a file. No fault repeats a word of it.
 pub fn entry_of(sort: Sort, object: &Json) -> Result<Entry, TreeError> {
-    let text = toml::to_string(object).map_err(|fault| TreeError {
-        problems: vec![Problem { file: "entry".into(), line: 0, text: fault.to_string() }],
+    let text = toml::to_string(object).map_err(|_| TreeError {
+        problems: vec![Problem {
+            file: "entry".into(),
+            line: 0,
+            text: "it holds what no key takes: leave out what is `null`".into(),
+        }],
     })?;
-    parse_one(sort, "entry", &text)
+    one(sort, "entry", &text, Found { quiet: true, ..Found::default() })
 }
 
 impl Entry {

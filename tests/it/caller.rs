@@ -117,6 +117,8 @@ struct KeyServer {
 struct Shared {
     answer: std::sync::Mutex<(StatusCode, String)>,
     asked: AtomicUsize,
+    /// Written while nobody is answered.
+    silent: tokio::sync::RwLock<()>,
 }
 
 impl KeyServer {
@@ -129,6 +131,7 @@ impl KeyServer {
                 "/jwks",
                 axum::routing::get(|State(shared): State<Arc<Shared>>| async move {
                     shared.asked.fetch_add(1, Ordering::SeqCst);
+                    drop(shared.silent.read().await);
                     let (status, body) = shared.answer.lock().unwrap().clone();
                     (status, [("location", "/jwks")], body)
                 }),
@@ -458,6 +461,42 @@ async fn an_unknown_key_is_fetched_once_and_then_cooled_down() {
     server.publish(&[&new.public, &next.public]);
     assert!(desk.ask(&next.token(&claims())).await.is_ok());
     assert_eq!(server.asked(), 4);
+}
+
+/// An unknown key id needs no credential: while the issuer does not answer, few wait for it, and one read is all they buy.
+#[tokio::test]
+async fn while_an_issuer_is_silent_few_wait_for_its_keys_and_ask_it_once() {
+    let (known, new) = (Signer::ed("1"), Signer::ed("2"));
+    let server = KeyServer::start(&[&known.public]).await;
+    let desk = Arc::new(Desk::of(&server).await);
+    let silence = server.shared.silent.write().await;
+    let (tracker, (done, mut ends)) = (TaskTracker::new(), tokio::sync::mpsc::channel(300));
+    for number in 0..300 {
+        let head = json!({"alg": "EdDSA", "kid": format!("x{number}")}).to_string();
+        let token = new.sign(&head, &claims().to_string());
+        let (desk, done) = (Arc::clone(&desk), done.clone());
+        tracker.spawn(async move { done.send(desk.error(&token).await).await });
+    }
+    drop(done);
+    let mut told = 0;
+    while let Ok(Some(error)) = tokio::time::timeout(Duration::from_secs(1), ends.recv()).await {
+        assert_eq!(error, CallerError::KeysUnavailable, "to be asked again, not to be thrown away");
+        told += 1;
+    }
+    assert!(told >= 200, "only {told} of 300 were told at once");
+    assert!(
+        desk.ask(&known.token(&claims())).await.is_ok(),
+        "a key that is known waits for nobody"
+    );
+    // The answer, a failure, comes when the cool-down since its question is over.
+    desk.at(6);
+    server.answer(StatusCode::INTERNAL_SERVER_ERROR, "");
+    drop(silence);
+    while let Some(error) = ends.recv().await {
+        assert_eq!(error, CallerError::UnknownKey);
+        told += 1;
+    }
+    assert_eq!((told, server.asked()), (300, 2), "who waited started no read of its own");
 }
 
 #[tokio::test]

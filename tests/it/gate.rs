@@ -3,6 +3,8 @@
 
 mod allow;
 mod bodies;
+mod changes;
+mod ended;
 mod facts;
 pub mod holds;
 mod manage;

@@ -1,6 +1,7 @@
 //! A site's guard against receipts of a real log: it lets in the recorded request, once, and nothing else; and its journal
 //! says what happened.
 
+mod ahead;
 mod follow;
 mod heads;
 
@@ -45,8 +46,13 @@ impl Site {
     }
 
     async fn with(lanes: u16) -> Self {
+        Self::at(NOW, lanes).await
+    }
+
+    /// Where it is this time.
+    async fn at(now: i64, lanes: u16) -> Self {
         let fresh = fresh_database().await;
-        let (clock, key) = (Clock::fixed(NOW), Arc::new(Key::generate().unwrap()));
+        let (clock, key) = (Clock::fixed(now), Arc::new(Key::generate().unwrap()));
         let lab = Lab::start_at(&fresh.pool, lanes, clock.clone(), Arc::clone(&key)).await;
         let (dir, tracker) = (tempfile::tempdir().unwrap(), TaskTracker::new());
         let (upstream, seen) = service(&tracker).await;
@@ -80,6 +86,28 @@ impl Site {
     /// Status and code of the answer.
     async fn send(&self, request: Request<Full<Bytes>>) -> (StatusCode, String) {
         send(&self.guard, request).await
+    }
+
+    /// Says how each ended, and waits until the query tables have it.
+    async fn end(&self, ends: &[(&Proof, How)]) {
+        for (proof, how) in ends {
+            self.lab.audit.ended(Ended {
+                id: Arc::clone(&proof.id),
+                how: *how,
+                status: None,
+                bytes_out: 0,
+                bytes_back: 0,
+                duration_ms: 0,
+                why: None,
+                withdrawn: None,
+            });
+        }
+        let count = "select count(*) from row_ended";
+        eventually("all ends are projected", async || {
+            let there: i64 = sqlx::query_scalar(count).fetch_one(&self.lab.pool).await.unwrap();
+            usize::try_from(there).unwrap() == ends.len()
+        })
+        .await;
     }
 
     fn reached(&self) -> usize {
@@ -430,29 +458,13 @@ async fn the_journal_is_held_against_the_log() {
     for proof in [&fine, &under_way, &not_sent] {
         assert_eq!(site.send(request(proof)).await.0, StatusCode::OK);
     }
-    let end = |proof: &Proof, how| Ended {
-        id: Arc::clone(&proof.id),
-        how,
-        status: None,
-        bytes_out: 0,
-        bytes_back: 0,
-        duration_ms: 0,
-        why: None,
-        withdrawn: None,
-    };
-    for (proof, how) in [
+    let ends = [
         (&fine, How::Forwarded),
         (&not_let_in, How::Forwarded),
         (&never_sent, How::NotForwarded),
         (&not_sent, How::NotForwarded),
-    ] {
-        site.lab.audit.ended(end(proof, how));
-    }
-    let count = "select count(*) from row_ended";
-    eventually("all ends are projected", async || {
-        sqlx::query_scalar::<_, i64>(count).fetch_one(&site.lab.pool).await.unwrap() == 4
-    })
-    .await;
+    ];
+    site.end(&ends).await;
     let mut journal = entries(&site.config.journal).unwrap();
     let invented = journal.iter().find(|entry| entry.what == What::Consumed).unwrap().clone();
     journal.push(Entry { decision: Some("invented".into()), index: Some(999), ..invented });
@@ -465,7 +477,7 @@ async fn the_journal_is_held_against_the_log() {
             decision: row.id.to_string(),
             lane: row.origin,
             index: u64::try_from(row.index).unwrap(),
-            at_ns: row.at_ns,
+            made_ns: row.made_ns,
             how: row.how,
         })
         .collect();

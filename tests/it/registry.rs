@@ -8,6 +8,7 @@ mod judged;
 mod orders;
 mod resolve;
 mod watching;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::path::Path;

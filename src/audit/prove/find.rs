@@ -7,7 +7,7 @@ use tlog::bundle;
 use uuid::Uuid;
 
 use super::store;
-use crate::audit::{AuditError, instant, row::Leaf, verify::store as log};
+use crate::audit::{AuditError, instant, row::Leaf};
 
 /// The place of an organisation's decision or look ahead: lane and index. An id has the millisecond of its record's `at`, but for one
 /// that was reserved before its record was made: that one is found by its row alone.
@@ -18,8 +18,8 @@ pub(super) async fn by_time(
 ) -> Result<Option<(u16, u64)>, AuditError> {
     let Some(wanted) = Wanted::of(id, org) else { return Ok(None) };
     for (lane, size) in store::lanes(connection).await? {
-        let first = begins_before(connection, (lane, size), wanted.at_ms).await?;
-        if let Some(index) = scan(connection, (lane, first), &wanted).await? {
+        let last = begins_by(connection, (lane, size), wanted.at_ms).await?;
+        if let Some(index) = scan_back(connection, (lane, last), &wanted).await? {
             return Ok(Some((lane, index)));
         }
     }
@@ -47,9 +47,9 @@ impl<'w> Wanted<'w> {
     }
 }
 
-/// First index of the last batch of a lane that begins before this millisecond, or 0. Times rise in a lane, so it is looked up as a word
-/// in a dictionary.
-async fn begins_before(
+/// First index of the last batch of a lane that begins in this millisecond or earlier, or 0. Times rise in a lane, so it is looked up as
+/// a word in a dictionary.
+async fn begins_by(
     connection: &mut PgConnection,
     (lane, size): (u16, u64),
     at_ms: i64,
@@ -61,7 +61,7 @@ async fn begins_before(
         let Some((first, count, begin)) = batch else { break };
         let leaf = bundle::leaves(&begin).next().and_then(Result::ok);
         let begins = leaf.and_then(|leaf| Leaf::read(leaf).ok()).and_then(|leaf| written_ms(&leaf));
-        if begins.is_some_and(|begins| begins < at_ms) {
+        if begins.is_some_and(|begins| begins <= at_ms) {
             (found, low) = (first, (first + count).max(middle + 1));
         } else {
             high = first;
@@ -70,25 +70,29 @@ async fn begins_before(
     Ok(found)
 }
 
-/// From a batch on, as far as leaves are not younger than what is wanted. What cannot be read is not it: `log verify` names that.
-async fn scan(
+/// From a batch back to the one that began before the millisecond that is wanted: newest first, because who has just got its answer asks
+/// for one of the newest. What cannot be read is not it: `log verify` names that.
+async fn scan_back(
     connection: &mut PgConnection,
     (lane, mut next): (u16, u64),
     wanted: &Wanted<'_>,
 ) -> Result<Option<u64>, AuditError> {
     for _ in 0..BATCHES_MAX {
-        let batch = log::batches(connection, lane, next, 1).await?.pop();
-        let Some(batch) = batch else { return Ok(None) };
-        for (index, leaf) in (batch.first..).zip(bundle::leaves(batch.leaves())) {
+        let batch = store::batches(connection, lane, next, next.saturating_add(1)).await?.pop();
+        let Some((first, leaves)) = batch else { return Ok(None) };
+        let mut begins = None;
+        for (index, leaf) in (first..).zip(bundle::leaves(&leaves)) {
             let Some(leaf) = leaf.ok().and_then(|leaf| Leaf::read(leaf).ok()) else { continue };
             if wanted.is(&leaf) {
                 return Ok(Some(index));
             }
-            if written_ms(&leaf).is_some_and(|at| at > wanted.at_ms) {
-                return Ok(None);
-            }
+            begins = begins.or_else(|| written_ms(&leaf));
         }
-        next = batch.first + batch.count.max(1);
+        let Some(before) = first.checked_sub(1) else { return Ok(None) };
+        if begins.is_some_and(|begins| begins < wanted.at_ms) {
+            return Ok(None);
+        }
+        next = before;
     }
     Ok(None)
 }
@@ -97,5 +101,6 @@ fn written_ms(leaf: &Leaf<'_>) -> Option<i64> {
     instant::read(&leaf.at).map(|at_ns| at_ns / 1_000_000)
 }
 
-/// Batches of 1 MiB at most. A commit takes about a millisecond, so a few of a lane begin within the same one.
-const BATCHES_MAX: usize = 8;
+/// Batches of 1 MiB at most, one at a time. A commit takes about a millisecond, so a few of a lane begin within the same one; but where
+/// its times are ahead of the clock all do until that has caught up, and what is older than these is found by its row alone.
+const BATCHES_MAX: usize = 64;

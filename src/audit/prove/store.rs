@@ -22,6 +22,11 @@ pub(super) async fn batches(
     Ok(rows.into_iter().map(|(first, leaves)| (small(first), leaves)).collect())
 }
 
+/// Postgres ends each later statement of this transaction that takes longer than a second: they read a few entries of an index.
+pub(super) async fn limit(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("set local statement_timeout = '1s'").execute(connection).await.map(drop)
+}
+
 /// Where a decision of this organisation stands, as the query tables say: lane and index.
 pub(super) async fn place_of(
     connection: &mut PgConnection,

@@ -13,13 +13,13 @@ use verdict::reason::Reason;
 
 use super::super::prepare::actor_node;
 use super::{Gate, Known, NotDone, Unavailable, answer, no_bundle, parameter, refused};
-use crate::access::{AccessError, By, Wish, change};
+use crate::access::{AccessError, By, Wish};
 use crate::policy::{Asker, ChangeError};
-use crate::registry::access::{self, default_id};
-use crate::registry::tree::entry_of;
+use crate::registry::access::{self, drawn_id, store::id_of};
+use crate::registry::tree::{Entry, entry_of};
 use crate::registry::{RegistryError, Sort};
 use crate::workload::NotUnderstood;
-use crate::workload::haetae::{Does, Errand};
+use crate::workload::haetae::{Does, Errand, read};
 use crate::workload::json as strict;
 
 /// The body of a question.
@@ -62,8 +62,8 @@ impl Gate {
     }
 
     fn explain_access(&self, known: &Known, body: &Bytes) -> Result<Response<Body>, NotUnderstood> {
-        let question: Question = serde_json::from_value(object(body)?.into())
-            .map_err(|fault| unusable(format!("the question cannot be read: {fault}")))?;
+        object(body)?;
+        let question: Question = read(body)?;
         let snapshot = self.registry.current();
         let issuer = question.issuer.as_deref().unwrap_or(access::CERTIFICATE);
         let actor = question.actor.as_deref().map(|actor| access::actor_node(issuer, actor));
@@ -90,15 +90,15 @@ impl Gate {
         }
         let name = document.remove("name");
         document.insert("org".into(), json!(org));
-        let id = match name {
-            None => default_id(sort, org, &document),
-            Some(Json::String(name)) => format!("{org}/{name}"),
+        let (id, wish): (_, fn(Box<Entry>) -> Wish) = match name {
+            None => (drawn_id(sort, org).map_err(|error| unavailable(&error))?, Wish::GrantOnce),
+            Some(Json::String(name)) => (format!("{org}/{name}"), Wish::Grant),
             Some(_) => return Err(unusable("`name` must be a text".to_owned()).into()),
         };
         document.insert("id".into(), json!(id));
         let entry = entry_of(sort, &Json::Object(document))
             .map_err(|error| unusable(error.to_string().replace('\n', "; ")))?;
-        self.change(known, Wish::Grant(Box::new(entry)), false).await
+        self.change(known, wish(Box::new(entry)), false).await
     }
 
     async fn revoke(
@@ -123,15 +123,18 @@ impl Gate {
         wish: Wish,
         force: bool,
     ) -> Result<Response<Body>, NotDone> {
-        let (caller, at) = (&known.caller, self.clock.unix_s());
+        let caller = &known.caller;
+        let place = self.limits.change(&caller.org, self.clock.unix_ns()).await;
+        let _place = place.ok_or_else(|| NotDone::Unavailable(Unavailable::changes()))?;
+        let at = self.clock.unix_s();
         let bundle = self.preparer.bundle(at).map_err(|none| no_bundle(&none))?;
         let actor = actor_node(caller);
         let by = By::Administrator { org: &caller.org, roles: &caller.roles, actor: &actor };
         let bench = self.access.bench(&bundle, at);
-        let id = wish.id().to_owned();
-        let applied = change(bench, wish, by, &caller.actor, force)
-            .await
-            .map_err(|error| not_done(&error))?;
+        let applied = self.access.change(bench, wish.clone(), by, &caller.actor, force);
+        let applied = applied.await.map_err(|error| not_done(&error))?;
+        let id = id_of(bench.pool, &wish, &applied).await;
+        let id = id.map_err(|error| not_done(&error.into()))?;
         let changed = !applied.is_nothing();
         let told = json!({ "id": id, "version": applied.version, "changed": changed });
         Ok(answer::managed(&told))
@@ -152,14 +155,27 @@ fn unusable(message: String) -> NotUnderstood {
     refused(StatusCode::BAD_REQUEST, Reason::BodyInvalid, message)
 }
 
+fn unavailable(error: &dyn std::error::Error) -> NotDone {
+    tracing::warn!(%error, "an errand could not be done");
+    NotDone::Unavailable(Unavailable::store())
+}
+
+/// No refusal repeats a name that the request gave: it would stand in the log for good.
 fn not_done(error: &AccessError) -> NotDone {
     let status = match error {
-        AccessError::Registry(RegistryError::Database(_) | RegistryError::Timeout(_)) => {
-            tracing::warn!(%error, "an errand could not be done");
-            return NotDone::Unavailable(Unavailable::store());
-        }
+        AccessError::Busy => return NotDone::Unavailable(Unavailable::overloaded()),
+        AccessError::Registry(
+            RegistryError::Database(_) | RegistryError::Timeout(_) | RegistryError::Document { .. },
+        ) => return unavailable(error),
         AccessError::Registry(RegistryError::NotFound { .. }) => {
-            (StatusCode::NOT_FOUND, Reason::NotFound)
+            let message =
+                "no such entry of this organisation: `GET /v1/access` lists those there are";
+            return refused(StatusCode::NOT_FOUND, Reason::NotFound, message.into()).into();
+        }
+        AccessError::Registry(RegistryError::UnknownService { .. }) => {
+            let message =
+                "one of `services` is none of this organisation's: name those that it registered";
+            return unusable(message.into()).into();
         }
         AccessError::Registry(_) | AccessError::Refused(ChangeError::Unsound(_)) => {
             (StatusCode::BAD_REQUEST, Reason::BodyInvalid)

@@ -7,6 +7,7 @@
 //! Not told to the log as a `read`: that is for who sees records of others, or what a digest hides. Here an organisation is given back what
 //! it said and was told, and each look would be one more record to look at.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -29,39 +30,38 @@ impl Gate {
     ) -> Result<Response<Body>, NotDone> {
         let org = &known.caller.org;
         let id = record_id(errand)?;
-        let Ok(_place) = timeout(PLACE_WAIT_MAX, self.limits.read(org)).await else {
-            return Err(NotDone::Unavailable(Unavailable::overloaded()));
-        };
-        let reading = timeout(READ_MAX, self.read_record(org, id, part)).await;
-        reading.unwrap_or(Err(NotDone::Unavailable(Unavailable::store())))
-    }
-
-    /// Rows and checkpoints follow a record within a second: who asks right after its answer waits for them here.
-    async fn read_record(
-        &self,
-        org: &str,
-        id: Uuid,
-        part: Part,
-    ) -> Result<Response<Body>, NotDone> {
-        let look = async || {
-            let proven = audit::prove_own(&self.reads, id, org).await?;
-            Ok::<_, NotDone>(proven.map(|proven| proven.part(part)))
-        };
+        // Rows and checkpoints follow a record within a second: who asks right after its answer waits for them here.
         let until = Instant::now() + FOLLOW_MAX;
-        let mut seen = look().await?;
-        while matches!(seen, None | Some(None)) && self.is_young(id) && Instant::now() < until {
+        let mut seen = self.look(org, id, part).await?;
+        let may_follow = |seen: &Option<_>| matches!(seen, None | Some(None));
+        while may_follow(&seen) && is_young(id, self.clock.unix_s()) && Instant::now() < until {
             sleep(LOOK_AGAIN).await;
-            seen = look().await?;
+            seen = self.look(org, id, part).await?;
         }
         let uncovered = NotDone::Unavailable(Unavailable::uncovered());
         Ok(answer::file(seen.ok_or_else(no_record)?.ok_or(uncovered)?))
     }
 
-    /// Whether a record with this id may be so new that not everything follows it yet: its id says when it was made.
-    fn is_young(&self, id: Uuid) -> bool {
-        let made = id.get_timestamp().and_then(|at| i64::try_from(at.to_unix().0).ok());
-        made.is_some_and(|made| self.clock.unix_s().abs_diff(made) <= YOUNG_S)
+    /// One look. The organisation's place is held while a connection is, and given back before the next look is waited for.
+    async fn look(&self, org: &Arc<str>, id: Uuid, part: Part) -> Result<Option<Shown>, NotDone> {
+        let Ok(_place) = timeout(PLACE_WAIT_MAX, self.limits.read(org)).await else {
+            return Err(NotDone::Unavailable(Unavailable::overloaded()));
+        };
+        let Ok(proven) = timeout(LOOK_MAX, audit::prove_own(&self.reads, id, org)).await else {
+            return Err(NotDone::Unavailable(Unavailable::store()));
+        };
+        Ok(proven?.map(|proven| proven.part(part)))
     }
+}
+
+/// A part of a record with its media type; none while no checkpoint covers it.
+type Shown = Option<(&'static str, Vec<u8>)>;
+
+/// Whether a record with this id may be so new that not everything follows it yet: its id says when it was made. One whose lane has times
+/// ahead of the clock says a time that is to come.
+fn is_young(id: Uuid, now: i64) -> bool {
+    let made = id.get_timestamp().and_then(|at| i64::try_from(at.to_unix().0).ok());
+    made.is_some_and(|made| made >= now - YOUNG_S)
 }
 
 /// In the one spelling that answers have.
@@ -88,12 +88,33 @@ impl From<AuditError> for NotDone {
     }
 }
 
-/// For one of the places that the organisation has.
+/// For the place that the organisation has.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(2);
-/// From then on, with all waiting.
-const READ_MAX: Duration = Duration::from_secs(4);
+/// Longer than one statement of it may take: one that hangs is ended by Postgres, and not left behind with its connection.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// Twice as long as rows and checkpoints usually need.
 const FOLLOW_MAX: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Clocks of gateways differ by less, and an id that was reserved is not older when its record follows.
-const YOUNG_S: u64 = 60;
+const YOUNG_S: i64 = 60;
+
+#[cfg(test)]
+mod tests {
+    //! Who asks right after its answer waits for what follows a record, whatever the clock said.
+
+    use super::*;
+
+    #[test]
+    fn an_id_of_a_lane_that_is_ahead_is_young_and_an_old_one_is_not() {
+        let now = 1_795_000_000;
+        let made = |seconds: u64| {
+            let millis = seconds * 1_000;
+            uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid()
+        };
+        let is_young = |seconds: u64| is_young(made(seconds), now);
+        assert!(is_young(1_795_000_000) && is_young(1_794_999_950));
+        assert!(is_young(1_795_003_600), "an hour ahead");
+        assert!(!is_young(1_794_999_930));
+        assert!(!super::is_young(Uuid::nil(), now), "it says no time");
+    }
+}

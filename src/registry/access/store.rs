@@ -23,21 +23,26 @@ pub struct Open {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
     Grant(Box<Entry>),
-    Revoke { sort: Sort, id: String },
+    /// The same by an entry that was given no id ([`super::drawn_id`]): granting the same twice is granting once.
+    GrantOnce(Box<Entry>),
+    Revoke {
+        sort: Sort,
+        id: String,
+    },
 }
 
 impl Wish {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
-            Self::Grant(entry) => &entry.id,
+            Self::Grant(entry) | Self::GrantOnce(entry) => &entry.id,
             Self::Revoke { id, .. } => id,
         }
     }
 
     fn key(&self) -> (Sort, String) {
         match self {
-            Self::Grant(entry) => (entry.sort, entry.id.clone()),
+            Self::Grant(entry) | Self::GrantOnce(entry) => (entry.sort, entry.id.clone()),
             Self::Revoke { sort, id } => (*sort, id.clone()),
         }
     }
@@ -61,9 +66,11 @@ impl Open {
         let before = OwnAccess::of(org, now());
         let mut after: BTreeMap<&(Sort, String), &Json> = now().collect();
         match wish {
-            Wish::Grant(entry) => {
+            Wish::Grant(entry) | Wish::GrantOnce(entry) => {
                 self.needs(entry)?;
-                after.insert(&key, &entry.document);
+                if !self.is_said(wish) {
+                    after.insert(&key, &entry.document);
+                }
             }
             Wish::Revoke { .. } => {
                 if after.remove(&key).is_none_or(is_revoked) {
@@ -89,10 +96,13 @@ impl Open {
     pub async fn commit(mut self, wish: Wish, who: &str) -> Result<Applied, RegistryError> {
         let key = wish.key();
         let (people, body) = record(&wish, &self.document(&wish), who);
+        let said = self.is_said(&wish);
         let change = match wish {
-            Wish::Grant(entry) => {
+            Wish::Grant(entry) | Wish::GrantOnce(entry) => {
                 let mut change = Change::new("grant");
-                change.put_if_new(key, entry.document, &self.present);
+                if !said {
+                    change.put_if_new(key, entry.document, &self.present);
+                }
                 change
             }
             Wish::Revoke { .. } => self.revocation(key),
@@ -105,11 +115,18 @@ impl Open {
 
     fn document(&self, wish: &Wish) -> Json {
         match wish {
-            Wish::Grant(entry) => entry.document.clone(),
+            Wish::Grant(entry) | Wish::GrantOnce(entry) => entry.document.clone(),
             Wish::Revoke { .. } => {
                 self.present.get(&wish.key()).map_or(Json::Null, |entry| entry.document.clone())
             }
         }
+    }
+
+    /// Whether an entry says already what one without an id of its own would say.
+    fn is_said(&self, wish: &Wish) -> bool {
+        let Wish::GrantOnce(entry) = wish else { return false };
+        let mut own = self.present.iter().filter(|((sort, _), _)| *sort == entry.sort);
+        own.any(|(_, present)| same_words(&present.document, &entry.document))
     }
 
     /// An entry of a directory stays as a revoked one, so that an older directory does not bring it back unsaid.
@@ -152,10 +169,22 @@ impl Open {
     }
 }
 
+/// Under which id stands what a wish asked for.
+pub async fn id_of(pool: &PgPool, wish: &Wish, applied: &Applied) -> Result<String, RegistryError> {
+    let own = || wish.id().to_owned();
+    let entry = match wish {
+        Wish::GrantOnce(entry) if applied.is_nothing() => entry,
+        _ => return Ok(own()),
+    };
+    let found = sqlx::query_scalar(SAID).bind(entry.sort.name()).bind(&entry.document);
+    // Gone since then: what was asked for stands nowhere, and neither id is anything's.
+    Ok(found.fetch_optional(pool).await?.unwrap_or_else(own))
+}
+
 /// What the log keeps of a change: who, as digests, and what; whom a role was given to is a digest too.
 fn record(wish: &Wish, document: &Json, who: &str) -> (Vec<String>, Json) {
     let (sort, id) = wish.key();
-    let act = if matches!(wish, Wish::Grant(_)) { "grant" } else { "revoke" };
+    let act = if matches!(wish, Wish::Revoke { .. }) { "revoke" } else { "grant" };
     let mut body = json!({ "act": act, "entry": id, "org": owner(&id), "sort": sort.name() });
     let mut people = vec![who.to_owned()];
     for key in ["out", "role", "services", "every_service", "operations", "delegable", "member"] {
@@ -167,6 +196,16 @@ fn record(wish: &Wish, document: &Json, who: &str) -> (Vec<String>, Json) {
     (people, body)
 }
 
+/// Equal but for the id, which both have.
+fn same_words(one: &Json, other: &Json) -> bool {
+    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
+    one.len() == other.len()
+        && one.iter().all(|(key, value)| key == "id" || other.get(key) == Some(value))
+}
+
 fn is_revoked(document: &Json) -> bool {
     document.get("revoked") == Some(&Json::Bool(true))
 }
+
+const SAID: &str = "select id from registry_entry
+    where version_until is null and sort = $1 and document - 'id' = $2::jsonb - 'id' order by id limit 1";

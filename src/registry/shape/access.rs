@@ -1,15 +1,15 @@
 //! What an organisation may grant itself. No key takes a pattern: every service is a flag of its own.
 
 use super::super::access::OPERATIONS;
-use super::super::text::{actor, issuer, own_id, role, service_or_own};
-use super::{Key, Kind, PLAIN, STAMP, Shape, Sort, may, must};
+use super::super::text::{actor, date, issuer, own_id, role, service_or_own};
+use super::{Key, Kind, PLAIN, Shape, Sort, may, must};
 
 const OWN: &[Key] = &[
     must("id", Kind::Text(own_id)),
     must("org", Kind::Refer(Sort::Organisation, false)),
     may("note", PLAIN),
     may("revoked", Kind::Flag),
-    may("valid_from", STAMP),
+    may("valid_from", Kind::Text(date)),
     may("valid_until", Kind::End),
 ];
 

@@ -50,10 +50,49 @@ async fn grant_explain_and_revoke() {
     assert_eq!(error, "access_row `kr-retailer/r1` is not registered");
     let star = ["grant", RETAILER, "--role", "*", "--service", MODEL, "--operation", "cancel"];
     let error = typed(&lab, &star).await.unwrap_err().to_string();
-    assert!(error.contains("`role`: \"*\" is not the name of a role"), "{error}");
+    assert!(error.contains("`role`: this is not the name of a role"), "{error}");
     let floor = ["grant", RETAILER, "--role", "boss", "--every-service", "--operation", "admin"];
     let error = typed(&lab, &floor).await.unwrap_err().to_string();
     assert!(error.contains("row `F01` of the bundle refuses `admin`"), "{error}");
+}
+
+/// An id stands in the log for good: nobody finds out by it whom a role was given to.
+#[tokio::test]
+async fn an_id_that_nobody_gave_is_drawn_and_granting_twice_is_granting_once() {
+    let lab = Lab::new().await;
+    let give = ["grant", RETAILER, "--role", "clerk", "--to-actor", "lee", "--issuer", ISSUER];
+    let given = async || -> Vec<String> {
+        let all = store::show(lab.pool(), Some(Sort::RoleGrant)).await.unwrap();
+        all.into_iter().map(|version| version.id).collect()
+    };
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        typed(&lab, &give).await.unwrap();
+        let (again, once_more) = tokio::join!(typed(&lab, &give), typed(&lab, &give));
+        again.unwrap();
+        once_more.unwrap();
+        let mut ids = given().await;
+        assert_eq!(ids.len(), 1, "{ids:?}");
+        typed(&lab, &["revoke", &ids[0]]).await.unwrap();
+        seen.append(&mut ids);
+    }
+    assert_ne!(seen[0], seen[1], "the same words, and another id");
+    let told: Vec<String> = sqlx::query_scalar(
+        "select body ->> 'entry' from log_outbox where body ->> 'act' = 'grant' order by n",
+    )
+    .fetch_all(lab.pool())
+    .await
+    .unwrap();
+    assert_eq!(told, seen);
+
+    // What was granted before, by whatever id, is the same; under another name it is another entry.
+    let old = with(to_actor("g-0123456789ab", "lee", "clerk"), json!({}));
+    lab.grant(entry(Sort::RoleGrant, &old)).await.unwrap();
+    typed(&lab, &give).await.unwrap();
+    assert_eq!(given().await, ["kr-retailer/g-0123456789ab"]);
+    typed(&lab, &[&give[..], &["--name", "lee"]].concat()).await.unwrap();
+    typed(&lab, &[&give[..], &["--until", "2030-01-01"]].concat()).await.unwrap();
+    assert_eq!(given().await.len(), 3);
 }
 
 #[tokio::test]

@@ -114,6 +114,16 @@ async fn by_the_api(stage: &Stage, callers: &[Caller]) {
             (&json!("kr-retailer/batch"), &json!(changed))
         );
     }
+    // Without a name it stands under a drawn one, which the second answer finds again.
+    let other = json!({ "role": "batch", "actor": "svc-other", "issuer": stage.world.issuer.url });
+    let (first, second) = (post("/roles", other.clone()).await, post("/roles", other).await);
+    let (first, second) = (first.json(), second.json());
+    assert_eq!((&first["changed"], &second["changed"]), (&json!(true), &json!(false)));
+    assert_eq!(first["id"], second["id"]);
+    let name = first["id"].as_str().unwrap().strip_prefix("kr-retailer/g-").unwrap();
+    assert_eq!(name.len(), 16, "{name}");
+    let revoked = kim.send("POST", &format!("/v1/access/roles/g-{name}/revoke"), &[]).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
     for caller in callers {
         assert_eq!(ask(caller).await.0, 200);
     }
@@ -149,7 +159,12 @@ async fn by_the_api(stage: &Stage, callers: &[Caller]) {
             400,
             "is not a name of a service",
         ),
-        ("/rows", with(row("submit"), json!({ "priority": 1 })), 400, "unknown key `priority`"),
+        (
+            "/rows",
+            with(row("submit"), json!({ "priority": 1 })),
+            400,
+            "unknown key in an access row",
+        ),
         (
             "/roles",
             json!({ "role": "reviewer", "member": "batch" }),

@@ -1,10 +1,14 @@
 //! Whoever got an answer can check its receipt: the gateway gives the record to callers of its organisation, whatever was decided, and to
 //! nobody else; what it gives is proven by others' programs as docs/record.md says.
 
+use std::collections::HashSet;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use haetae::audit::{Draft, Key, Recorded, prove_own};
+use haetae::clock::Clock;
 use haetae::demo::gateway::ORIGIN;
 use haetae::registry::Sort;
 use haetae::registry::store::put_ground;
@@ -13,6 +17,8 @@ use haetae_verify::{Trust, single};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tlog::{Hash, Receipt};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use uuid::Uuid;
 use verdict::decision::Outcome;
 
@@ -24,6 +30,8 @@ use crate::support::stage::{
     Answer, CHAT, Caller, ORDERS, SEOUL, Stage, VIRGINIA, chat, eventually,
 };
 use crate::support::{fresh_database, scratch};
+
+const NOW: i64 = 1_795_000_000_000_000_000;
 
 #[tokio::test]
 async fn whatever_was_answered_can_be_checked_by_who_asked_at_once() {
@@ -298,6 +306,89 @@ async fn a_record_is_found_without_its_row() {
     let open: Value = serde_json::from_slice(open).unwrap();
     let of_nobody: Uuid = open["id"].as_str().unwrap().parse().unwrap();
     assert!(prove_own(&pool, of_nobody, "kr-retailer").await.unwrap().is_none(), "a lane_open");
+}
+
+/// A clock that was an hour ahead for one record: the ids of all that follow say the millisecond that it said, for as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_a_lane_that_is_ahead_is_found_without_its_row() {
+    let clock = Clock::fixed(NOW + 3_600_000_000_000);
+    let key = Arc::new(Key::generate().unwrap());
+    let lab = Lab::start_at(&fresh_database().await.pool, 1, clock.clone(), key).await;
+    let ahead = lab.deny().await.unwrap();
+    clock.set(NOW);
+    let mut ids: Vec<Uuid> = Vec::new();
+    for _ in 0..40 {
+        ids.push(lab.deny().await.unwrap().id.parse().unwrap());
+    }
+    let asked = Draft { preflight: true, ..draft(Outcome::Deny, 0) };
+    let Recorded::Refusal(asked) = lab.audit.record(asked).await.unwrap() else { panic!() };
+    ids.push(asked.id.parse().unwrap());
+    lab.projected().await;
+    let pool = lab.stop().await;
+    sqlx::query("delete from row_decision").execute(&pool).await.unwrap();
+    let times: HashSet<_> = ids.iter().map(Uuid::get_timestamp).collect();
+    assert_eq!(times, HashSet::from([ahead.id.parse::<Uuid>().unwrap().get_timestamp()]));
+    for id in &ids {
+        let proven = prove_own(&pool, *id, "kr-retailer").await.unwrap().expect("it is found");
+        assert_eq!(serde_json::from_slice::<Value>(&proven.leaf).unwrap()["id"], id.to_string());
+        assert!(prove_own(&pool, *id, "kr-hospital").await.unwrap().is_none());
+    }
+}
+
+/// Whoever asked may have gone by then: the connection must not wait for as long as the database does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_hangs_is_ended_by_the_database() {
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let id: Uuid = lab.deny().await.unwrap().id.parse().unwrap();
+    let pool = lab.stop().await;
+    let mut busy = pool.begin().await.unwrap();
+    sqlx::query("lock table row_decision in access exclusive mode")
+        .execute(&mut *busy)
+        .await
+        .unwrap();
+    let looked = timeout(Duration::from_mins(1), prove_own(&pool, id, "kr-retailer")).await;
+    let said = looked.expect("it is ended").unwrap_err().to_string();
+    assert!(said.contains("statement timeout"), "{said}");
+    busy.rollback().await.unwrap();
+    assert!(prove_own(&pool, id, "kr-retailer").await.unwrap().is_some());
+}
+
+/// Two organisations that ask for all they can, of a database that does not answer them, leave a way to the others' records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_its_records_keeps_no_other_from_theirs() {
+    let stage = Stage::start().await;
+    let (pool, third) = (stage.pool().await, stage.caller("de-bank"));
+    let answer = third.post(CHAT, &[ORDERS, SEOUL], chat().to_string().as_bytes()).await;
+    let record = path(&answer, "leaf");
+    eventually("it has its row", async || stage.console(&record).await.status == 200).await;
+
+    // What has a row is found without the sizes of the lanes.
+    let mut busy = pool.begin().await.unwrap();
+    sqlx::query("lock table log_head in access exclusive mode").execute(&mut *busy).await.unwrap();
+    let id = answer.header("haetae-decision").unwrap();
+    let nobodys = format!("/v1/decisions/{}0000/leaf", id.split_at(id.len() - 4).0);
+    let mut asking = JoinSet::new();
+    for n in 0..24 {
+        let caller = stage.caller(["kr-retailer", "kr-hospital"][n % 2]);
+        let path = nobodys.clone();
+        asking.spawn(async move { caller.send("GET", &path, &[]).await.status });
+    }
+    let waits = "select count(*) from pg_locks where not granted and relation = 'log_head'::regclass
+                 and pid in (select pid from pg_stat_activity where query like 'select lane, size%')";
+    eventually("both wait for the database", async || {
+        sqlx::query_scalar::<_, i64>(waits).fetch_one(&pool).await.unwrap() >= 2
+    })
+    .await;
+    // Time to take more, if they could.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..5 {
+        let given = third.send("GET", &record, &[]).await;
+        assert_eq!(given.status, 200, "{}", given.text());
+    }
+    busy.rollback().await.unwrap();
+    for status in asking.join_all().await {
+        assert!([404, 503].contains(&status), "{status}");
+    }
 }
 
 /// The leaf and the newer receipt as the gate gives them to this caller, held against the receipt of the answer and the lane's key.

@@ -7,6 +7,7 @@ use haetae::registry::store::{put_ground, suspend_ground};
 use haetae::registry::tree::{parse_one, read_one};
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 use verdict::stamp::Stamp;
 
 use crate::support::stage::{
@@ -81,6 +82,48 @@ async fn what_an_answer_used_up_itself_does_not_cut_it() {
     assert!(stream.rest().await.ends_with("data: [DONE]\n\n"));
 }
 
+/// Whoever moves the facts without end, as one organisation could by its access entries, keeps no other's answer running: it
+/// cannot be recorded that it is refused, and it is cut all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_that_never_rest_keep_no_refused_answer_running() {
+    let stage = Stage::with(Some(TOKEN_MS)).await;
+    let pool = stage.pool().await;
+    let stream = Stream::begin(&stage.caller("kr-retailer"), &[ORDERS, SEOUL]).await;
+    let decision = stream.decision.clone();
+    let mut moving = JoinSet::new();
+    moving.spawn(move_facts(pool.clone()));
+    order(&pool, "kr-retailer", "2026-01-01").await;
+    let cut = stream.until_cut().await;
+    assert_eq!(cut.decision, decision);
+    assert_eq!(cuts(&stage).await, 1);
+    moving.shutdown().await;
+    let end = ended(&pool, &decision).await;
+    assert_eq!((&end["why"], &end["cut_by"]), (&"no_longer_allowed".into(), &Value::Null));
+    assert_eq!(end["reason"], "ORDER_IN_FORCE", "{end}");
+}
+
+/// A fact of another room every other moment, told to nobody.
+async fn move_facts(pool: PgPool) {
+    loop {
+        sqlx::query("update fact_head set version = version + 1").execute(&pool).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+/// How an answer ended, once it is on record.
+async fn ended(pool: &PgPool, decision: &str) -> Value {
+    let mut end = Value::Null;
+    eventually("the end is on record", async || {
+        let all = leaves(pool).await;
+        let found =
+            all.into_iter().find(|leaf| leaf["kind"] == "ended" && leaf["decision"] == *decision);
+        end = found.unwrap_or_default();
+        !end.is_null()
+    })
+    .await;
+    end
+}
+
 /// A stream of which pieces still come.
 struct Stream {
     response: reqwest::Response,
@@ -151,16 +194,7 @@ impl Cut {
         outcome: &str,
         version: i64,
     ) -> Value {
-        let mut end = Value::Null;
-        eventually("the end is on record", async || {
-            let all = leaves(pool).await;
-            let found = all
-                .into_iter()
-                .find(|leaf| leaf["kind"] == "ended" && leaf["decision"] == *self.decision);
-            end = found.unwrap_or_default();
-            !end.is_null()
-        })
-        .await;
+        let end = ended(pool, &self.decision).await;
         assert_eq!((&end["how"], &end["why"]), (&"partial".into(), &"no_longer_allowed".into()));
         let by = end["cut_by"].as_str().expect("it names the refusal");
         let refusal: Value = serde_json::from_slice(&stage.leaf(by).await).unwrap();
