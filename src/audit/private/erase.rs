@@ -94,6 +94,11 @@ pub enum EraseError {
          then confirm again"
     )]
     Waiting,
+    #[error(
+        "the server would write the name into its own log ({0}), and nothing was sent: have a superuser `alter role` this login `set \
+         log_parameter_max_length = 0` (`auto_explain.log_min_duration = -1`, `pgaudit.log_parameter = off`), and try again"
+    )]
+    Logged(String),
     #[error("the database did not answer: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -107,6 +112,7 @@ pub async fn ask_erasure(
     reason: &str,
 ) -> Result<Option<Uuid>, EraseError> {
     let mut connection = pool.acquire().await?;
+    unlogged(&mut connection).await?;
     all_known(&mut connection, privacy).await?;
     let orgs = orgs(&mut connection, subject).await?;
     let indexes = indexes(privacy, subject, &orgs);
@@ -133,6 +139,7 @@ pub async fn confirm_erasure(
     by: &str,
 ) -> Result<Confirmed, EraseError> {
     let mut connection = pool.acquire().await?;
+    unlogged(&mut connection).await?;
     let masters = privacy.ids();
     for _ in 0..TRIES {
         let orgs = orgs(&mut connection, subject).await?;
@@ -187,6 +194,17 @@ pub(super) fn refusal(cause: sqlx::Error, id: Uuid) -> EraseError {
     }
 }
 
+/// That no statement which has the name is written into the server's log, by its settings as they are now.
+async fn unlogged(connection: &mut PgConnection) -> Result<(), EraseError> {
+    store::run(connection, store::QUIET_ON_ERROR).await?;
+    if store::logs(connection).await?.is_none() {
+        return Ok(());
+    }
+    // Superusers may, and whoever was granted it; for the others somebody must have done it.
+    let _ = store::run(connection, store::QUIET).await;
+    store::logs(connection).await?.map_or(Ok(()), |how| Err(EraseError::Logged(how)))
+}
+
 /// Keys under a master key that is not here could be anybody's.
 async fn all_known(connection: &mut PgConnection, privacy: &Privacy) -> Result<(), EraseError> {
     let masters = store::masters(connection).await?;
@@ -215,50 +233,62 @@ fn indexes(privacy: &Privacy, subject: Subject<'_>, orgs: &[String]) -> Vec<Vec<
 /// What of an erasure lies in files.
 #[derive(Debug)]
 pub struct Step {
-    pub statement: &'static str,
+    pub statement: String,
     /// Why it was not done.
     pub fault: Option<String>,
 }
 
 /// Rewrites the tables that had what was erased, and has the server drop the files and the write-ahead log from before: as far
-/// as the login may. Sessions that see the database as it was before now keep dead rows alive: their number is given when they
-/// do not end within some seconds, and then it must be done again.
-pub async fn vacuum(pool: &PgPool) -> Result<(Vec<Step>, i64), sqlx::Error> {
+/// as the login may. What sees the database as it was before now keeps dead rows alive, and a rewriting copies them: it is
+/// waited for some seconds, and named when it is still there at the end. Then it must be done again.
+pub async fn vacuum(pool: &PgPool) -> Result<(Vec<Step>, Vec<String>), sqlx::Error> {
     let mut connection = pool.acquire().await?;
-    let now = store::now(&mut connection).await?;
-    let mut seers = 0;
+    let since = store::now(&mut connection).await?;
+    store::run(&mut connection, store::IMPATIENT).await?;
     for _ in 0..WAITS {
-        seers = store::seers(&mut connection, &now).await?;
-        if seers == 0 {
+        if store::seers(&mut connection, &since).await?.is_empty() {
             break;
         }
         tokio::time::sleep(WAIT).await;
     }
     let mut steps = Vec::new();
-    for statement in STEPS {
-        let fault = store::run(&mut connection, statement).await.err();
-        steps.push(Step { statement, fault: fault.map(|cause| cause.to_string()) });
+    for table in TABLES {
+        let mut step = step(&mut connection, format!("vacuum (full, analyze) {table}")).await;
+        // Postgres says neither that it copied dead rows, whoever it was that saw them, nor that it passed a table over.
+        if step.fault.is_none() && store::has_before(&mut connection, table, &since).await? {
+            step.fault = Some(COPIED.to_owned());
+        }
+        steps.push(step);
+    }
+    let seers = store::seers(&mut connection, &since).await?;
+    for statement in FILES {
+        steps.push(step(&mut connection, statement.to_owned()).await);
     }
     Ok((steps, seers))
+}
+
+async fn step(connection: &mut PgConnection, statement: String) -> Step {
+    let fault = store::run(connection, &statement).await.err();
+    Step { statement, fault: fault.map(|cause| cause.to_string()) }
 }
 
 /// In place of an organisation: all of them.
 const EVERY: &str = "*";
 /// Somebody's first record of a new organisation, between two statements, is rare.
 const TRIES: u32 = 3;
-/// Rows that are dead, with the files that had them, are gone when this was done; so is the write-ahead log, where the server does
-/// not recycle its files (`wal_recycle = off`).
-const STEPS: [&str; 10] = [
-    "vacuum (full, analyze) audit_private",
-    "vacuum (full, analyze) audit_key",
-    "vacuum (full, analyze) audit_key_former",
-    "vacuum (full, analyze) log_outbox",
-    "vacuum (full, analyze) hold",
-    "vacuum (full, analyze) hold_vote",
-    "vacuum (full, analyze) erasure",
-    "checkpoint",
-    "select pg_switch_wal()",
-    "checkpoint",
+/// What had something of a person.
+const TABLES: [&str; 7] = [
+    "audit_private",
+    "audit_key",
+    "audit_key_former",
+    "log_outbox",
+    "hold",
+    "hold_vote",
+    "erasure",
 ];
+/// Rows that are dead, with the files that had them, are gone when this was done after the tables were rewritten; so is the
+/// write-ahead log, where the server does not recycle its files (`wal_recycle = off`) and nothing wants them still.
+const FILES: [&str; 3] = ["checkpoint", "select pg_switch_wal()", "checkpoint"];
+const COPIED: &str = "rows of before this command are in its new file still: somebody saw them, or this login does not own the table";
 const WAITS: u32 = 20;
 const WAIT: std::time::Duration = std::time::Duration::from_millis(250);

@@ -1,8 +1,9 @@
 //! What keys were before they were wrapped anew is forgotten, so that a former master key that leaked opens nothing. Two persons
 //! decide, with a login each, as for an erasure; the database holds them to it (migration 0051).
 //!
-//! *Invariant:* before anything is forgotten, each key opens as it is wrapped now, and opens a value that was sealed under it:
-//! what stays beside a key is the only way back from rubbish in its place.
+//! *Invariant:* before anything is asked for, and before it is forgotten, each key opens as it is wrapped now, and opens a value that
+//! was sealed under it: what stays beside a key is the only way back from rubbish in its place. Each person's command looks by itself,
+//! since the other may be who put it there.
 
 pub(super) mod store;
 
@@ -24,18 +25,24 @@ pub enum Forgot {
     Already(i64),
 }
 
-/// Asks for it; gives its id, or `None` when nothing is kept under this master key, and nothing is done.
+/// Asks for it, if each key opens; gives its id, or `None` when nothing is kept under this master key, and nothing is done.
 pub async fn ask_forget(
     pool: &PgPool,
+    privacy: &Privacy,
     master: &str,
     by: &str,
     reason: &str,
 ) -> Result<Option<Uuid>, EraseError> {
-    let mut connection = pool.acquire().await?;
-    if !store::is_kept(&mut connection, master).await? {
+    let mut transaction = pool.begin().await?;
+    if !store::is_kept(&mut transaction, master).await? {
         return Ok(None);
     }
-    Ok(Some(store::ask(&mut connection, master, by, reason).await?))
+    // What is asked for is settled first: what is replaced while we look is not among it.
+    let id = store::ask(&mut transaction, master, by, reason).await?;
+    all_open(&mut transaction, privacy, master).await?;
+    // If we stop before this, nobody asked.
+    transaction.commit().await?;
+    Ok(Some(id))
 }
 
 /// Forgets, if another person with another login asked for the same. The second time it does nothing.
@@ -47,29 +54,27 @@ pub async fn confirm_forget(
     by: &str,
 ) -> Result<Forgot, EraseError> {
     let mut connection = pool.acquire().await?;
-    match unopened(&mut connection, privacy, master).await? {
-        0 => {}
-        keys => return Err(EraseError::Unopened(keys)),
-    }
+    all_open(&mut connection, privacy, master).await?;
     let done = store::forget(&mut connection, id, master, by).await;
     let (already, keys, left) = done.map_err(|cause| refusal(cause, id))?;
     let (keys, left) = (keys.unwrap_or(0), left.unwrap_or(0));
     Ok(already.map_or(Forgot::Keys { keys, left }, Forgot::Already))
 }
 
-/// How many keys do not open as they are now, of those that were wrapped under this master key.
-async fn unopened(
+/// Each key opens as it is now, of those that were wrapped under this master key.
+async fn all_open(
     connection: &mut PgConnection,
     privacy: &Privacy,
     master: &str,
-) -> Result<u64, sqlx::Error> {
+) -> Result<(), EraseError> {
     let (mut last, mut wrong) = (Uuid::nil(), 0);
     loop {
         let keys = store::keys(connection, master, last, BATCH).await?;
-        let Some(end) = keys.last() else { return Ok(wrong) };
+        let Some(end) = keys.last() else { break };
         last = end.wrapped.id;
         wrong += keys.iter().filter(|key| !opens(privacy, key)).count() as u64;
     }
+    if wrong == 0 { Ok(()) } else { Err(EraseError::Unopened(wrong)) }
 }
 
 fn opens(privacy: &Privacy, key: &store::Key) -> bool {

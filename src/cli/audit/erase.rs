@@ -106,7 +106,7 @@ pub(super) async fn vacuum(config: &Config) -> anyhow::Result<ExitCode> {
 /// Exit code 1 when something is left to do.
 async fn files(owner: &PgPool) -> anyhow::Result<ExitCode> {
     let (steps, seers) = audit::vacuum(owner).await.context("the tables were not rewritten")?;
-    let mut whole = seers == 0;
+    let mut whole = seers.is_empty();
     for step in &steps {
         match &step.fault {
             None => println!("done      {}", step.statement),
@@ -114,11 +114,11 @@ async fn files(owner: &PgPool) -> anyhow::Result<ExitCode> {
         }
         whole &= step.fault.is_none();
     }
-    if seers > 0 {
-        println!(
-            "NOT done  {seers} sessions, slots or prepared transactions see the database as it was: dead rows stay until \
-             they end; then run `haetae audit vacuum` again"
-        );
+    for seer in &seers {
+        println!("NOT done  {seer} keeps the database as it was");
+    }
+    if !whole {
+        println!("{AGAIN}");
     }
     println!("{BEYOND}");
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -158,10 +158,17 @@ pub(super) async fn rewrap(desk: &Desk) -> anyhow::Result<ExitCode> {
     Ok(if done.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+const AGAIN: &str = "\
+What is NOT done is to be done: end what keeps the database as it was (a session by `pg_terminate_backend`, a prepared transaction by
+`rollback prepared`; a slot or a standby's session when the standby has caught up, or is gone), then run `haetae audit vacuum` again.";
+
 const BEYOND: &str = "\
-Beyond this database's own files: backups, standbys' and archived write-ahead log, and recycled log files (`wal_recycle = on`)
-made before now still have the sealed values with their wrapped keys. They open only with a master key of that time: put a
-new one first (`haetae audit rewrap`) and destroy the former, or let them expire.";
+Beyond this database's own files: backups, standbys, archived write-ahead log, and log files that are recycled (`wal_recycle = on`) or
+kept (slots, `wal_keep_size`, an archive that is behind), made before now, still have
+- the sealed values with their wrapped keys. They open only with a master key of that time: put a new one first
+  (`haetae audit rewrap`) and destroy the former, or let them expire;
+- in clear, names of who acted through the database (granted, voted, disclosed, erased), to whom something was disclosed or a role
+  given: they pass through `log_outbox`. No master key helps there: let them expire, or destroy them.";
 
 const AFTER_HELP: &str = "\
 Two persons, each with a login of their own (members of `haetae_privacy`) and the master key:

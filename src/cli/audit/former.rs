@@ -17,10 +17,11 @@ pub(super) struct Args {
 
 pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let config = desk.config()?;
-    let (pool, by, master) = (desk.pool(&config).await?, desk.person()?, args.master.as_str());
+    let (privacy, pool) = (privacy(&config)?, desk.pool(&config).await?);
+    let (by, master) = (desk.person()?, args.master.as_str());
     let Some(id) = args.persons.confirm else {
         let why = args.persons.why()?;
-        match audit::ask_forget(&pool, master, by, why).await? {
+        match audit::ask_forget(&pool, &privacy, master, by, why).await? {
             None => println!("no key is kept as it was under `{master}`: nothing was done"),
             Some(id) => println!(
                 "asked for: {id}. Somebody else, within a week, with a login of their own:\n  \
@@ -29,7 +30,7 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    match audit::confirm_forget(&pool, &privacy(&config)?, id, master, by).await? {
+    match audit::confirm_forget(&pool, &privacy, id, master, by).await? {
         Forgot::Already(at) => {
             println!("forgotten already at {}: nothing was done", crate::cli::instant(at));
             return Ok(ExitCode::SUCCESS);
@@ -53,5 +54,6 @@ master key that leaked still opens it. When the new one has proved itself, two p
   haetae audit --by kim forget --master privacy-2025 --reason 'leaked, incident 2026-9'
   haetae audit --by lee forget --master privacy-2025 --confirm ID
 
-Before anything is destroyed, the second command opens every key as it is now, and a value that is sealed under it.
+Each of the two commands first opens every key as it is now, and a value that is sealed under it, and does nothing while one does
+not open. What is replaced after it was asked for stays.
 Backups and archived write-ahead log of before still have both: let them expire.";

@@ -59,7 +59,7 @@ async fn traces(pool: &PgPool, leaf: &Value) -> [Vec<u8>; 4] {
 }
 
 /// Files under a directory that have these bytes.
-fn files_with(dir: &Path, needle: &[u8]) -> Vec<String> {
+pub(super) fn files_with(dir: &Path, needle: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -188,7 +188,7 @@ async fn no_byte_of_an_erased_person_is_left_on_the_disk_and_every_proof_stays()
     erase(&pool, &logins).await;
     let (steps, seers) = vacuum(&pool).await.unwrap();
     let left: Vec<_> = steps.iter().filter(|step| step.fault.is_some()).collect();
-    assert!(left.is_empty() && seers == 0, "{left:?} {seers}");
+    assert!(left.is_empty() && seers.is_empty(), "{left:?} {seers:?}");
     for (what, bytes) in ["name", "salt", "sealed value", "wrapped key"].iter().zip(&kim) {
         assert_eq!(files_with(&dir, bytes), Vec::<String>::new(), "the {what} is on the disk");
     }

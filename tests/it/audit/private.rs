@@ -1,5 +1,9 @@
 //! What is kept of people: sealed, for those with the master key alone; and nothing at all without one.
 
+mod forgotten;
+mod logged;
+mod vacuumed;
+
 use std::time::Duration;
 
 use haetae::audit::{Audit, Config, DiscloseError, Key};

@@ -104,6 +104,37 @@ fn no_leak(korea: &Psql, allowed: &str, refused: &str) {
     assert_eq!(korea.ask(&by_role).unwrap(), "0");
 }
 
+/// Nor by what Postgres says it did for one question of rows that are others', asked with two different words.
+fn no_oracle(reviewer: &Psql, questions: &[(&str, [&str; 2])]) {
+    let explain = "explain (analyze, buffers, costs off, timing off, summary off) select";
+    for (question, words) in questions {
+        for cost in ["0.0025", "0", "1e10"] {
+            let told = words.map(|word| {
+                let ask = format!("{explain} {question} '{word}';");
+                // Once more, when all that it needs is in the cache.
+                let twice = format!("set cpu_operator_cost = {cost}; {ask} select 'again'; {ask}");
+                let told = reviewer.ask(&twice).unwrap();
+                told.split("again").nth(1).unwrap().replace(&format!("'{word}'"), "it")
+            });
+            assert_eq!(told[0], told[1], "{question}");
+        }
+    }
+}
+
+/// Records of others that one could find by their ids.
+fn nothing_by_halves(reviewer: &Psql, other: &str) {
+    let row = |rest: &str| format!("from row_decision where id = '{other}' and {rest}");
+    no_oracle(
+        reviewer,
+        &[
+            (&row("service <"), ["a", "z"]),
+            (&row("outcome >="), ["ALLOW", "OTHER"]),
+            (&row("actor <"), ["\\x00", "\\xff"]),
+            (&row("(rule <> '' or site <> '') and reason >"), ["A", "Z"]),
+        ],
+    );
+}
+
 async fn everybody_else_reads(pool: &PgPool) {
     let mut connection = pool.acquire().await.unwrap();
     for role in ["haetae_reader", "haetae_gateway", "haetae_privacy"] {
@@ -144,6 +175,11 @@ async fn a_scoped_reviewer_sees_what_its_regimes_touch_and_nothing_else() {
     no_way_round(&korea);
     let all = leaves(&lab.pool).await;
     no_leak(&korea, &ids(&all, "ALLOW")[0], &ids(&all, "DENY")[0]);
+    nothing_by_halves(&korea, &ids(&all, "DENY")[0]);
+    nothing_by_halves(&europe, &ids(&all, "ALLOW")[0]);
+    no_oracle(&korea, &[("from row_flow where regime = 'EU.Y' and component <", ["a", "z"])]);
+    let [started, ended] = ["from row_started where identity <", "from row_ended where how <"];
+    no_oracle(&europe, &[(started, ["a", "z"]), (ended, ["a", "z"])]);
     everybody_else_reads(&lab.pool).await;
     // And the log goes on.
     lab.deny().await.unwrap();

@@ -115,22 +115,69 @@ pub(super) async fn now(connection: &mut PgConnection) -> Result<String, sqlx::E
     sqlx::query_scalar("select pg_current_xact_id()::xid::text").fetch_one(connection).await
 }
 
-/// Sessions, slots and prepared transactions that keep rows of before a transaction alive (as far as the login sees them).
-pub(super) async fn seers(connection: &mut PgConnection, since: &str) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(SEERS).bind(since).fetch_one(connection).await
+/// What keeps rows of before a transaction alive, in words.
+pub(super) async fn seers(
+    connection: &mut PgConnection,
+    since: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(SEERS).bind(since).fetch_all(connection).await
 }
 
-/// Statements that cannot run in a transaction.
-pub(super) async fn run(
+/// Whether a table may have dead rows of before a transaction still: a full vacuum drops and freezes all that is older than what
+/// anybody may see, and Postgres notes with the table how far that was.
+pub(super) async fn has_before(
     connection: &mut PgConnection,
-    statement: &'static str,
-) -> Result<(), sqlx::Error> {
+    table: &str,
+    since: &str,
+) -> Result<bool, sqlx::Error> {
+    let select = "select age(relfrozenxid) > age($2::text::xid) from pg_class where oid = $1::text::regclass";
+    sqlx::query_scalar(select).bind(table).bind(since).fetch_one(connection).await
+}
+
+/// Statements that cannot run in a transaction, or ask for nothing.
+pub(super) async fn run(connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
     Ok(())
 }
 
+/// By which settings the server writes what a statement of this session is about into its own log. `log_duration` writes durations
+/// alone.
+pub(super) async fn logs(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(LOGS).fetch_one(connection).await
+}
+
+/// As Postgres computes what it may remove: by each session's snapshot, and by its own transaction, which in READ COMMITTED is all that
+/// it has between two statements. Transactions of other databases count: the rewriting's own snapshot begins with the oldest of all;
+/// their snapshots do not, nor what a slot keeps of catalogs alone.
 const SEERS: &str = "
-    select (select count(*) from pg_stat_activity
-            where pid <> pg_backend_pid() and age(backend_xmin) > age($1::text::xid))
-         + (select count(*) from pg_replication_slots where age(xmin) > age($1::text::xid))
-         + (select count(*) from pg_prepared_xacts where age(transaction) > age($1::text::xid))";
+    select 'the session ' || pid || coalesce(' of the login ' || usename, '') from pg_stat_activity
+    where pid <> pg_backend_pid()
+        and (age(backend_xid) > age($1::text::xid)
+             or age(backend_xmin) > age($1::text::xid) and (datname is null or datname = current_database()))
+    union all
+    select 'the prepared transaction ' || gid from pg_prepared_xacts where age(transaction) > age($1::text::xid)
+    union all
+    select 'the replication slot ' || slot_name from pg_replication_slots where age(xmin) > age($1::text::xid)
+    union all
+    select 'the setting ' || name || ' = ' || setting from pg_settings
+    where name = 'vacuum_defer_cleanup_age' and setting <> '0'";
+
+/// Whoever waits for a table to rewrite it has everybody wait who comes after, lanes too: not for ever, where somebody holds it.
+pub(super) const IMPATIENT: &str = "set lock_timeout = '5s'";
+
+/// What is bound to a statement is not logged with it: with one that fails, which any login may say, and with any.
+pub(super) const QUIET_ON_ERROR: &str = "set log_parameter_max_length_on_error = 0";
+pub(super) const QUIET: &str = "set log_parameter_max_length = 0";
+
+const LOGS: &str = "
+    select string_agg(name || ' = ' || setting, ', ' order by name) from pg_settings
+    where case name
+            when 'log_statement' then setting = 'all'
+            when 'log_min_duration_statement' then setting <> '-1'
+            when 'log_min_duration_sample' then setting <> '-1' and current_setting('log_statement_sample_rate') <> '0'
+            when 'log_transaction_sample_rate' then setting <> '0'
+            when 'auto_explain.log_min_duration' then setting <> '-1'
+            when 'pgaudit.log_parameter' then setting = 'on'
+            else false
+          end
+        and (name like '%.%' or current_setting('log_parameter_max_length') <> '0')";
