@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""A second reading of Haetae's log, independent of Haetae: 80 lines on Python's standard library and `cryptography`.
+"""A second reading of Haetae's log, independent of Haetae: 105 lines on Python's standard library and `cryptography`.
 
     verify.py proof  FILE VKEY...    one record: `haetae log prove`, or a receipt with its record in the `extra` line
     verify.py export FILE VKEY...    a whole export: `haetae log export` (docs/record.md, "The export file")
 
-VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why. It checks hashes,
-trees, signatures and texts. verify_more.py: heartbeats, lanes over HTTP, disclosures; `haetae-verify` judges every decision again.
+VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why; 3: right as far as it
+goes, and what is not in the file. It checks hashes, trees, signatures and texts. verify_more.py: heartbeats, lanes over HTTP,
+disclosures; `haetae-verify` judges every decision again.
 """
 import base64, functools, hashlib, json, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,6 +19,16 @@ root = lambda peaks: functools.reduce(lambda right, left: node(left, right), rev
 
 def demand(holds, why):
     if not holds: raise ValueError(why)
+
+def fits(value):                                                 # no `null`, no `false`, no number but these
+    if isinstance(value, dict): return "".join(value).isascii() and all(map(fits, value.values()))
+    if isinstance(value, list): return all(map(fits, value))
+    return value is True or type(value) is str or type(value) is int and 0 <= value < 2**53
+
+def read(data, end=b""):                                         # canonical JSON: docs/record.md, "Bytes"
+    text = json.dumps(value := json.loads(data), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    demand(text.encode() + end == data and fits(value), "not in canonical form")
+    return value
 
 def append(peaks, size, hash):                                   # peaks: roots of the full subtrees of `size` leaves, from the left
     while size & 1: hash, size = node(peaks.pop(), hash), size >> 1
@@ -44,37 +55,51 @@ def proof(file, vkeys):                                          # C2SP tlog-pro
     magic, extra, index, *path = head.split("\n")
     demand(magic == "c2sp.org/tlog-proof@v1" and extra.startswith("extra "), "no proof that holds its record")
     (origin, size, tree_root), leaf = checkpoint(note, vkeys), b64(extra[6:])
-    index, path, record = int(index.removeprefix("index ")), [b64(line) for line in path], json.loads(leaf)
+    index, path, record = int(index.removeprefix("index ")), [b64(line) for line in path], read(leaf)
     demand(index < size and climb(sha(b"\0" + leaf), index, size, path) == tree_root and not path, "the record is not in the tree")
-    demand(record["index"] == index and origin.endswith(f"/{record['lane']}"), "the record is of another place")
+    demand((record["index"], record["v"]) == (index, 1) and origin.endswith(f"/{record['lane']}"), "the record is of another place")
     return f"record {record['id']} ({record['kind']}) is number {index} of `{origin}`, signed at size {size}"
 
 def export(file, vkeys):
-    whole, lanes, texts, named = hashlib.sha256(), {}, {}, set()
-    for line, item in ((line, json.loads(line)) for line in open(file, "rb")):
+    source, whole, lanes, texts, named, kind = open(file, "rb"), hashlib.sha256(), {}, {}, set(), None
+    for number, line in enumerate(source):
+        item = read(line, b"\n")
         kind, lane = item["type"], lanes.get(item.get("lane"))
-        if kind == "header" and not lanes:                       # `left`: the peaks of what stands before the export
+        demand(kind in "vkey checkpoint tile text leaf row end".split() if number else kind == "header", "a line out of place")
+        if kind == "header":                                     # `left`: the peaks of what stands before the export
             lanes = {one["lane"]: dict(one, peaks=[*map(b64, one["left"])], next=one["from"], signed={}) for one in item["lanes"]}
+            own = [one["origin"].endswith(f"/{one['lane']}") for one in lanes.values()]
+            demand(all(own) and len(own) == len(item["lanes"]), "a lane is named twice, or by the number of another")
         elif kind == "checkpoint":
-            origin, lane["newest"], lane["signed"][item["size"]] = checkpoint(item["note"], vkeys)
-            demand((origin, lane["newest"]) == (lane["origin"], item["size"]), "a checkpoint of another lane or size")
+            origin, size, tree_root = checkpoint(item["note"], vkeys)
+            demand((origin, size) == (lane["origin"], item["size"]) and size > lane.get("newest", -1), "a checkpoint out of place")
+            lane["newest"], lane["signed"][size] = size, tree_root
         elif kind == "text": texts[item["digest"]] = sha(b64(item["bytes"])) == b64(item["digest"])
         elif kind == "leaf":
-            leaf, record, place = b64(item["bytes"]), json.loads(b64(item["bytes"])), f"lane {item['lane']}, index {item['index']}"
-            demand((lane["lane"], lane["next"]) == (record["lane"], record["index"]), f"{place}: missing or moved")
-            append(lane["peaks"], lane["next"], sha(b"\0" + leaf))
+            leaf, place = b64(item["bytes"]), f"lane {item['lane']}, index {item['index']}"
+            record, hash = read(leaf), sha(b"\0" + leaf)
+            stands = lane["next"] == record["index"] == item["index"] and (record["lane"], record["v"]) == (lane["lane"], 1)
+            demand(stands, f"{place}: missing, moved, or of another version")
+            append(lane["peaks"], lane["next"], hash)
             lane["next"] += 1
-            demand(lane["signed"].pop(lane["next"], None) in (None, root(lane["peaks"])), f"{place}: edited, here or before")
+            right = lane["signed"].pop(lane["next"], None) in (None, root(lane["peaks"])) and b64(item["mark"]) == hash[:8]
+            demand(right, f"{place}: edited, here or before")
             if record["kind"] in ("decision", "preflight"): named |= {record[text] for text in ("facts", "detail", "bundle")}
-        if kind != "end": whole.update(line)
-    demand(kind == "end" and whole.digest() == b64(item["sha256"]), "the file was changed or cut")
+        elif kind == "end":
+            seal = item["lines"], b64(item["sha256"]), source.read(1)           # nothing comes after it
+            demand(seal == (number, whole.digest(), b""), "the file was changed")
+        whole.update(line)
+    demand(kind == "end", "the file was cut")
     for one in lanes.values(): demand(one["next"] == one["to"] == one.get("newest") and not one["signed"], "no signed end")
     given, shown = {vkey.split("+")[0] for vkey in vkeys}, {one["origin"] for one in lanes.values()}
     demand(given <= shown, f"nothing is shown of {sorted(given - shown)}, whose key was given")
     demand(all(texts.get(digest) for digest in named), "a text of a decision is missing or edited")
-    return f"whole: {sum(one['to'] - one['from'] for one in lanes.values())} records in {len(lanes)} lanes under signed roots"
+    said = f"{sum(one['to'] - one['from'] for one in lanes.values())} records in {len(lanes)} lanes under signed roots"
+    before = [f"`{one['origin']}` before index {one['from']}" for one in lanes.values() if one["from"]]
+    return f"part: {said}; not in the file: {', '.join(before)}" if before else f"whole: {said}"
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[1] not in ("proof", "export"): sys.exit(__doc__)
-    try: print(plain((proof if sys.argv[1] == "proof" else export)(sys.argv[2], sys.argv[3:])))
+    try: print(plain(said := (proof if sys.argv[1] == "proof" else export)(sys.argv[2], sys.argv[3:])))
     except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))
+    sys.exit(3 * said.startswith("part: "))

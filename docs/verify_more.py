@@ -5,10 +5,14 @@
     verify_more.py served     URL VKEY [CA.pem]      a lane over HTTP: its checkpoint, and every tile under it (C2SP tlog-tiles)
     verify_more.py disclosed  FILE PROOF VKEY...     what a hidden field of a record says: `haetae audit disclose`, and the
                                                      record's `haetae log prove`
+    verify_more.py case       DIR VKEY...            a directory of `haetae log export --case`: every file in it but those that
+                                                     explain it (README.md, vkeys.txt, the programs), and what the records say
 
-VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why.
+VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 0: right; 1: wrong, and why; 3: right as far as it
+goes, and what is not there.
 """
-import base64, datetime, json, ssl, sys, urllib.request
+import base64, datetime, json, pathlib, ssl, sys, urllib.request
+sys.dont_write_bytecode = True                                   # nothing is added to a directory of evidence
 from verify import append, b64, checkpoint, demand, export, plain, proof, root, sha
 
 def root_of(hashes):
@@ -50,6 +54,7 @@ def heartbeats(file, *vkeys):                                    # docs/record.m
         demand(not (longer and late), f"{place}: lane {lane} had {size} records then, and {lanes[lane]['to']} are shown")
         demand(longer or roots[lane, size] == b64(head["root"]), f"{place}: lane {lane} had another tree of {size} records then")
     absent = sorted({head["lane"] for _, _, head in heads} - lanes.keys())
+    said = said.replace("whole: ", "part: ", 1) if absent else said
     return f"{said}; {len(heads)} heads in heartbeats" + f"; nothing is shown of lanes {absent}, which they name" * bool(absent)
 
 def tile_path(level, n):                                         # 1234067 -> x001/x234/067
@@ -75,9 +80,12 @@ def served(url, vkey, ca=None):
         level, width = level + 1, width // 256
     return f"`{origin}`: the tiles of its {size} records give the root that was signed"
 
+def leaf_in(proven):                                             # the record that a proof carries, which `proof` has checked
+    return b64(open(proven, encoding="utf-8", newline="").read().split("\n")[1].removeprefix("extra "))
+
 def disclosed(file, proven, *vkeys):                             # salt and value make the digest in the record again
     said, shown = proof(proven, vkeys), json.load(open(file, encoding="utf-8"))
-    record = json.loads(b64(open(proven, encoding="utf-8").read().split("\n")[1][6:]))
+    record = json.loads(leaf_in(proven))
     demand(all(shown[key] == record[key] for key in ("id", "lane", "index")), "the disclosure is of another record")
     hidden = record[shown["field"]] if isinstance(record[shown["field"]], list) else [record[shown["field"]]]
     salts, values = [b64(one["salt"]) for one in shown["values"]], [one["value"] for one in shown["values"]]
@@ -85,7 +93,53 @@ def disclosed(file, proven, *vkeys):                             # salt and valu
     demand(made == hidden and all(len(salt) == 16 for salt in salts), "the record hides something else there")
     return f"{said}; its `{shown['field']}` hides {', '.join(map(repr, values))}"
 
+EXPLAINS = {"README.md", "vkeys.txt", "verify.py", "verify_more.py"}
+SAYS = {"decision": ("outcome", "reason", "rule", "site"), "started": ("identity",), "ended": ("how", "status", "why")}
+
+def record_of(path, name, vkeys):                                # the record of one proof, and that it is the one of this name
+    try: proof(path, vkeys)
+    except Exception as wrong: raise ValueError(f"{name}: {wrong or type(wrong).__name__}") from None
+    leaf = leaf_in(path)
+    record = json.loads(leaf)
+    of = record["id"] if record["kind"] == "decision" else record.get("decision")
+    right = record["kind"] in SAYS and name == f"{of}/{record['kind']}-{record['lane']}-{record['index']}.tlog-proof"
+    demand(right, f"{name}: the record in it is another one")
+    return leaf, record, of
+
+def lacks(of, kinds):                                            # what others say of a decision, and what nobody says
+    demand("decision" in kinds, f"{of}: its decision is missing")
+    allows = kinds["decision"]["outcome"].startswith("ALLOW")
+    demand(allows or len(kinds) == 1, f"{of}: it was refused, and something followed")
+    if allows and "ended" not in kinds: yield f"{of}: NO END: it was allowed, and how it ended is not shown here"
+    if "status" in kinds.get("ended", {}) and "started" not in kinds: yield f"{of}: NO START: a site answered, and which is not shown here"
+
+def case(folder, *vkeys):                                        # nothing is in it but what a proven record is, or names
+    files = (path for path in pathlib.Path(folder).rglob("*") if path.is_symlink() or not path.is_dir())
+    files = {path.relative_to(folder).as_posix(): path for path in files}
+    said, spare, found = [], files.keys() - EXPLAINS, {}
+    for name in sorted(name for name in spare if name.endswith(".tlog-proof")):
+        leaf, record, of = record_of(files[name], name, vkeys)
+        names = {name.removesuffix("tlog-proof") + "json": sha(leaf)}
+        if record["kind"] == "decision":
+            digests = {kind: b64(record[kind]) for kind in ("facts", "detail", "bundle")}
+            names |= {f"texts/{kind}-{digest.hex()}.json": digest for kind, digest in digests.items()}
+        for other, digest in names.items():
+            demand(other in files, f"{other}: missing")
+            demand(sha(files[other].read_bytes()) == digest, f"{other}: not what the record in {name} is or names")
+        spare -= {name, *names}
+        demand(found.setdefault(of, {}).setdefault(record["kind"], record) is record, f"{name}: a second one of this decision")
+        said.append(f"{of}: {record['kind']}: " + ", ".join(f"{key} {record[key]}" for key in SAYS[record["kind"]] if key in record))
+    demand(not spare, f"no record is or names {sorted(spare)}")
+    demand(found, "there is no proof in it")
+    lacking = [line for of, kinds in found.items() for line in lacks(of, kinds)]
+    count = f"{sum(map(len, found.values()))} records of {len(found)} decisions, with their texts"
+    return said + lacking + [f"{'part' if lacking else 'right'}: {count}; whether they follow from facts and rules is not looked at"]
+
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or sys.argv[1] not in ("heartbeats", "served", "disclosed"): sys.exit(__doc__)
-    try: print(plain({"heartbeats": heartbeats, "served": served, "disclosed": disclosed}[sys.argv[1]](*sys.argv[2:])))
+    modes = {"heartbeats": heartbeats, "served": served, "disclosed": disclosed, "case": case}
+    if len(sys.argv) < 4 or sys.argv[1] not in modes: sys.exit(__doc__)
+    try: said = modes[sys.argv[1]](*sys.argv[2:])
     except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))
+    said = [said] if isinstance(said, str) else said
+    for line in said: print(plain(line))
+    sys.exit(3 * said[-1].startswith("part: "))

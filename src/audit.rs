@@ -52,7 +52,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use verdict::decision::Outcome;
 
-pub use allows::{Allowed, allows};
+pub use allows::{Allowed, allows, allows_at};
 pub use case::{Case, CaseText, case};
 pub use config::{AuditError, Config, Durability};
 pub use cosigned::{Published, consistency, keep_cosignature, published};
@@ -73,7 +73,9 @@ pub use recorder::{Audit, Secrets};
 pub use retention::Retention;
 pub use reviewer::{Reviewer, ReviewerError, add_reviewer, remove_reviewer, reviewers};
 pub use served::{checkpoint, resource, text};
-pub use verify::{Finding, Progress, Report, State, Watch, verify, verify_watched, verify_with};
+pub use verify::{
+    Finding, Plain, Progress, Report, State, Watch, verify, verify_watched, verify_with,
+};
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:
 /// `actor` is digested here before it is written.

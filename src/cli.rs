@@ -93,7 +93,8 @@ To check it:
   haetae log verify                            the log against itself, in the database
   haetae log export --out FILE                 then, anywhere and offline: haetae-verify FILE
 
-Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong.";
+Exit codes: 0 done; 1 it failed, or a check found something (stderr says what); 2 the command line was wrong. `haetae log verify` has
+more, so that what was found is not taken for what could not be read: see its `--help`.";
 
 /// The language of what a command says to people.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
+use haetae::cli::log::NotVerified;
+
 fn main() -> ExitCode {
     match haetae::cli::run() {
         Ok(code) => code,
         Err(error) => {
             // The one place where an error of a command is printed: outer message first, then its causes.
             eprintln!("haetae: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<NotVerified>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -168,12 +168,7 @@ impl Tiles {
     }
 
     /// Hashes, and for how long they may be kept. What no checkpoint covers yet is given too, because receipts name such sizes.
-    async fn tile(
-        &self,
-        lane: u16,
-        id: Id,
-        width: u16,
-    ) -> Result<(Bytes, &'static str), Without> {
+    async fn tile(&self, lane: u16, id: Id, width: u16) -> Result<(Bytes, &'static str), Without> {
         let known = self.given.get(&(lane, id)).unwrap_or_default();
         if width == WIDTH && known.len() == FULL_TILE_BYTES {
             return Ok((known, FOR_GOOD));

@@ -51,13 +51,15 @@ pub async fn case(pool: &PgPool, id: Uuid) -> Result<Option<Case>, AuditError> {
         let proven = prove_of(&mut snapshot, place, (kind, id)).await?;
         let newest = store::newest_checkpoint(&mut snapshot, place.0, Wanted::Cosigned).await?;
         case.vkeys.extend(newest.map(|StoredCheckpoint { vkey, .. }| vkey));
-        case.texts.extend(texts(&mut snapshot, &proven).await?);
+        if kind == "decision" {
+            case.texts.extend(texts(&mut snapshot, &proven).await?);
+        }
         case.records.push((kind.to_owned(), proven));
     }
     Ok(Some(case))
 }
 
-/// The texts that a record names, as far as they are there.
+/// The texts that a decision names, as far as they are there.
 async fn texts(
     connection: &mut PgConnection,
     proven: &Proven,

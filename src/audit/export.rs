@@ -25,12 +25,27 @@ use published::Published;
 
 /// Which part of the log: everything by default.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Range {
-    pub lane: Option<u16>,
-    /// First index, in each lane.
-    pub from: Option<u64>,
-    /// Index after the last one; taken up to the next published checkpoint, or the next cosigned one when that follows soon.
-    pub to: Option<u64>,
+pub enum Range {
+    #[default]
+    All,
+    /// Indexes are of one lane: the lanes of a file that end at different times contradict each other's heartbeats.
+    Lane {
+        lane: u16,
+        /// First index.
+        from: u64,
+        /// Index after the last one; taken up to the next published checkpoint, or the next cosigned one when that follows soon.
+        to: Option<u64>,
+    },
+}
+
+impl Range {
+    /// The indexes that are wanted of a lane, if any of it is.
+    fn of(self, lane: u16) -> Option<(u64, Option<u64>)> {
+        match self {
+            Self::All => Some((0, None)),
+            Self::Lane { lane: wanted, from, to } => (lane == wanted).then_some((from, to)),
+        }
+    }
 }
 
 /// What was written.
@@ -60,8 +75,8 @@ pub async fn export<W: Write>(
     let mut file = File { out, digest: Sha256::new(), done: Exported::default() };
     let mut lanes = Vec::new();
     for head in store::heads(&mut snapshot).await? {
-        if range.lane.is_none_or(|lane| lane == head.lane) {
-            lanes.push(Lane::new(&mut snapshot, head, range).await?);
+        if let Some(wanted) = range.of(head.lane) {
+            lanes.push(Lane::new(&mut snapshot, head, wanted).await?);
         }
     }
     file.done.cosigned = lanes.iter().find_map(|lane| Some((lane.head.lane, lane.cosigned?)));
@@ -122,13 +137,13 @@ impl Lane {
     async fn new(
         connection: &mut PgConnection,
         head: HeadState,
-        range: Range,
+        (from, to): (u64, Option<u64>),
     ) -> Result<Self, AuditError> {
         let all = published::all(connection, head.lane).await?;
-        let covering = range.to.and_then(|wanted| published::covering(&all, wanted));
+        let covering = to.and_then(|wanted| published::covering(&all, wanted));
         let end = covering.or_else(|| published::end(&all));
         let to = end.map_or(0, |end| end.stored.size);
-        let from = range.from.unwrap_or(0).min(to);
+        let from = from.min(to);
         let is_cosigned = |one: &&Published| one.cosignatures > 0;
         let newest = all.iter().rfind(is_cosigned).map(|one| one.stored.size);
         let cosigned = if end.as_ref().is_some_and(is_cosigned) { None } else { newest };
@@ -162,7 +177,7 @@ impl Lane {
         Ok(batches)
     }
 
-    /// Digests of the texts that decisions of this part name.
+    /// Digests of the texts that decisions and looks ahead of this part name.
     async fn texts(
         &self,
         connection: &mut PgConnection,
@@ -297,9 +312,12 @@ impl<W: Write> File<W> {
     }
 }
 
-/// Digests of the texts that a leaf names.
+/// Digests of the texts on which a leaf rests. An act on the policy has a `bundle` too, and rests on none.
 fn named(leaf: &[u8]) -> Vec<Vec<u8>> {
     let Ok(leaf) = Leaf::read(leaf) else { return Vec::new() };
+    if !matches!(&*leaf.kind, "decision" | "preflight") {
+        return Vec::new();
+    }
     let names = [leaf.facts, leaf.detail, leaf.bundle].into_iter().flatten();
     names.filter_map(|name| name.parse::<Hash>().ok()).map(|hash| hash.0.to_vec()).collect()
 }

@@ -3,7 +3,7 @@
 //! *Invariant:* reads only, in one snapshot. It cannot see what the database's owner rewrote consistently, key included:
 //! for that there are receipts, witnesses and `haetae-verify`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -110,9 +110,22 @@ impl fmt::Display for Finding {
             write!(out, ", index {index}")?;
         }
         if let Some(id) = &self.id {
-            write!(out, ", record {id}")?;
+            write!(out, ", record {}", Plain(id))?;
         }
-        write!(out, ": {}: {}", self.what.code(), self.about)
+        write!(out, ": {}: {}", self.what.code(), Plain(&self.about))
+    }
+}
+
+/// Words of the log for people: nothing in them moves the cursor, or turns the direction of what is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'t>(pub &'t str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| match char {
+            '"' | '\'' | '\\' => out.write_char(char),
+            other => write!(out, "{}", other.escape_debug()),
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 mod case;
 mod verify;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -34,7 +35,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Hold the log against itself: leaves, tree, tiles, checkpoints, texts, rows. Exit code 1 when anything differs.
+    /// Hold the log against itself: leaves, tree, tiles, checkpoints, texts, rows. Exit code 1 when anything differs, and another one
+    /// when it could not be looked at.
     Verify(verify::Args),
     /// Prove one record to others: a C2SP tlog-proof that carries the record, for `haetae-verify` or docs/verify.py.
     Prove {
@@ -56,11 +58,11 @@ enum What {
         #[arg(long)]
         lane: Option<u16>,
         /// First record, by its index in the lane.
-        #[arg(long)]
+        #[arg(long, requires = "lane")]
         from: Option<u64>,
         /// Index after the last record; the export goes on to the next signed checkpoint, or the next cosigned one when that
-        /// follows soon.
-        #[arg(long)]
+        /// follows soon. To who kept a newer checkpoint of the lane it is cut short.
+        #[arg(long, requires = "lane")]
         to: Option<u64>,
     },
     /// Print the newest signed checkpoint of each lane, with its cosignatures: the newest cosigned one when it is seconds old.
@@ -71,6 +73,12 @@ enum What {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let verifies = matches!(args.what, What::Verify(_));
+    let done = run_any(args).await;
+    if verifies { done.map_err(|cause| NotVerified(format!("{cause:#}")).into()) } else { done }
+}
+
+async fn run_any(args: Args) -> anyhow::Result<ExitCode> {
     let database = match args.database {
         Some(url) => Database::at(url),
         None => Config::read(&args.config)?.database,
@@ -83,7 +91,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             case::write(&pool, &cases, &out).await
         }
         What::Export { out, lane, from, to, .. } => {
-            export(&pool, &out, Range { lane, from, to }).await
+            let part = |lane| Range::Lane { lane, from: from.unwrap_or(0), to };
+            export(&pool, &out, lane.map_or(Range::All, part)).await
         }
         What::Reconcile(args) => super::reconcile::run(&pool, &args, &Clock::system()).await,
         What::Checkpoint => {
@@ -112,6 +121,14 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     let cannot = || format!("cannot write `{}`", out.display());
     let mut file = BufWriter::new(File::create(&under_way).with_context(cannot)?);
     let done = audit::export(pool, range, Clock::system().unix_ns(), &mut file).await?;
+    if done.leaves == 0
+        && let Range::Lane { lane, .. } = range
+    {
+        std::fs::remove_file(&under_way).with_context(cannot)?;
+        bail!(
+            "of lane {lane} there is no such record under a signed checkpoint: nothing was written"
+        );
+    }
     file.flush().with_context(cannot)?;
     file.get_ref().sync_all().with_context(cannot)?;
     // If we stop here, the part file is left and no older export is touched.
@@ -139,12 +156,28 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// Nothing was found: the log, or what it was to be held against, could not be read. Exit code 2, as that of `haetae-verify`, so that
+/// nobody takes it for a difference.
+#[derive(Debug)]
+pub struct NotVerified(String);
+
+impl fmt::Display for NotVerified {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Some of it are words of the database: no line of them passes for one of ours.
+        let mut lines = self.0.lines();
+        write!(out, "not verified: {}", audit::Plain(lines.next().unwrap_or_default()))?;
+        lines.try_for_each(|line| write!(out, "\n    {}", audit::Plain(line)))
+    }
+}
+
+impl std::error::Error for NotVerified {}
+
 pub(super) const UNCOVERED: &str =
     "no published checkpoint covers the record yet: one follows within a second, try again";
 
 const AFTER_HELP: &str = "\
 For example:
-  haetae log verify                        exit code 0: whole; 1: what differs, and where
+  haetae log verify                        exit code 0: whole; 1: what differs, and where; others: could not be looked at
   haetae log export --out log.export       then, anywhere and offline: haetae-verify log.export
   haetae log prove ID > ID.tlog-proof      then, for whoever has the lane's key: haetae-verify --key LINE ID.tlog-proof
   haetae log export --case ID --out DIR    one decision with its proofs, facts and rules, and how to check them by hand

@@ -30,7 +30,9 @@ pub struct WitnessConfig {
 pub enum ConfigError {
     #[error("`{vkey}` is no key of a witness: {cause}")]
     Key { vkey: String, cause: String },
-    #[error("two witnesses are called `{0}`: what each says is kept under its name, so list one of them")]
+    #[error(
+        "two witnesses are called `{0}`: what each says is kept under its name, so list one of them"
+    )]
     Twice(String),
     #[error("`{0}` is no address of a witness: write https://..., or http:// on this machine")]
     Url(String),

@@ -10,9 +10,15 @@
     reason = "of a test: every number here is small"
 )]
 
+mod alone;
+mod bounded;
+mod dated;
 mod evidence;
 mod export;
 mod forged;
+mod in_force;
+mod joined;
+mod parts;
 mod replay;
 
 use std::fs;
@@ -20,6 +26,7 @@ use std::fs;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use haetae_verify::{
     Finding, Report, Trust,
+    export::Digest,
     finding::{Contradiction, FileFault, Judged, OpenFault, Place, RecordFault, TreeFault},
     report::{Exit, Open},
     trust::Doubt,
@@ -46,7 +53,10 @@ fn lanes() -> (Lane, Lane, Texts) {
             main.forward(&decision);
         }
         // A refusal has no end; two records more keep the count at three a round.
-        if n % 3 == 0 {
+        if n == 0 {
+            main.announce(&home);
+            main.push("some_later_kind", json!({}));
+        } else if n % 3 == 0 {
             main.push("alarm", json!({ "about": "a test", "what": "test" }));
             main.push("some_later_kind", json!({}));
         }
@@ -80,6 +90,11 @@ fn id(lane: u16, index: u64) -> String {
     format!("01900000-0000-7000-8{lane:03x}-{index:012x}")
 }
 
+/// The digest of the rules by which [`lanes`] decide.
+fn rules() -> Digest {
+    Digest::parse(Texts::default().decide("KR", "d@1").fields["bundle"].as_str().unwrap()).unwrap()
+}
+
 fn at(lane: u16, index: u64, fault: RecordFault) -> Finding {
     Finding::Record(Place { lane, index, id: Some(id(lane, index)) }, fault)
 }
@@ -97,11 +112,15 @@ fn a_whole_log_is_whole() {
 }
 
 #[test]
-fn a_part_of_a_log_is_whole_too() {
+fn a_part_of_a_log_is_sound_and_not_whole() {
     let (mut main, beat, texts) = lanes();
     main.from = 257;
     let report = check(&Export::of(&[&main, &beat], &texts));
-    assert_eq!((report.exit(), report.findings), (Exit::Whole, vec![]));
+    let later = Open::NotFromStart { lane: 0, from: 257 };
+    assert_eq!((report.exit(), report.findings), (Exit::Incomplete, vec![]));
+    // By which rules it was decided is said before.
+    let rules = Open::Bundles(vec![rules()]);
+    assert_eq!(report.open, [later.clone(), rules.clone()]);
     // Checkpoints of sizes that lie before it say nothing about it.
     assert_eq!((report.counts.records, report.counts.checkpoints), (602 - 257 + 4, 3));
 
@@ -111,7 +130,8 @@ fn a_part_of_a_log_is_whole_too() {
     let mut export = Export::of(&[&main, &beat, &none], &texts);
     let line = export.find("checkpoint", &[("lane", 2.into())]);
     export.lines.remove(line);
-    let open = vec![Open::NotShown { origin: "gw.example/log/2".into() }];
+    let none = Open::NotShown { origin: "gw.example/log/2".into() };
+    let open = vec![later, Open::NotFromStart { lane: 2, from: 1 }, none, rules];
     assert_eq!((check(&export).findings, check(&export).open), (vec![], open));
 
     let mut export = Export::of(&[&main, &beat], &texts);
@@ -405,7 +425,9 @@ fn a_kept_checkpoint_shows_what_the_file_alone_does_not() {
     // A part that begins later cannot be compared.
     (main.from, main.checkpoints) = (400, vec![602]);
     let open = since(&Export::of(&[&main], &texts)).open;
-    assert_eq!(open, [Open::NotCompared { lane: 0, size: 300 }]);
+    let later = Open::NotFromStart { lane: 0, from: 400 };
+    let rules = Open::Bundles(vec![rules()]);
+    assert_eq!(open, [later, Open::NotCompared { lane: 0, size: 300 }, rules]);
 }
 
 #[test]
@@ -743,7 +765,8 @@ proptest! {
                 let decision = lane.decision(&home, json!({}));
                 lane.forward(&decision);
             }
-            lane.checkpoints = vec![4, 10];
+            lane.announce(&home);
+            lane.checkpoints = vec![4, 11];
             let export = Export::of(&[&lane], &texts);
             (export.bytes(), Trust::Keys(export.keys))
         });

@@ -1,7 +1,10 @@
 //! Which bundles may have decided: those that the log itself says came into force and, when the reviewer was told which were
 //! approved, none but those.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use sha2::{Digest as _, Sha256};
+use verdict::Rulebook;
 
 use crate::{
     export::Digest,
@@ -49,7 +52,7 @@ impl Announced {
                 self.learn(digest);
                 None
             }
-            "decision" | "preflight" if record.text("reason") != Some(NO_BUNDLE) => {
+            "decision" | "preflight" if !needs_none(record, &digest) => {
                 self.decided(digest, place, now_ns)
             }
             _ => None,
@@ -57,9 +60,17 @@ impl Announced {
     }
 
     /// What was decided under a bundle that nobody announced, since long enough.
-    pub(crate) fn settle(&mut self, late: impl Fn(i64) -> bool) -> Vec<(Place, RecordFault)> {
-        let late = self.waiting.extract_if(.., |(_, _, since)| late(*since));
+    pub(crate) fn settle(
+        &mut self,
+        late: impl Fn(&Place, i64) -> bool,
+    ) -> Vec<(Place, RecordFault)> {
+        let late = self.waiting.extract_if(.., |(_, place, since)| late(place, *since));
         late.map(|(digest, place, _)| (place, RecordFault::BundleUnknown { digest })).collect()
+    }
+
+    /// Bundles that are not announced, as far as is known.
+    pub(crate) fn waiting(&self) -> Vec<Digest> {
+        self.waiting.iter().map(|(digest, ..)| *digest).collect()
     }
 
     fn decided(&mut self, digest: Digest, place: &Place, now_ns: i64) -> Option<RecordFault> {
@@ -82,6 +93,18 @@ fn puts_into_force(record: &Record) -> bool {
     record.text("act").is_none_or(|act| IN_FORCE.contains(&act))
 }
 
+/// A refusal without a bundle: none was at hand, be that its reason or not (what cannot be read is refused either way).
+fn needs_none(record: &Record, digest: &Digest) -> bool {
+    let unavailable = || record.text("reason") == Some(NO_BUNDLE);
+    record.text("outcome") == Some(DENY) && (*digest == *NONE || unavailable())
+}
+
+/// Of the rulebook that has no rule.
+static NONE: LazyLock<Digest> = LazyLock::new(|| {
+    let text = verdict::canonical(Rulebook::none().book()).unwrap_or_default();
+    Digest(Sha256::digest(text).into())
+});
+const DENY: &str = "DENY";
 const IN_FORCE: [&str; 4] = ["activate", "rollback", "break_glass", "fall_back"];
 /// The reason of a refusal that no bundle was at hand for.
 const NO_BUNDLE: &str = "POLICY_UNAVAILABLE";

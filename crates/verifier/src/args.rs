@@ -130,11 +130,13 @@ usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint F
   --trust FILE       whom you trust: C2SP tlog-policy lines (log, witness, group, quorum)
   --key VKEY         the public key of a lane, got from elsewhere than this file; once for each lane
   --checkpoint FILE  signed checkpoints that you kept from earlier (as `haetae log checkpoint` prints them, or
-                     from a witness): the log must still hold all that they cover
+                     from a witness): the log must still hold all that they cover; one record's proof can be held
+                     only against one of its own size
   --disclosure FILE  what one field of the record hides (`haetae audit disclose`), beside the record's proof; once for
                      each
   --lang en|ko       language of the sentences (en)
-  --json             one JSON object instead of sentences; its `exit` is of the whole, `disclosures` has each one's
+  --json             one JSON object instead of sentences; its `exit` is of the whole, `disclosures` and `checkpoints`
+                     have each one's
   -h, --help         this text
   -V, --version      version
 
@@ -142,7 +144,8 @@ Without --trust and --key the keys in the file itself are used. That proves only
 agrees with itself, and the exit code is 3.
 
 exit codes: 0 whole; 1 something is wrong, each finding one line; 2 the file (or what was typed)
-cannot be read; 3 nothing wrong was found, but not everything could be checked";
+cannot be read; 3 nothing wrong was found, but not everything could be checked: as of a file that does
+not begin at the first record of each lane";
 
 #[cfg(test)]
 mod tests {

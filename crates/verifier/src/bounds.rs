@@ -1,30 +1,147 @@
-//! How much one decision may take to judge again: its texts come out of the file, and whoever wrote that wants nothing better
-//! than a verifier that never ends. What a few bytes can multiply is sites by components by regimes by flows.
+//! How much one decision may take to judge again, and how much all of a file: its texts come out of the file, and whoever
+//! wrote that wants nothing better than a verifier that never ends. What a few bytes can multiply is sites by components by
+//! regimes by flows; what many records can is judging itself.
 //!
 //! *Invariant:* what is within the bounds is judged exactly as without them.
 
 use verdict::{
     Rulebook,
+    atom::{Atom, Test},
     cell::{CellKey, Disagreement, Matcher, Matches, Pure},
     facts::{Facts, Judgement},
     question::{Component, Question, Site},
+    rule::Book,
 };
 
-/// Judges, or says that it is too much.
-pub(crate) fn judge(book: &Rulebook, facts: &Facts, at: i64) -> Result<Judgement, String> {
-    let too_much =
-        || "the bundle and the facts multiply to more than any gateway judges".to_owned();
-    let cells = Cells::of(facts);
+/// Rules, and how many bytes their text has.
+pub(crate) struct Rules {
+    pub book: Rulebook,
+    bytes: u64,
+}
+
+/// Why there is no judgement.
+#[derive(Debug, Clone)]
+pub(crate) enum Unjudged {
+    /// The texts cannot be judged with: their own words.
+    Unusable(String),
+    /// The file asks for more than its records may.
+    Spent,
+}
+
+/// What judging may still take, in looks at a row: some nanoseconds each.
+#[derive(Default)]
+pub(crate) struct Budget {
+    /// `None` sets no limit.
+    left: Option<u64>,
+}
+
+impl Budget {
+    pub(crate) const fn of_a_file() -> Self {
+        Self { left: Some(FILE_LOOKS) }
+    }
+
+    /// Each decision brings what an honest one may take, so that an honest file of any size is judged whole.
+    pub(crate) fn earn(&mut self) {
+        self.left = self.left.map(|left| left.saturating_add(DECISION_LOOKS));
+    }
+
+    pub(crate) fn has(&self, looks: u64) -> bool {
+        self.left.is_none_or(|left| left >= looks)
+    }
+
+    fn spend(&mut self, looks: u64) {
+        self.left = self.left.map(|left| left.saturating_sub(looks));
+    }
+}
+
+/// Reads rules.
+pub(crate) fn rules(text: &[u8], budget: &mut Budget) -> Result<Rules, String> {
+    let bytes = text.len() as u64;
+    budget.spend(bytes);
+    let book: Book = serde_json::from_slice(text).map_err(|cause| unreadable("bundle", &cause))?;
+    // A row for any regime is filed under each.
+    let filed = (book.rows.len() as u64).saturating_mul(book.regimes.len() as u64 + 1);
+    if filed > FILED_MAX {
+        return Err(TOO_MUCH.to_owned());
+    }
+    let book = Rulebook::new(book).map_err(|_| "bundle: not consistent".to_owned())?;
+    Ok(Rules { book, bytes })
+}
+
+/// Reads facts and judges them, or says why not.
+pub(crate) fn judge(
+    rules: &Rules,
+    text: &[u8],
+    at: i64,
+    budget: &mut Budget,
+) -> Result<(Facts, Judgement), Unjudged> {
+    let bytes = text.len() as u64;
+    budget.spend(bytes.saturating_add(rules.bytes));
+    let facts: Facts = serde_json::from_slice(text)
+        .map_err(|cause| Unjudged::Unusable(unreadable("facts", &cause)))?;
+    let too_much = || Unjudged::Unusable(TOO_MUCH.to_owned());
+    let (book, cells) = (&rules.book, Cells::of(&facts));
     let rows = book.book().rows.len() as u64;
     let looks = cells.all.saturating_mul(rows);
     if cells.all > CELLS_MAX || cells.of_one_site > SITE_CELLS_MAX || looks > LOOKS_MAX {
         return Err(too_much());
     }
-    let piece = PIECE_BYTES.saturating_add(largest(book, facts));
+    let piece = PIECE_BYTES.saturating_add(largest(book, &facts));
     let left = BYTES_MAX.checked_sub(cells.all.saturating_mul(piece)).ok_or_else(too_much)?;
+    let work = Work::of(book, &facts, bytes, &cells);
+    if !budget.has(work.judging.saturating_add(work.remedies)) {
+        return Err(Unjudged::Spent);
+    }
     let mut bounded = Bounded { left, piece, spent: false };
-    let judgement = verdict::judge_with(book, facts, at, &mut bounded);
-    if bounded.spent { Err(too_much()) } else { Ok(judgement) }
+    let judgement = verdict::judge_with(book, &facts, at, &mut bounded);
+    budget.spend(work.taken(&judgement).saturating_add(left.saturating_sub(bounded.left)));
+    if bounded.spent { Err(too_much()) } else { Ok((facts, judgement)) }
+}
+
+/// Where it cannot be read; never what stands there, which may be anything, and personal.
+fn unreadable(what: &str, cause: &serde_json::Error) -> String {
+    let (line, column) = (cause.line(), cause.column());
+    format!("{what}: not what docs/record.md says at line {line}, column {column}")
+}
+
+/// What a judgement takes, in looks.
+struct Work {
+    judging: u64,
+    /// Of a refusal: what would help is tried out, each time on the facts as a whole.
+    remedies: u64,
+}
+
+impl Work {
+    fn of(book: &Rulebook, facts: &Facts, bytes: u64, cells: &Cells) -> Self {
+        let question = &facts.question;
+        let papers = question.grounds.len() + question.orders.len() + question.lists.len();
+        let papers = papers + question.counters.len() + question.releases.len();
+        let asking = book.atoms().iter().filter(|atom| asks_for_papers(atom)).count() as u64;
+        let of_cell = (book.book().rows.len() as u64)
+            .saturating_add(asking.saturating_mul(papers as u64))
+            .saturating_add(CELL_LOOKS);
+        let of_try = cells.of_one_site.saturating_mul(of_cell).saturating_add(bytes);
+        Self {
+            judging: cells.all.saturating_mul(of_cell),
+            remedies: of_try.saturating_mul(TRIES_MAX),
+        }
+    }
+
+    const fn taken(&self, judgement: &Judgement) -> u64 {
+        if judgement.candidates.is_empty() {
+            0 // refused before any cell
+        } else if judgement.permitted.is_empty() {
+            self.judging.saturating_add(self.remedies)
+        } else {
+            self.judging
+        }
+    }
+}
+
+/// Whether an atom goes through what is on file.
+const fn asks_for_papers(atom: &Atom) -> bool {
+    let test = &atom.test;
+    matches!(test, Test::Ground(..) | Test::Order(_) | Test::Listed(_) | Test::Volume(_))
 }
 
 /// How many cells are judged, at most.
@@ -99,3 +216,15 @@ const LOOKS_MAX: u64 = 1 << 26;
 const PIECE_BYTES: u64 = 2_048;
 /// As large as a judgement may become in memory, several times over.
 const BYTES_MAX: u64 = 512 << 20;
+/// The reference policy has some hundred rows and 17 regimes: 2,000.
+const FILED_MAX: u64 = 1 << 22;
+/// So many changes are tried in search of a remedy, at most.
+const TRIES_MAX: u64 = 96;
+/// What a cell takes beside its rows: some microseconds.
+const CELL_LOOKS: u64 = 1_024;
+/// Of a whole file, beside what its decisions bring: half a minute.
+const FILE_LOOKS: u64 = 1 << 33;
+/// In the demo an allow over 30 cells takes 40,000, and a refusal with its remedies 1.5 million; ten times as much leaves room for
+/// deployments that are larger. And what was judged before takes nothing.
+const DECISION_LOOKS: u64 = 1 << 24;
+const TOO_MUCH: &str = "the bundle and the facts multiply to more than any gateway judges";

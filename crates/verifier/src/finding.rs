@@ -53,6 +53,11 @@ pub enum FileFault {
         line: u64,
         lane: u16,
     },
+    /// The header names a lane by an origin that does not end in its number.
+    Origin {
+        lane: u16,
+        origin: String,
+    },
     /// A row that does not follow its leaf.
     LooseRow {
         line: u64,
@@ -85,6 +90,12 @@ pub enum TreeFault {
         lane: u16,
         size: u64,
         doubt: Doubt,
+    },
+    /// The header's first index lies behind its last one.
+    Range {
+        lane: u16,
+        from: u64,
+        to: u64,
     },
     /// The last checkpoint does not cover the last leaf.
     Uncovered {
@@ -219,6 +230,12 @@ pub enum Judged {
     Access,
     /// The access rows that are kept with it are about another operation.
     AccessOperation,
+    /// A dated fact that it was judged on changes at this instant (Unix seconds), and it was recorded then or later.
+    RanOut {
+        until: i64,
+    },
+    /// It was judged for an instant that is later than the record.
+    Ahead,
     /// The bundle or the facts cannot be judged with: their own words.
     Unusable(String),
 }
@@ -233,6 +250,10 @@ pub enum Contradiction {
     Twice,
     /// It says that the answer was cut by a record that is no refusal of that decision judged again.
     NotItsCut,
+    /// The site showed another TLS identity than the one that the decision asks for.
+    Identity,
+    /// The decision is nowhere, though the file shows all that was written before.
+    Nowhere,
 }
 
 impl Finding {
@@ -279,7 +300,7 @@ impl FileFault {
             Self::Created | Self::CreatedEarly { .. } => "file_created",
             Self::NotALine { .. } => "file_line",
             Self::Order { .. } => "file_order",
-            Self::Lane { .. } => "file_lane",
+            Self::Lane { .. } | Self::Origin { .. } => "file_lane",
             Self::LooseRow { .. } => "file_loose_row",
             Self::Count { .. } => "file_count",
             Self::Sha256 => "file_sha256",
@@ -294,6 +315,7 @@ impl TreeFault {
     const fn code(&self) -> &'static str {
         match self {
             Self::Checkpoint { .. } => "checkpoint",
+            Self::Range { .. } => "lane_range",
             Self::Uncovered { .. } => "checkpoint_uncovered",
             Self::Quorum { .. } => "checkpoint_quorum",
             Self::Left { .. } => "tree_left",
@@ -307,6 +329,7 @@ impl TreeFault {
     const fn lane(&self) -> u16 {
         match self {
             Self::Checkpoint { lane, .. }
+            | Self::Range { lane, .. }
             | Self::Uncovered { lane, .. }
             | Self::Quorum { lane, .. }
             | Self::Left { lane }

@@ -215,7 +215,7 @@ impl Follower {
             report.find(Finding::Record(place, fault));
         }
         self.heads = heads;
-        for (place, fault) in self.announced.settle(late) {
+        for (place, fault) in self.announced.settle(|_, since_ns| late(since_ns)) {
             report.find(Finding::Record(place, fault));
         }
         report
@@ -276,7 +276,8 @@ impl Follower {
         self.said.named.clear();
         self.said.joins.trim(RECENT);
         let mut joined = Report::default();
-        self.said.joins.clone().close(&mut joined);
+        // A decision that lies further back is forgotten, so none is said to be nowhere.
+        self.said.joins.clone().close(|_, _| false, &mut joined);
         report.counts.without_end = joined.counts.without_end;
         for finding in joined.findings {
             if self.told.contains(&finding) {
@@ -301,7 +302,7 @@ fn left(tree: &Frontier) -> Vec<Digest> {
 /// Of what was written between two processes.
 const VERSION: u64 = 1;
 /// Checkpoints follow commits, and announcements what they announce, within about a second.
-const COVERED_NS: i64 = 60_000_000_000;
+pub(crate) const COVERED_NS: i64 = 60_000_000_000;
 /// Records whose joins are remembered: about 6 MB, and sorted anew with each piece.
 pub const RECENT: usize = 65_536;
 /// One for each lane every ten seconds is usual.

@@ -19,7 +19,7 @@ use crate::{
     heads::Beyond,
     known,
     record::{Head, Record},
-    report::{Open, Report},
+    report::{Open, Report, Shown},
     trust::{Doubt, Trust, Unwitnessed},
 };
 
@@ -48,7 +48,8 @@ pub(crate) struct Wanted {
 }
 
 pub(crate) struct Kept {
-    pub kind: String,
+    /// One of [`TEXT_KINDS`]; empty for any other, by which nobody names it.
+    pub kind: &'static str,
     pub span: Span,
 }
 
@@ -100,7 +101,7 @@ struct Reader<'r> {
     untrusted: BTreeSet<u16>,
     /// Lanes whose last checkpoint counts.
     signed: BTreeSet<u16>,
-    /// Lanes that heartbeats name.
+    /// Lanes that heartbeats name; after the last line those of which there is no checkpoint.
     seen: BTreeSet<u16>,
 }
 
@@ -142,6 +143,11 @@ impl<'r> Reader<'r> {
         }
         for lane in header.lanes {
             let number = lane.lane;
+            // Else two lanes of the header could be one log, and what is known of it would be held against the wrong one.
+            if !is_named_by_its_number(&lane) {
+                let origin = lane.origin.clone();
+                self.find(FileFault::Origin { lane: number, origin });
+            }
             let Entry::Vacant(place) = self.frame.lanes.entry(number) else {
                 self.find(FileFault::Lane { line: 1, lane: number });
                 continue;
@@ -243,7 +249,7 @@ impl<'r> Reader<'r> {
         if !sound {
             return self.find(FileFault::Text { line: number, digest });
         }
-        let kind = line.kind.clone().into_owned();
+        let kind = TEXT_KINDS.into_iter().find(|kind| line.kind == *kind).unwrap_or_default();
         self.frame.texts.insert(digest, Kept { kind, span });
     }
 
@@ -305,8 +311,12 @@ impl<'r> Reader<'r> {
         }
         let lanes = core::mem::take(&mut self.frame.lanes);
         for header in lanes.values() {
+            let &LaneHeader { lane, from, to, .. } = header;
             self.covered(header);
             self.tiled(header);
+            let signed = self.signed.contains(&lane);
+            let origin = header.origin.clone();
+            self.report.shown.push(Shown { lane, origin, from, to, signed });
         }
         self.frame.lanes = lanes;
         let counts = &mut self.report.counts;
@@ -321,6 +331,8 @@ impl<'r> Reader<'r> {
 
     /// What the reviewer knows besides.
     fn known(&mut self, kept: &[String]) {
+        // One that some checkpoint speaks of was checked, or is said to be untrusted, or is a finding.
+        self.seen.retain(|lane| !self.last.contains_key(lane));
         let Self { trust, report, frame, stated, .. } = self;
         known::absent((&self.seen, &self.signed), trust, &frame.lanes, report);
         for (lane, size, root) in known::roots(kept, (trust, stated), &frame.lanes, report) {
@@ -328,13 +340,21 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Every record shown is under a checkpoint, and the last one has its witnesses.
+    /// Every record shown is under a checkpoint, and the last one has its witnesses. What comes before the first was signed
+    /// with it and may say anything, so it is said that nobody looked at it.
     fn covered(&mut self, header: &LaneHeader) {
         let &LaneHeader { lane, from, to, .. } = header;
-        let last = self.last.remove(&lane);
+        if from > to {
+            self.report.find(Finding::Tree(TreeFault::Range { lane, from, to }));
+        }
+        if from > 0 {
+            // Each lane is there once.
+            self.report.open.push(Open::NotFromStart { lane, from });
+        }
+        let last = self.last.get(&lane);
         // Without any checkpoint nothing may be shown; with one all that it covers must be.
-        let covers = last.as_ref().map_or(from == to, |(size, _)| *size == to);
-        let (size, note) = last.unwrap_or_default();
+        let covers = last.map_or(from == to, |(size, _)| *size == to);
+        let (size, note) = last.cloned().unwrap_or_default();
         if !covers {
             let fault = TreeFault::Uncovered { lane, to, last: size };
             self.report.find(Finding::Tree(fault));
@@ -383,6 +403,13 @@ impl<'r> Reader<'r> {
     }
 }
 
+/// Whether a lane's origin ends in its number, as docs/record.md says.
+fn is_named_by_its_number(header: &LaneHeader) -> bool {
+    let last = header.origin.rsplit_once('/').map(|(_, last)| last);
+    last == Some(header.lane.to_string().as_str())
+}
+
+const TEXT_KINDS: [&str; 3] = ["facts", "detail", "bundle"];
 /// In canonical form a heartbeat has these bytes; other records seldom do.
 const HEARTBEAT: &str = r#""kind":"heartbeat""#;
 /// Different roots of one lane and size: where there are two, one of them is wrong.

@@ -1,7 +1,12 @@
 //! What records say of each other over all lanes: no id twice, a `started` or `ended` fits its decision, and an answer was
 //! cut by a judgement of that very decision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     finding::{Contradiction, Finding, Place, RecordFault},
@@ -17,7 +22,12 @@ pub(crate) struct Joins {
     cuts: Vec<Cut>,
     /// A refusal and the decision that it judged again.
     again: BTreeMap<Id, Id>,
+    /// Of identities that are a choice of several keys, each of them.
+    choices: BTreeMap<Mark, BTreeSet<Mark>>,
 }
+
+/// Stands for a TLS identity: who could make two of one mark could as well write the right one.
+type Mark = NonZeroU64;
 
 /// An `ended` that names the refusal for which its answer was cut.
 #[derive(Clone)]
@@ -34,6 +44,8 @@ struct Seen {
     index: u64,
     at: i64,
     role: Role,
+    /// Of an allow: the identity that its site must show.
+    identity: Option<Mark>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +64,8 @@ struct Follow {
     index: u64,
     at: i64,
     id: Id,
+    /// Of a `started`: what the site showed.
+    identity: Option<Mark>,
 }
 
 impl Joins {
@@ -62,7 +76,11 @@ impl Joins {
             ("decision", _) => Role::Refuse,
             _ => Role::Other,
         };
-        self.seen.push(Seen { id, lane, index, at, role });
+        let identity = record.text("identity").map(mark);
+        self.seen.push(Seen { id, lane, index, at, role, identity });
+        if role == Role::Allow {
+            self.choose(record.text("identity").unwrap_or_default());
+        }
         let named = |key| record.text(key).and_then(record::id);
         if let (Role::Refuse, Some(of)) = (role, named("judges_again")) {
             self.again.insert(id, of);
@@ -76,7 +94,14 @@ impl Joins {
             _ => return,
         };
         if let Some(decision) = named("decision") {
-            self.follows.push(Follow { decision, ended, lane, index, at, id });
+            self.follows.push(Follow { decision, ended, lane, index, at, id, identity });
+        }
+    }
+
+    /// Keys that take turns are written one after the other, and one of them is shown.
+    fn choose(&mut self, identity: &str) {
+        if identity.starts_with(KEY) && identity.contains(',') {
+            self.choices.insert(mark(identity), identity.split(',').map(mark).collect());
         }
     }
 
@@ -89,11 +114,14 @@ impl Joins {
             self.cuts.drain(..self.cuts.len().saturating_sub(recent));
             let seen: BTreeSet<Id> = self.seen.iter().map(|seen| seen.id).collect();
             self.again.retain(|id, _| seen.contains(id));
+            let named: BTreeSet<Mark> = self.seen.iter().filter_map(|seen| seen.identity).collect();
+            self.choices.retain(|mark, _| named.contains(mark));
         }
     }
 
-    /// Holds everything against everything.
-    pub(crate) fn close(mut self, report: &mut Report) {
+    /// Holds everything against everything. `covered`: whether all that was written before the record in this lane and index is
+    /// among what was seen.
+    pub(crate) fn close(mut self, covered: impl Fn(u16, u64) -> bool, report: &mut Report) {
         self.seen.sort_unstable();
         self.follows.sort_unstable();
         for [first, second] in self.seen.array_windows() {
@@ -103,20 +131,24 @@ impl Joins {
             }
         }
         let (mut ended, mut before) = (0, None);
+        let mut lost: Vec<&Follow> = Vec::new();
         for follow in &self.follows {
-            let Some(decision) = self.decision(&follow.decision) else { continue };
+            let Some(decision) = self.decision(&follow.decision) else {
+                lost.extend(covered(follow.lane, follow.index).then_some(follow));
+                continue;
+            };
             let key = Some((follow.decision, follow.ended));
             let wrong = match () {
                 () if decision.role != Role::Allow => Some(Contradiction::Refused),
                 () if before == key => Some(Contradiction::Twice),
                 () if follow.at <= decision.at => Some(Contradiction::Early),
+                () if !self.shows(decision, follow) => Some(Contradiction::Identity),
                 () => None,
             };
             before = key;
             ended += u64::from(follow.ended && wrong.is_none());
             if let Some(wrong) = wrong {
-                let place = place(follow.lane, follow.index, &follow.id);
-                report.find(Finding::Record(place, RecordFault::Follows(wrong)));
+                report.find(follow.finding(wrong));
             }
         }
         for cut in &self.cuts {
@@ -126,8 +158,23 @@ impl Joins {
                 report.find(Finding::Record(cut.place.clone(), fault));
             }
         }
+        if report.findings.is_empty() {
+            // Otherwise the decision may be among the findings.
+            for follow in lost {
+                report.find(follow.finding(Contradiction::Nowhere));
+            }
+        }
         let allows = self.seen.iter().filter(|seen| seen.role == Role::Allow).count() as u64;
         report.counts.without_end = allows.saturating_sub(ended);
+    }
+
+    /// Whether the site showed what the decision asks for.
+    fn shows(&self, decision: &Seen, follow: &Follow) -> bool {
+        let Some(wanted) = decision.identity.filter(|_| !follow.ended) else { return true };
+        let shown = |shown: Mark| {
+            shown == wanted || self.choices.get(&wanted).is_some_and(|keys| keys.contains(&shown))
+        };
+        follow.identity.is_some_and(shown)
     }
 
     /// The record of this id, in the sorted list; it may lie outside the file.
@@ -136,6 +183,22 @@ impl Joins {
         self.seen.get(at).filter(|seen| seen.id == *id)
     }
 }
+
+impl Follow {
+    fn finding(&self, wrong: Contradiction) -> Finding {
+        let place = place(self.lane, self.index, &self.id);
+        Finding::Record(place, RecordFault::Follows(wrong))
+    }
+}
+
+fn mark(identity: &str) -> Mark {
+    let digest: [u8; 32] = Sha256::digest(identity).into();
+    let (first, _) = digest.as_chunks::<8>();
+    first.first().and_then(|bytes| Mark::new(u64::from_be_bytes(*bytes))).unwrap_or(Mark::MIN)
+}
+
+/// How an identity begins that is a key and no name.
+const KEY: &str = "spki:";
 
 fn place(lane: u16, index: u64, id: &Id) -> Place {
     Place { lane, index, id: Some(record::id_text(id)) }

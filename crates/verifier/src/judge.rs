@@ -4,15 +4,23 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize as _;
 use sha2::{Digest as _, Sha256};
-use verdict::{Rulebook, access::Access, decision::Outcome, facts::Facts, reason::Reason};
+use verdict::{access::Access, decision::Outcome, facts::Judgement, reason::Reason, stamp::Stamp};
 
-use crate::{bounds, evidence, export::Digest, finding::Judged, record::Record, said::Texts};
+use crate::{
+    bounds::{self, Budget, Rules, Unjudged},
+    evidence,
+    export::Digest,
+    finding::Judged,
+    record::Record,
+    said::Texts,
+};
 
 /// Judges decisions. What repeats (rules, facts, whole judgements) is kept, up to a limit.
 #[derive(Default)]
 pub(crate) struct Judge {
-    books: BTreeMap<Digest, Result<Arc<Rulebook>, String>>,
-    made: BTreeMap<Question, Result<Arc<Made>, String>>,
+    books: BTreeMap<Digest, Result<Arc<Rules>, String>>,
+    made: BTreeMap<Question, Result<Arc<Made>, Unjudged>>,
+    budget: Budget,
 }
 
 /// Bundle, facts and instant (Unix seconds).
@@ -28,6 +36,8 @@ struct Made {
     /// Whether an allow that goes out wants a witnessed receipt.
     witnessed: bool,
     permitted: Vec<String>,
+    /// Unix seconds: the first at which a dated fact changes, at any site.
+    until: Option<i64>,
     /// What the kept access rows are about; `None` when the facts keep none.
     access: Option<About>,
 }
@@ -47,6 +57,8 @@ pub(crate) enum Judgeable {
     Purged,
     /// Refused because the two engines disagreed, or one failed: nothing to compare with.
     SecondEngine,
+    /// It would take more than the file may ask for.
+    TooMuch,
 }
 
 /// What the facts of a decision say of its access.
@@ -60,6 +72,11 @@ pub(crate) enum Evidence {
 }
 
 impl Judge {
+    /// Within what the decisions of one file may take.
+    pub(crate) fn of_a_file() -> Self {
+        Self { budget: Budget::of_a_file(), ..Self::default() }
+    }
+
     /// Judges a decision again.
     pub(crate) fn again<T: Texts + ?Sized>(
         &mut self,
@@ -67,6 +84,8 @@ impl Judge {
         texts: &T,
     ) -> Result<Judgeable, Judged> {
         let leaf = Leaf::of(record)?;
+        leaf.in_time(leaf.until)?;
+        self.budget.earn();
         if leaf.outcome == Outcome::Deny && SECOND_ENGINE.contains(&leaf.reason) {
             return Ok(Judgeable::SecondEngine);
         }
@@ -76,15 +95,26 @@ impl Judge {
         if !(has_book && (self.made.contains_key(&leaf.question) || texts.has(&facts))) {
             return Ok(Judgeable::Purged);
         }
+        if !self.budget.has(1) && !self.made.contains_key(&leaf.question) {
+            return Ok(Judgeable::TooMuch);
+        }
         let read = |digest: &Digest| texts.text(digest).unwrap_or_default();
-        let book = self.books.entry(bundle).or_insert_with(|| book(&read(&bundle)));
-        let made = self.made.entry(leaf.question).or_insert_with(|| {
-            let book = book.as_ref().map_err(Clone::clone)?;
-            make(book, &read(&facts), judged)
+        let Self { books, made, budget } = self;
+        let made = made.entry(leaf.question).or_insert_with(|| {
+            let book = books
+                .entry(bundle)
+                .or_insert_with(|| bounds::rules(&read(&bundle), budget).map(Arc::new));
+            let rules = book.as_ref().map_err(|cause| Unjudged::Unusable(cause.clone()))?;
+            make(rules, &read(&facts), judged, budget)
         });
-        let made = made.as_ref().map_err(|cause| Judged::Unusable(cause.clone()))?;
-        leaf.compare(made)?;
-        Ok(Judgeable::Same(leaf.evidence(made)))
+        match made {
+            Ok(made) => {
+                leaf.compare(made)?;
+                Ok(Judgeable::Same(leaf.evidence(made)))
+            }
+            Err(Unjudged::Unusable(cause)) => Err(Judged::Unusable(cause.clone())),
+            Err(Unjudged::Spent) => Ok(Judgeable::TooMuch),
+        }
     }
 
     /// What is known is forgotten when it is too much. Not between [`Judge::wants`] and the judging of what was asked: of what is
@@ -109,6 +139,10 @@ impl Judge {
 /// What of a decision's leaf must follow from the judgement.
 struct Leaf<'r> {
     question: Question,
+    /// Nanoseconds since 1970.
+    at: i64,
+    /// Unix seconds: as the gateway said, which knows what else changes.
+    until: Option<i64>,
     detail: Digest,
     outcome: Outcome,
     reason: Reason,
@@ -126,15 +160,17 @@ impl<'r> Leaf<'r> {
     fn of(record: &'r Record) -> Result<Self, Judged> {
         let unusable = |key: &str| Judged::Unusable(format!("`{key}` is missing or wrong"));
         let digest = |key| record.digest(key).ok_or_else(|| unusable(key));
-        let judged = record.number("judged").and_then(|seconds| i64::try_from(seconds).ok());
+        let seconds = |key| record.number(key).and_then(|seconds| i64::try_from(seconds).ok());
         let asked = record.text("protocol").zip(record.text("operation"));
         let named = |key| record.values.get(key).ok_or_else(|| unusable(key));
         let leaf = Self {
             question: (
                 digest("bundle")?,
                 digest("facts")?,
-                judged.ok_or_else(|| unusable("judged"))?,
+                seconds("judged").ok_or_else(|| unusable("judged"))?,
             ),
+            at: record.at,
+            until: seconds("valid_until"),
             detail: digest("detail")?,
             outcome: Outcome::deserialize(named("outcome")?).map_err(|_| unusable("outcome"))?,
             reason: Reason::deserialize(named("reason")?).map_err(|_| unusable("reason"))?,
@@ -154,10 +190,22 @@ impl<'r> Leaf<'r> {
         if shape { Ok(leaf) } else { Err(Judged::SiteShape) }
     }
 
+    /// Judged before it was recorded, and recorded before a dated fact changed. The gateway holds its own `valid_until` against
+    /// `at` when it writes the record, of refusals too, wherever its clock is: what is over by then is judged anew.
+    fn in_time(&self, until: Option<i64>) -> Result<(), Judged> {
+        if let Some(until) = until.filter(|until| until.saturating_mul(NS) <= self.at) {
+            return Err(Judged::RanOut { until });
+        }
+        let (_, _, judged) = self.question;
+        let ahead = judged.saturating_mul(NS).saturating_sub(self.at);
+        if ahead > AHEAD_MAX_NS { Err(Judged::Ahead) } else { Ok(()) }
+    }
+
     fn compare(&self, made: &Made) -> Result<(), Judged> {
         if self.detail != made.detail {
             return Err(Judged::Detail);
         }
+        self.in_time(made.until)?;
         if let Some(about) = &made.access {
             if self.service != Some(&about.service) {
                 return Err(Judged::Access);
@@ -202,21 +250,10 @@ const fn allows(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Allow | Outcome::AllowWithObligations)
 }
 
-fn book(text: &[u8]) -> Result<Arc<Rulebook>, String> {
-    serde_json::from_slice(text).map(Arc::new).map_err(|cause| unreadable("bundle", &cause))
-}
-
-/// Where it cannot be read; not what stands there, which may be anything, and personal.
-fn unreadable(what: &str, cause: &serde_json::Error) -> String {
-    let (line, column) = (cause.line(), cause.column());
-    format!("{what}: not what docs/record.md says at line {line}, column {column}")
-}
-
-fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
-    let facts: Facts =
-        serde_json::from_slice(facts).map_err(|cause| unreadable("facts", &cause))?;
-    let judgement = bounds::judge(book, &facts, at)?;
-    let text = verdict::canonical(&judgement).map_err(|cause| cause.to_string())?;
+fn make(rules: &Rules, facts: &[u8], at: i64, budget: &mut Budget) -> Result<Arc<Made>, Unjudged> {
+    let (facts, judgement) = bounds::judge(rules, facts, at, budget)?;
+    let text =
+        verdict::canonical(&judgement).map_err(|cause| Unjudged::Unusable(cause.to_string()))?;
     // An allow that no rule was needed for gives no reason; its leaf says so with the code alone.
     let first = judgement.decision.reasons.first();
     let (reason, rule) =
@@ -228,9 +265,17 @@ fn make(book: &Rulebook, facts: &[u8], at: i64) -> Result<Arc<Made>, String> {
         reason,
         rule,
         witnessed: judgement.wants_witnesses(),
+        until: earliest(&judgement),
         permitted: judgement.permitted,
         access: facts.access.map(about),
     }))
+}
+
+/// The first second at which the decision for any site may change.
+fn earliest(judgement: &Judgement) -> Option<i64> {
+    let candidates = judgement.candidates.iter().map(|candidate| &candidate.decision);
+    let all = candidates.chain([&judgement.decision]);
+    all.filter_map(|decision| decision.valid_until.as_ref().map(Stamp::starts)).min()
 }
 
 /// The grade that a rule can demand.
@@ -246,6 +291,10 @@ const OWN_CAUSES: [Reason; 5] = [
     Reason::Draining,
 ];
 const SECOND_ENGINE: [Reason; 2] = [Reason::EngineDisagreement, Reason::EngineError];
+/// A clock that is set back between judging and recording leaves `at` behind `judged`, but not behind the lane's last record. A lane
+/// is silent for 160 s at most: sixteen have heartbeats every ten seconds by turns.
+const AHEAD_MAX_NS: i64 = 600 * NS;
+const NS: i64 = 1_000_000_000;
 /// Some hundred bytes each.
 const MADE_MAX: usize = 1024;
 /// Some hundred kB each, and one is in force at a time.

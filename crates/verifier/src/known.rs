@@ -52,15 +52,15 @@ pub(crate) fn roots(
     roots
 }
 
-/// Lanes that heartbeats saw, or whose keys the reviewer brought, and of which the file shows nothing. A lane that the header
-/// names and no trusted checkpoint speaks of is not shown: anybody can write that it is empty.
+/// Lanes that heartbeats saw (`seen`, those of which there is any checkpoint left out), or whose keys the reviewer brought, and
+/// of which the file shows nothing. That the header names a lane is no sign of it: anybody can write that it is empty.
 pub(crate) fn absent(
     (seen, signed): (&BTreeSet<u16>, &BTreeSet<u16>),
     trust: &Trust,
     lanes: &BTreeMap<u16, LaneHeader>,
     report: &mut Report,
 ) {
-    for lane in seen.iter().filter(|lane| !lanes.contains_key(lane)) {
+    for lane in seen {
         // Each is there once.
         report.open.push(Open::LaneNotShown { lane: *lane });
     }
@@ -74,7 +74,7 @@ pub(crate) fn absent(
 }
 
 /// What a note says of itself.
-fn stated_in(note: &str) -> Option<Checkpoint> {
+pub(crate) fn stated_in(note: &str) -> Option<Checkpoint> {
     let note: Note = note.parse().ok()?;
     note.text().parse().ok()
 }

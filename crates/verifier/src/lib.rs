@@ -3,7 +3,7 @@
 //! Reading order: [`trust`] (whose signature counts), [`export`] (the lines of the file), `frame` (first pass: the file
 //! as a whole, its keys, checkpoints, tiles and texts), `known` (what the reviewer saw before), `heads` (what heartbeats saw), `records` (second pass: every leaf), of that `lane` (one tree)
 //! and `said` with `joins` (what records say, and say of each other), `judge` (the decision again) with `bounds` (how much of it) and [`evidence`] (access), [`follow`] (a log that grows,
-//! without a file, with `announced`: which bundles may have decided), [`finding`] (what is wrong, in two
+//! without a file), `announced` (which bundles may have decided) and `horizon` (up to where a file shows all), [`finding`] (what is wrong, in two
 //! languages), [`report`] (what is said in the end); [`single`] is one record with its proof, without an export, [`disclosed`] what one of its fields hides. The format is fixed in `docs/record.md`.
 //!
 //! *Invariant:* no network, no database, no clock, nothing of the gateway; nothing in the file can make it panic, and
@@ -18,6 +18,7 @@ pub mod finding;
 pub mod follow;
 mod frame;
 mod heads;
+mod horizon;
 mod instant;
 mod joins;
 mod judge;

@@ -70,7 +70,7 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
     let mut documents = Vec::new();
     for path in &args.disclosures {
         match std::fs::read(path) {
-            Ok(document) => documents.push((path.display(), document)),
+            Ok(document) => documents.push((path.display().to_string(), document)),
             Err(cause) => return unreadable(&format!("`{}`: {cause}", path.display())),
         }
     }
@@ -83,27 +83,64 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
         }
     };
     let leaf = single::leaf(proof).unwrap_or_default();
-    let shown: Vec<_> =
-        documents.iter().map(|(path, document)| (path, disclosure(document, &leaf))).collect();
-    let bad = |said: &Said| !matches!(said.exit, Exit::Whole);
-    let found = bad(&record) || shown.iter().any(|(_, said)| bad(said));
-    let exit = if found { Exit::Finding } else { Exit::Whole };
+    let shown = documents.into_iter().map(|(path, document)| (path, disclosure(&document, &leaf)));
+    let kept = single::compare(proof, &args.trust, &args.kept);
+    let kept =
+        kept.iter().map(|kept| Said { exit: kept.exit(), code: kept.code(), text: kept.text() });
+    let proven = Proven { record, kept: kept.collect(), shown: shown.collect() };
+    let exit = proven.exit();
     if args.json {
-        let mut object = Said { exit, ..record }.json();
+        say(&format!("{:#}", proven.json(args)));
+    } else {
+        proven.texts().for_each(|text| say(&pick(args.lang, text)));
+    }
+    ExitCode::from(exit as u8)
+}
+
+/// What a proof says, and what is held against it.
+struct Proven {
+    record: Said,
+    /// Checkpoints that the reviewer kept.
+    kept: Vec<Said>,
+    /// Disclosures, by their files.
+    shown: Vec<(String, Said)>,
+}
+
+impl Proven {
+    /// One finding is enough, and else one thing that was not compared.
+    fn exit(&self) -> Exit {
+        let shown = self.shown.iter().map(|(_, said)| said);
+        let all = [&self.record].into_iter().chain(&self.kept).chain(shown);
+        all.map(|said| said.exit).fold(Exit::Whole, |worst, exit| match (worst, exit) {
+            (Exit::Finding, _) | (_, Exit::Finding) => Exit::Finding,
+            (Exit::Whole, exit) => exit,
+            (worst, _) => worst,
+        })
+    }
+
+    fn texts(self) -> impl Iterator<Item = Text> {
+        let shown = self.shown.into_iter().map(|(_, said)| said);
+        [self.record].into_iter().chain(self.kept).chain(shown).map(|said| said.text)
+    }
+
+    /// The record's object, with the exit code of the whole, and a list of each sort that was asked for.
+    fn json(self, args: &Args) -> Value {
+        let exit = self.exit();
+        let mut object = Said { exit, ..self.record }.json();
+        if !args.kept.is_empty() {
+            let kept = self.kept.into_iter().map(|said| Value::from(said.json()));
+            object.insert("checkpoints".into(), kept.collect());
+        }
         if !args.disclosures.is_empty() {
-            let shown = shown.into_iter().map(|(path, said)| {
+            let shown = self.shown.into_iter().map(|(path, said)| {
                 let mut object = said.json();
-                object.insert("file".into(), path.to_string().into());
+                object.insert("file".into(), path.into());
                 Value::from(object)
             });
             object.insert("disclosures".into(), shown.collect());
         }
-        say(&format!("{:#}", Value::from(object)));
-    } else {
-        let all = [record].into_iter().chain(shown.into_iter().map(|(_, said)| said));
-        all.for_each(|said| say(&pick(args.lang, said.text)));
+        object.into()
     }
-    ExitCode::from(exit as u8)
 }
 
 /// What one disclosure says of the record.
@@ -155,9 +192,10 @@ fn tell(report: &Report, lang: Lang, seconds: f64) {
     for open in &report.open {
         say(&pick(open.text()));
     }
+    say(&pick(report.ranges()));
     say(&pick(report.counts.text()));
-    if let Some(unproved) = report.counts.unproved() {
-        say(&pick(unproved));
+    for said in [report.counts.unproved(), report.unknown_kinds()].into_iter().flatten() {
+        say(&pick(said));
     }
     #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let rate = report.counts.records as f64 / seconds.max(f64::EPSILON);

@@ -50,7 +50,8 @@ impl Record {
             return Err("length");
         }
         let value: Value = serde_json::from_slice(bytes).map_err(|_| "json")?;
-        let canonical = verdict::canonical(&value).is_ok_and(|again| again == bytes);
+        let canonical =
+            is_plain(&value) && verdict::canonical(&value).is_ok_and(|again| again == bytes);
         let Value::Object(values) = value else { return Err("json") };
         if number(&values, "v") != Some(VERSION) {
             return Err("v");
@@ -135,6 +136,18 @@ fn nibble(byte: u8) -> Option<u8> {
     }
 }
 
+/// Whether a record may hold it: no `null`, no `false`, no number but whole ones that every reader keeps exactly, no key that is
+/// not ASCII.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(_) | Value::Bool(true) => true,
+        Value::Null | Value::Bool(false) => false,
+        Value::Number(number) => number.as_u64().is_some_and(|number| number <= NUMBER_MAX),
+        Value::Array(all) => all.iter().all(is_plain),
+        Value::Object(all) => all.iter().all(|(key, value)| key.is_ascii() && is_plain(value)),
+    }
+}
+
 fn text<'v>(values: &'v Map<String, Value>, key: &str) -> Option<&'v str> {
     values.get(key)?.as_str()
 }
@@ -143,6 +156,8 @@ fn number(values: &Map<String, Value>, key: &str) -> Option<u64> {
     values.get(key)?.as_u64()
 }
 
+/// 2^53 - 1: docs/record.md, "Bytes".
+const NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Version of the record format.
 const VERSION: u64 = 1;
 

@@ -7,10 +7,13 @@ use tlog::{Hash, tile};
 
 use crate::{
     ReadError,
+    announced::Announced,
     export::{self, Digest, LeafLine, Line, Lines},
     finding::{FileFault, Finding, Place, RecordFault},
+    follow::COVERED_NS,
     frame::Frame,
     heads::Written,
+    horizon::Horizon,
     lane::{Fit, Lane},
     record::Record,
     report::{Open, Report},
@@ -47,6 +50,8 @@ struct Pass<'p> {
     report: &'p mut Report,
     shelf: Shelf<'p>,
     said: Said,
+    announced: Announced,
+    horizon: Horizon,
     lane: Option<Lane<'p>>,
     /// Until when that lane was written, and all before it.
     written: Written,
@@ -73,7 +78,9 @@ impl<'p> Pass<'p> {
             frame,
             report,
             shelf,
-            said: Said::default(),
+            said: Said::of_a_file(),
+            announced: Announced::default(),
+            horizon: Horizon::default(),
             lane: None,
             written: Written::default(),
             newest: None,
@@ -112,6 +119,9 @@ impl<'p> Pass<'p> {
         // Every text that is kept is at hand again.
         self.said.judge.make_room();
         self.said.record(&record, &place, &mut lane.evidence, &self.shelf, self.report);
+        // None is known to be approved: nothing is found yet.
+        let _ = self.announced.record(&record, &place, record.at);
+        self.horizon.record(&record, &self.frame.lanes);
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),
             None => Expected::None(place),
@@ -164,6 +174,23 @@ impl<'p> Pass<'p> {
         }
     }
 
+    /// Bundles that decided and that nobody put into force: found where what did is shown if it was ever written (and is not
+    /// among the findings), else said.
+    fn bundles(&mut self) {
+        let Self { announced, horizon, report, .. } = self;
+        let is_sound = report.findings.is_empty();
+        let late = |place: &Place, since: i64| {
+            is_sound && horizon.covers(place.lane, place.index) && horizon.since(since) > COVERED_NS
+        };
+        for (place, fault) in announced.settle(late) {
+            report.find(Finding::Record(place, fault));
+        }
+        let waiting = announced.waiting();
+        if !waiting.is_empty() {
+            report.open.push(Open::Bundles(waiting));
+        }
+    }
+
     fn close(mut self) {
         self.settle();
         // Lanes of which there is no leaf at all are entered here.
@@ -172,7 +199,9 @@ impl<'p> Pass<'p> {
         }
         self.leave();
         self.frame.beyond.close(self.newest, self.report);
-        self.said.joins.close(self.report);
+        self.bundles();
+        let horizon = &self.horizon;
+        self.said.joins.close(|lane, index| horizon.covers(lane, index), self.report);
         let (named, kept) = (self.said.named, &self.frame.texts);
         self.report.counts.texts_missing =
             named.iter().filter(|digest| !kept.contains_key(digest)).count() as u64;
@@ -187,6 +216,10 @@ impl<'p> Pass<'p> {
         if self.report.counts.not_judgeable > 0 {
             let count = self.report.counts.not_judgeable;
             self.report.open.push(Open::NotJudgeable(count));
+        }
+        if self.report.counts.unjudged > 0 {
+            let count = self.report.counts.unjudged;
+            self.report.open.push(Open::Unjudged(count));
         }
         if self.report.counts.texts_missing > 0 {
             let count = self.report.counts.texts_missing;
@@ -242,7 +275,7 @@ impl Texts for Shelf<'_> {
     }
 
     fn kind(&self, digest: &Digest) -> Option<&str> {
-        self.frame.texts.get(digest).map(|kept| kept.kind.as_str())
+        self.frame.texts.get(digest).map(|kept| kept.kind)
     }
 
     fn text(&self, digest: &Digest) -> Option<Vec<u8>> {

@@ -1,9 +1,11 @@
 //! What is said in the end: counts, findings, and what could not be checked.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use verdict::decision::Text;
 
-use crate::finding::Finding;
+use crate::{export::Digest, finding::Finding};
 
 /// The result of one file.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,21 @@ pub struct Report {
     /// Findings past that.
     pub more: u64,
     pub open: Vec<Open>,
+    /// What the file holds of each lane.
+    pub shown: Vec<Shown>,
+    /// Kinds that this program does not know, by their first letters; a few of them.
+    kinds: BTreeSet<String>,
+}
+
+/// The records `from..to` of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub lane: u16,
+    pub origin: String,
+    pub from: u64,
+    pub to: u64,
+    /// Whether a trusted checkpoint ends it; by the header alone otherwise.
+    pub signed: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +53,8 @@ pub struct Counts {
     pub judged: u64,
     /// Decisions whose facts or rules are no longer kept.
     pub not_judgeable: u64,
+    /// Decisions that were not judged again because the file asks for too much, or enough is wrong.
+    pub unjudged: u64,
     /// Refusals of the second engine, which is no part of this program.
     pub second_engine: u64,
     /// Allows without access evidence, with none before them in their lane: accepted, as records of before have none.
@@ -55,8 +74,17 @@ pub enum Open {
         origin: String,
     },
     NotJudgeable(u64),
+    /// So many decisions were not judged again: the file asks for too much, or enough is wrong.
+    Unjudged(u64),
+    /// Bundles that decided and that no record shown says came into force, where not all that was written is shown.
+    Bundles(Vec<Digest>),
     /// So many texts that decisions name are not there, whether one judges by them or not.
     TextsMissing(u64),
+    /// The first record shown of this lane is not its first: what came before, loss and rollback included, may be anything.
+    NotFromStart {
+        lane: u16,
+        from: u64,
+    },
     /// A heartbeat names this lane; the file shows nothing of it.
     LaneNotShown {
         lane: u16,
@@ -85,6 +113,8 @@ pub enum Exit {
 impl Report {
     /// A file that is wrong throughout is described well enough by its first thousand faults.
     pub const FINDINGS_MAX: usize = 1000;
+    /// A deployment has 16 lanes at a time; more are of former generations, and `--json` has all.
+    const LANES_SAID_MAX: usize = 64;
 
     pub(crate) fn find(&mut self, finding: Finding) {
         if self.findings.len() < Self::FINDINGS_MAX {
@@ -92,6 +122,34 @@ impl Report {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Whether further findings are only counted.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.findings.len() >= Self::FINDINGS_MAX
+    }
+
+    /// A record of a kind that this program does not know.
+    pub(crate) fn unknown(&mut self, kind: &str) {
+        self.counts.unknown_kinds += 1;
+        if self.kinds.len() <= NAMES_SAID {
+            self.kinds.insert(kind.chars().take(KIND_CHARS_SAID).collect());
+        }
+    }
+
+    /// Of records that were held only to what every record has; `None` when there are none.
+    #[must_use]
+    pub fn unknown_kinds(&self) -> Option<Text> {
+        let count = self.counts.unknown_kinds;
+        let names = listed(self.kinds.iter().map(|kind| kind.escape_debug()), self.kinds.len());
+        (count > 0).then(|| Text {
+            en: format!(
+                "{count} records are of kinds that this program does not know and holds only to what every record has: {names}"
+            ),
+            ko: format!(
+                "기록 {count}건은 이 프로그램이 모르는 종류여서 모든 기록에 공통된 것만 확인했습니다: {names}"
+            ),
+        })
     }
 
     /// Once is enough.
@@ -119,9 +177,11 @@ impl Report {
             "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
             "more_findings": self.more,
             "not_checked": open,
+            "unknown_kinds": self.kinds.iter().take(NAMES_SAID).collect::<Vec<_>>(),
+            "lanes": self.shown.iter().map(Shown::json).collect::<Vec<_>>(),
             "counts": {
                 "bytes": counts.bytes, "lines": counts.lines, "lanes": counts.lanes,
-                "records": counts.records, "unknown_kinds": counts.unknown_kinds,
+                "records": counts.records, "unknown_kinds": counts.unknown_kinds, "unjudged": counts.unjudged,
                 "rows": counts.rows, "texts": counts.texts, "texts_missing": counts.texts_missing, "tiles": counts.tiles,
                 "checkpoints": counts.checkpoints, "decisions": counts.decisions,
                 "judged": counts.judged, "not_judgeable": counts.not_judgeable,
@@ -129,6 +189,21 @@ impl Report {
                 "without_access": counts.without_access,
             },
         })
+    }
+
+    /// Which records of which lanes all this is about.
+    #[must_use]
+    pub fn ranges(&self) -> Text {
+        let said = self.shown.iter().take(Self::LANES_SAID_MAX).map(Shown::text);
+        let (en, ko): (Vec<_>, Vec<_>) = said.map(|text| (text.en, text.ko)).unzip();
+        let (en, ko) = (en.join("; "), ko.join("; "));
+        match self.shown.len().saturating_sub(Self::LANES_SAID_MAX) {
+            0 => Text { en: format!("shown: {en}"), ko: format!("제시된 범위: {ko}") },
+            more => Text {
+                en: format!("shown: {en}; and {more} more lanes"),
+                ko: format!("제시된 범위: {ko}; 그 밖의 레인 {more}개"),
+            },
+        }
     }
 
     /// The last line.
@@ -186,6 +261,27 @@ impl Counts {
     }
 }
 
+impl Shown {
+    fn text(&self) -> Text {
+        let Self { lane, from, to, .. } = self;
+        match to.checked_sub(1).filter(|last| last >= from) {
+            Some(last) => Text {
+                en: format!("lane {lane} from index {from} to {last}"),
+                ko: format!("레인 {lane} 인덱스 {from}부터 {last}까지"),
+            },
+            None => Text {
+                en: format!("no record of lane {lane}"),
+                ko: format!("레인 {lane} 기록 없음"),
+            },
+        }
+    }
+
+    fn json(&self) -> Value {
+        let Self { lane, origin, from, to, signed } = self;
+        json!({ "lane": lane, "origin": origin, "from": from, "to": to, "signed": signed })
+    }
+}
+
 impl Open {
     #[must_use]
     pub fn text(&self) -> Text {
@@ -205,6 +301,14 @@ impl Open {
                     ),
                 }
             }
+            Self::NotFromStart { lane, from } => Text {
+                en: format!(
+                    "lane {lane}: the file begins at index {from}, so what came before, a record of a loss included, was not checked"
+                ),
+                ko: format!(
+                    "레인 {lane}: 파일이 인덱스 {from}에서 시작하므로 손실을 알리는 기록을 포함해 그 앞의 기록은 확인하지 못했습니다"
+                ),
+            },
             Self::LaneNotShown { lane } => Text {
                 en: format!(
                     "lane {lane}: a heartbeat names it and the file shows nothing of it, so its records were not checked"
@@ -240,6 +344,8 @@ impl Open {
                     "결정 {count}건은 사실이나 규칙이 더는 보관되지 않아 다시 판정할 수 없습니다"
                 ),
             },
+            Self::Unjudged(count) => unjudged(*count),
+            Self::Bundles(digests) => undeclared(digests),
             Self::TextsMissing(count) => Text {
                 en: format!("{count} texts that decisions name are not in the file"),
                 ko: format!("결정이 가리키는 텍스트 {count}개가 파일에 없습니다"),
@@ -249,17 +355,55 @@ impl Open {
 
     fn json(&self) -> Value {
         let code = match self {
+            Self::NotFromStart { .. } => "lane_not_from_start",
             Self::LaneNotShown { .. } | Self::NotShown { .. } => "lane_not_shown",
             Self::NotCompared { .. } => "checkpoint_not_compared",
             Self::OwnKeys => "own_keys",
             Self::Untrusted { .. } => "untrusted_lane",
             Self::NotJudgeable(_) => "not_judgeable",
+            Self::Unjudged(_) => "not_judged",
+            Self::Bundles(_) => "bundle_not_checked",
             Self::TextsMissing(_) => "texts_missing",
         };
         let Text { en, ko } = self.text();
         json!({ "code": code, "en": en, "ko": ko })
     }
 }
+
+fn unjudged(count: u64) -> Text {
+    Text {
+        en: format!(
+            "{count} decisions were not judged again: that would take more than any honest log of this size, or enough is wrong with the file already"
+        ),
+        ko: format!(
+            "결정 {count}건은 다시 판정하지 않았습니다: 이 크기의 정상적인 로그보다 많은 계산이 필요하거나, 이미 잘못된 점이 충분히 많습니다"
+        ),
+    }
+}
+
+fn undeclared(bundles: &[Digest]) -> Text {
+    let names = listed(bundles.iter(), bundles.len());
+    Text {
+        en: format!(
+            "bundles decided of which no record shown says that they came into force; it may be said where the file shows nothing: {names}"
+        ),
+        ko: format!(
+            "시행되었다는 기록이 파일에 없는 번들로 결정했습니다. 그 기록은 파일이 보여 주지 않는 곳에 있을 수 있습니다: {names}"
+        ),
+    }
+}
+
+/// The first few, as they are quoted in a sentence.
+fn listed<T: std::fmt::Display>(names: impl Iterator<Item = T>, count: usize) -> String {
+    let shown: Vec<String> = names.take(NAMES_SAID).map(|name| format!("`{name}`")).collect();
+    let more = if count > NAMES_SAID { ", ..." } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// Names in one sentence.
+const NAMES_SAID: usize = 8;
+/// Of one of them: ours have 17 at most.
+const KIND_CHARS_SAID: usize = 40;
 
 fn pair(en: &str, ko: &str) -> Text {
     Text { en: en.into(), ko: ko.into() }

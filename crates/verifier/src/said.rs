@@ -37,6 +37,11 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// What the records of one file say.
+    pub(crate) fn of_a_file() -> Self {
+        Self { judge: Judge::of_a_file(), ..Self::default() }
+    }
+
     /// A record that is what was written: what it says. `evidence`: whether a record of its lane kept by which access rows
     /// its caller was let in, before it.
     pub(crate) fn record<T: Texts + ?Sized>(
@@ -51,7 +56,7 @@ impl Said {
             report.find(Finding::Record(place.clone(), RecordFault::NotCanonical));
         }
         if !KINDS.contains(&record.kind.as_str()) {
-            report.counts.unknown_kinds += 1;
+            report.unknown(&record.kind);
         }
         self.joins.add(record, place.lane);
         match record.kind.as_str() {
@@ -84,6 +89,14 @@ impl Said {
                 report.find(Finding::File(FileFault::TextKind { digest }));
             }
         }
+        for key in DECISION_KEYS.into_iter().filter(|key| !is_said(record, key)) {
+            report.find(Finding::Record(place.clone(), RecordFault::Unreadable(key)));
+        }
+        if report.is_full() {
+            // It is described well enough, and judging takes long.
+            report.counts.unjudged += 1;
+            return;
+        }
         match self.judge.again(record, texts) {
             Ok(Judgeable::Same(kept)) => {
                 report.counts.judged += 1;
@@ -91,11 +104,21 @@ impl Said {
             }
             Ok(Judgeable::Purged) => report.counts.not_judgeable += 1,
             Ok(Judgeable::SecondEngine) => report.counts.second_engine += 1,
+            Ok(Judgeable::TooMuch) => report.counts.unjudged += 1,
             Err(judged) => {
                 let fault = RecordFault::Judged(judged);
                 report.find(Finding::Record(place.clone(), fault));
             }
         }
+    }
+}
+
+/// Whose decision it was, and on which facts: no check of a value goes by without.
+fn is_said(record: &Record, key: &str) -> bool {
+    match key {
+        "actor" => record.digest(key).is_some(),
+        "fact_version" => record.number(key).is_some(),
+        _ => record.text(key).is_some(),
     }
 }
 
@@ -129,6 +152,8 @@ fn rollback(record: &Record, place: &Place, report: &mut Report) {
     report.find(Finding::Tree(fault));
 }
 
+/// What every decision says of itself, whoever asked for what.
+const DECISION_KEYS: [&str; 3] = ["actor", "fact_version", "org"];
 /// Kinds of version 1, the reserved ones included.
 const KINDS: [&str; 26] = [
     "decision",

@@ -5,7 +5,9 @@ use verdict::decision::Text;
 
 use crate::{
     finding::doubted,
+    known,
     record::Record,
+    report::Exit,
     trust::{Doubt, Trust, Unwitnessed},
 };
 
@@ -36,6 +38,28 @@ pub enum Unproven {
     NotInTree,
     /// The record says that it stands elsewhere.
     Elsewhere,
+    /// It is in the tree, and its bytes are not the canonical form of what they say: another reader may read something else.
+    NotCanonical,
+}
+
+/// How a checkpoint that the reviewer kept stands to the proof's, which counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compared {
+    /// Of the same tree.
+    Same(Tree),
+    /// Two trees of one size, both signed by the log's key.
+    Fork(Tree),
+    /// It is not what the log signed.
+    Doubt(Tree, Doubt),
+    /// Of another size or log: whether one tree grew out of the other no single record shows.
+    Not { kept: Tree, proven: Tree },
+}
+
+/// A tree by its log and size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    pub origin: String,
+    pub size: u64,
 }
 
 /// Whether a file holds a proof and not an export.
@@ -69,6 +93,9 @@ pub fn check(text: &str, trust: &Trust) -> Result<Held, Unproven> {
     if record.index != receipt.index || lane != Some(record.lane) {
         return Err(Unproven::Elsewhere);
     }
+    if !record.canonical {
+        return Err(Unproven::NotCanonical);
+    }
     Ok(Held {
         id: record.id_text().to_owned(),
         kind: record.kind,
@@ -77,6 +104,17 @@ pub fn check(text: &str, trust: &Trust) -> Result<Held, Unproven> {
         size: checkpoint.size,
         witnesses,
     })
+}
+
+/// Holds checkpoints that the reviewer kept against the proof's. Nothing where that one does not count: then [`check`] says so.
+#[must_use]
+pub fn compare(text: &str, trust: &Trust, kept: &[String]) -> Vec<Compared> {
+    let proven = text.parse::<Receipt>().ok().and_then(|receipt| {
+        let stated = known::stated_in(&receipt.checkpoint)?;
+        trust.read(&receipt.checkpoint, &stated.origin, &[]).ok()
+    });
+    let Some(proven) = proven else { return Vec::new() };
+    kept.iter().map(|note| Compared::of(note, &proven, trust)).collect()
 }
 
 /// The checkpoint, if who signed it is trusted, and how many known witnesses cosigned.
@@ -112,6 +150,94 @@ impl Held {
                 "증명됨: 기록 {id}(`{kind}`)은(는) `{origin}`의 {index}번이며 크기 {size}에서 서명된 루트 아래에 있습니다. 아는 증인 {witnesses}곳"
             ),
         }
+    }
+}
+
+impl Compared {
+    fn of(note: &str, proven: &Checkpoint, trust: &Trust) -> Self {
+        let Some(stated) = known::stated_in(note) else {
+            return Self::Doubt(Tree { origin: "?".to_owned(), size: 0 }, Doubt::Unreadable);
+        };
+        let kept = Tree::of(&stated);
+        if stated.origin != proven.origin {
+            return Self::Not { kept, proven: Tree::of(proven) };
+        }
+        match trust.read(note, &proven.origin, &[]) {
+            Err(doubt) => Self::Doubt(kept, doubt),
+            Ok(_) if stated.size != proven.size => Self::Not { kept, proven: Tree::of(proven) },
+            Ok(_) if stated.root == proven.root => Self::Same(kept),
+            Ok(_) => Self::Fork(kept),
+        }
+    }
+
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Same(_) => Exit::Whole,
+            Self::Fork(_) | Self::Doubt(..) => Exit::Finding,
+            Self::Not { .. } => Exit::Incomplete,
+        }
+    }
+
+    #[must_use]
+    pub fn text(&self) -> Text {
+        let (Self::Same(kept) | Self::Fork(kept) | Self::Doubt(kept, _) | Self::Not { kept, .. }) =
+            self;
+        let Text { en: yours, ko: own } = kept.text();
+        match self {
+            Self::Same(_) => Text {
+                en: format!("your checkpoint ({yours}) is of the same tree as the proof"),
+                ko: format!("가지고 계신 체크포인트({own})는 증명과 같은 트리의 것입니다"),
+            },
+            Self::Fork(_) => Text {
+                en: format!(
+                    "FORKED: your checkpoint ({yours}) and the proof are of two different trees of one size, both signed by the log's key: keep both, together they show it"
+                ),
+                ko: format!(
+                    "로그가 갈라짐: 가지고 계신 체크포인트({own})와 증명은 로그의 키로 서명된, 크기가 같고 내용이 다른 두 트리의 것입니다: 둘을 함께 보관하면 증거가 됩니다"
+                ),
+            },
+            Self::Doubt(_, doubt) => {
+                let Text { en, ko } = doubted(doubt);
+                Text {
+                    en: format!("your checkpoint ({yours}) does not count: {en}"),
+                    ko: format!("가지고 계신 체크포인트({own})가 유효하지 않습니다: {ko}"),
+                }
+            }
+            Self::Not { proven, .. } => {
+                let Text { en, ko } = proven.text();
+                Text {
+                    en: format!(
+                        "your checkpoint ({yours}) was not compared, as the proof is of another tree ({en}) and one record does not join the two: check a whole export (`haetae log export`) with `--checkpoint`"
+                    ),
+                    ko: format!(
+                        "가지고 계신 체크포인트({own})는 비교하지 못했습니다. 증명은 다른 트리({ko})의 것이고 기록 하나로는 두 트리를 이을 수 없으므로 전체 내보내기(`haetae log export`)를 `--checkpoint`로 확인하십시오"
+                    ),
+                }
+            }
+        }
+    }
+
+    /// The published code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Same(_) => "checkpoint_same",
+            Self::Fork(_) => "fork",
+            Self::Doubt(..) => "checkpoint",
+            Self::Not { .. } => "checkpoint_not_compared",
+        }
+    }
+}
+
+impl Tree {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        Self { origin: checkpoint.origin.clone(), size: checkpoint.size }
+    }
+
+    fn text(&self) -> Text {
+        let (origin, size) = (self.origin.escape_debug(), self.size);
+        Text { en: format!("`{origin}`, size {size}"), ko: format!("`{origin}`, 크기 {size}") }
     }
 }
 
@@ -151,6 +277,10 @@ impl Unproven {
                 "NOT proven: the record says that it stands at another place of the log",
                 "증명되지 않음: 기록에 적힌 위치가 다릅니다",
             ),
+            Self::NotCanonical => pair(
+                "NOT proven: the record is in the signed tree, but not in canonical form, so others may read something else in it",
+                "증명되지 않음: 기록이 서명된 트리에 있으나 정규 형식이 아니므로 다르게 읽힐 수 있습니다",
+            ),
         }
     }
 
@@ -164,6 +294,7 @@ impl Unproven {
             Self::Quorum(_) => "quorum",
             Self::NotInTree => "not_in_tree",
             Self::Elsewhere => "elsewhere",
+            Self::NotCanonical => "not_canonical",
         }
     }
 }

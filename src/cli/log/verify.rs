@@ -44,7 +44,7 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
             report = verified => report?,
             _ = tokio::signal::ctrl_c() => {
                 eprintln!("\ninterrupted: the same command goes on from `{}`", path.display());
-                return Ok(ExitCode::FAILURE);
+                return Ok(ExitCode::from(INTERRUPTED));
             }
         },
     };
@@ -156,12 +156,17 @@ fn print_witnessed(report: &Report) {
     }
 }
 
+/// As `haetae-verify` has it: not everything was looked at.
+const INTERRUPTED: u8 = 3;
 /// Often enough to be seen moving.
 const TELL_EVERY_MS: u64 = 200;
 /// Characters of the bar.
 const BAR: u64 = 24;
 
 const AFTER_HELP: &str = "\
+Exit codes: 0 whole; 1 something differs (each difference a line), or there is no log at all in this database; 2 it could not be verified:
+the command line, the database, the trust file or the state; 3 interrupted (Ctrl-C with `--state`), so that not everything was looked at.
+
 With `--state FILE` an interrupted run (Ctrl-C, kill, power) loses about a second of work: the same command goes on where it was.
   Looked at again: all texts, everything between lanes, and whatever came after the point where it stopped. And that the log
   is the one that was looked at: the same names and keys, the same tree at that point, the same signed checkpoint.

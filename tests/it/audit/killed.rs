@@ -98,7 +98,7 @@ impl Verify<'_> {
                 run.signal(Signal::CONT);
                 let ended = run.0.wait().unwrap();
                 // It hears Ctrl-C, and says how to go on.
-                let code = (signal == Signal::INT).then_some(1);
+                let code = (signal == Signal::INT).then_some(3);
                 return (ended.code() == code).then(|| Kept::read(self.state));
             }
             sleep(LONGER_THAN_BETWEEN_TWO_PARTS).await;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::fresh_database;
 
@@ -13,7 +13,8 @@ async fn no_function_that_runs_as_its_owner_looks_into_the_session_first() {
     let paths = "select p.oid::regprocedure::text,
                         (select setting from unnest(p.proconfig) as setting where setting like 'search_path=%')
                  from pg_proc p where p.prosecdef and p.pronamespace = 'public'::regnamespace";
-    let paths: Vec<(String, Option<String>)> = sqlx::query_as(paths).fetch_all(&pool).await.unwrap();
+    let paths: Vec<(String, Option<String>)> =
+        sqlx::query_as(paths).fetch_all(&pool).await.unwrap();
     assert!(paths.len() > 10, "{paths:?}");
     for (function, path) in paths {
         let last = path.as_deref().and_then(|path| path.rsplit([',', '=']).next()).map(str::trim);
@@ -32,10 +33,8 @@ async fn a_table_of_the_session_does_not_stand_for_one_of_ours() {
             values (1, 'x', 'break_glass', 0, 'x', 'x', '{}', 'x', 0);
         grant all on policy_enacted to public;";
     sqlx::raw_sql(statements).execute(&mut *session).await.unwrap();
-    let fallen: Option<i64> = sqlx::query_scalar("select policy_fall_back(1, 1)")
-        .fetch_one(&mut *session)
-        .await
-        .unwrap();
+    let fallen: Option<i64> =
+        sqlx::query_scalar("select policy_fall_back(1, 1)").fetch_one(&mut *session).await.unwrap();
     assert_eq!(fallen, None, "nothing of ours is in force that could end");
 }
 
@@ -49,17 +48,20 @@ async fn a_reader_holds_no_lock_that_gateways_wait_for_and_the_gateway_does() {
     // One session: what it holds keeps it from nothing.
     let mut session = pool.acquire().await.unwrap();
     for role in ["haetae_reader", "haetae_reviewer", "haetae_privacy", "haetae_gateway"] {
+        let wanted = (role != "haetae_gateway").then_some("42501");
         for function in &functions {
-            let mut transaction = session.begin().await.unwrap();
-            let set = AssertSqlSafe(format!("set local role {role}"));
-            sqlx::query(set).execute(&mut *transaction).await.unwrap();
-            let select = AssertSqlSafe(format!("select {function}"));
-            let done = sqlx::query(select).execute(&mut *transaction).await;
-            let code = done.err().and_then(|error| {
-                error.as_database_error().and_then(|error| error.code()).map(Cow::into_owned)
-            });
-            let wanted = (role != "haetae_gateway").then_some("42501");
+            let code = refused(&mut session, role, function).await;
             assert_eq!(code.as_deref(), wanted, "{role}: {function}");
         }
     }
+}
+
+/// The SQLSTATE of a call under a role; `None` when it is allowed.
+async fn refused(session: &mut PgConnection, role: &str, function: &str) -> Option<String> {
+    let mut transaction = session.begin().await.unwrap();
+    let set = AssertSqlSafe(format!("set local role {role}"));
+    sqlx::query(set).execute(&mut *transaction).await.unwrap();
+    let select = AssertSqlSafe(format!("select {function}"));
+    let error = sqlx::query(select).execute(&mut *transaction).await.err()?;
+    error.as_database_error()?.code().map(Cow::into_owned)
 }

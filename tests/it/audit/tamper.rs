@@ -300,7 +300,7 @@ async fn the_offline_verifier_finds_the_export_whole_and_names_what_was_changed_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_of_the_log_carries_what_its_root_needs() {
     let (pool, _) = written().await;
-    let range = Range { lane: Some(0), from: Some(100), to: Some(200) };
+    let range = Range::Lane { lane: 0, from: 100, to: Some(200) };
     let mut file = Vec::new();
     export(&pool, range, 0, &mut file).await.unwrap();
     let text = String::from_utf8(file).unwrap();

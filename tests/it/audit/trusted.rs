@@ -182,7 +182,7 @@ async fn an_export_and_a_checkpoint_carry_what_a_quorum_asks_for() {
     let (to, _, behind, found) = exported(&lab.pool, all, &trust).await;
     assert!(to >= newest && found.iter().any(|one| one.contains("not the quorum")), "{found:?}");
     assert_eq!(behind, Some(first));
-    let part = Range { lane: Some(0), to: behind, ..all };
+    let part = Range::Lane { lane: 0, from: 0, to: behind };
     let (to, _, behind, found) = exported(&lab.pool, part, &trust).await;
     assert_eq!((to, behind, found), (first, None, vec![]));
     lab.stop().await;

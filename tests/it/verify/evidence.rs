@@ -129,6 +129,7 @@ fn an_allow_without_evidence_is_accepted_only_before_the_first_that_has_it() {
     let [bare, kept] = [None, LLAMA].map(|about| texts.decide_let_in("KR", "d@1", about));
     let (mut first, mut second) = (Lane::open(0), Lane::open(1));
     allow(&mut first, &kept);
+    first.announce(&kept);
     allow(&mut second, &bare);
     first.checkpoints = vec![first.leaves.len()];
     second.checkpoints = vec![second.leaves.len()];
@@ -181,7 +182,8 @@ fn a_follower_remembers_it_from_piece_to_piece_and_over_a_restart() {
     assert_eq!((lacking(&report), report.counts.without_access), (1, 0), "{:?}", report.findings);
 }
 
-struct Shelf<'t>(&'t Texts);
+/// The texts that a follower asks for.
+pub struct Shelf<'t>(pub &'t Texts);
 
 impl Kept for Shelf<'_> {
     fn has(&self, digest: &Digest) -> bool {

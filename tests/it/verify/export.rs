@@ -71,15 +71,7 @@ impl Texts {
         about: Option<(&str, &str)>,
     ) -> Decided {
         let book: Rulebook = serde_json::from_str(BUNDLE).unwrap();
-        let component = json!({ "dataset": dataset, "regimes": ["KR.X"], "origins": ["KR"] });
-        let mut facts: Facts = serde_json::from_value(json!({
-            "question": {
-                "profile": "statutory", "role": "entrustment", "components": [component],
-                "recipient": { "place": "KR", "same_entity": true },
-            },
-            "sites": [{ "id": "s-1", "location": place, "operator": { "entity": "A", "seat": "KR" } }],
-        }))
-        .unwrap();
+        let mut facts = facts(place, dataset);
         facts.access = about.map(|(service, operation)| {
             serde_json::from_value(json!({
                 "service": service, "operation": operation,
@@ -87,12 +79,17 @@ impl Texts {
             }))
             .unwrap()
         });
-        let judgement = verdict::judge(&book, &facts, JUDGED);
+        self.judge(&book, &facts, JUDGED)
+    }
+
+    /// Judges these facts under these rules for an instant, and keeps the three texts.
+    pub fn judge(&mut self, book: &Rulebook, facts: &Facts, at: i64) -> Decided {
+        let judgement = verdict::judge(book, facts, at);
         let first = judgement.decision.reasons.first();
         let mut fields = Map::new();
         for (kind, bytes) in [
-            ("bundle", verdict::canonical(&book).unwrap()),
-            ("facts", verdict::canonical(&facts).unwrap()),
+            ("bundle", verdict::canonical(book).unwrap()),
+            ("facts", verdict::canonical(facts).unwrap()),
             ("detail", verdict::canonical(&judgement).unwrap()),
         ] {
             fields.insert(kind.into(), self.keep(kind, bytes).into());
@@ -114,6 +111,19 @@ impl Texts {
         }
         Decided { outcome: json!(judgement.outcome), fields }
     }
+}
+
+/// Data of the organisation, and a site in this place.
+pub fn facts(place: &str, dataset: &str) -> Facts {
+    let component = json!({ "dataset": dataset, "regimes": ["KR.X"], "origins": ["KR"] });
+    serde_json::from_value(json!({
+        "question": {
+            "profile": "statutory", "role": "entrustment", "components": [component],
+            "recipient": { "place": "KR", "same_entity": true },
+        },
+        "sites": [{ "id": "s-1", "location": place, "operator": { "entity": "A", "seat": "KR" } }],
+    }))
+    .unwrap()
 }
 
 impl Lane {
@@ -169,6 +179,11 @@ impl Lane {
         object.extend(lies.as_object().unwrap().clone());
         object.retain(|_, value| !value.is_null());
         self.push("decision", fields)
+    }
+
+    /// Says that the rules of a decision came into force.
+    pub fn announce(&mut self, decided: &Decided) {
+        self.push("policy_change", json!({ "bundle": decided.fields["bundle"] }));
     }
 
     /// Forwarded and ended.

@@ -1,7 +1,10 @@
 //! The sentences: one in English and one in Korean for each finding, both saying where.
 
 use tlog::bundle::LEAF_MAX;
-use verdict::decision::{Outcome, Text};
+use verdict::{
+    decision::{Outcome, Text},
+    stamp::Stamp,
+};
 
 use super::{Contradiction, FileFault, Finding, Judged, OpenFault, Place, RecordFault, TreeFault};
 use crate::trust::Doubt;
@@ -65,6 +68,13 @@ fn file(fault: &FileFault) -> Text {
             "line {line} names lane {lane}, which the header does not name once",
             "{line}번째 줄의 레인 {lane}이(가) 머리말에 한 번만 나오지 않습니다"
         ),
+        FileFault::Origin { lane, origin } => {
+            let origin = origin.escape_debug();
+            say!(
+                "the header names lane {lane} `{origin}`, which does not end in its number",
+                "머리말에 적힌 레인 {lane}의 이름 `{origin}`이(가) 그 번호로 끝나지 않습니다"
+            )
+        }
         FileFault::LooseRow { line } => say!(
             "line {line} is a row that does not follow its record",
             "{line}번째 줄의 행이 해당 기록 바로 뒤에 있지 않습니다"
@@ -101,6 +111,10 @@ fn tree(fault: &TreeFault) -> Text {
                 ko: format!("레인 {lane}, 크기 {size}의 체크포인트: {}", why.ko),
             }
         }
+        TreeFault::Range { lane, from, to } => say!(
+            "lane {lane}: the header begins at index {from} and ends before index {to}, which is no range",
+            "레인 {lane}: 머리말의 범위가 인덱스 {from}에서 시작해 인덱스 {to} 앞에서 끝나므로 올바른 범위가 아닙니다"
+        ),
         TreeFault::Uncovered { lane, to, last } => say!(
             "lane {lane}: records up to {to} are shown, the last checkpoint covers {last}",
             "레인 {lane}: 기록은 {to}까지 있으나 마지막 체크포인트의 크기는 {last}입니다"
@@ -319,6 +333,17 @@ fn decided(judged: &Judged) -> Text {
             "the access rows kept with the decision are about another operation than the one that was asked for",
             "결정과 함께 보관된 접근 권한 항목이 요청한 작업이 아닌 다른 작업에 관한 것입니다"
         ),
+        Judged::RanOut { until } => {
+            let until = Stamp::at(*until).map_or_else(|_| until.to_string(), |at| at.to_string());
+            say!(
+                "what it was judged on held until {until} only, and the record was written then or later",
+                "판단의 근거가 된 사실은 {until}까지만 유효한데 기록은 그때 또는 그 뒤에 작성되었습니다"
+            )
+        }
+        Judged::Ahead => say!(
+            "it was judged for an instant that is later than the record itself",
+            "기록이 작성된 때보다 나중 시점을 기준으로 판단했습니다"
+        ),
         Judged::Unusable(cause) => {
             let cause = cause.escape_debug();
             say!(
@@ -344,6 +369,14 @@ fn followed(contradiction: Contradiction) -> Text {
         Contradiction::NotItsCut => say!(
             "what it says cut the answer is no refusal of its decision judged again",
             "응답을 끊었다고 적힌 기록이 그 결정을 다시 판단한 거부가 아닙니다"
+        ),
+        Contradiction::Identity => say!(
+            "the site showed another TLS identity than the decision that it follows asks for",
+            "사이트가 제시한 TLS 신원이 앞선 결정이 요구한 신원과 다릅니다"
+        ),
+        Contradiction::Nowhere => say!(
+            "the decision that it follows is nowhere, and all that was written before it is shown",
+            "앞서 작성된 기록이 모두 있는데도 앞선 결정이 어디에도 없습니다"
         ),
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 mod disclosures;
+mod kept;
 
 use std::process::{Command, Output};
 

@@ -1,0 +1,77 @@
+//! `haetae log verify` says by its exit code whether something differs or could not be looked at, and nothing of what it prints moves
+//! the cursor of who reads it.
+
+use std::process::Command;
+
+use haetae::audit::{keep_cosignature, published};
+use sqlx::PgPool;
+
+use super::believed::{run, written};
+use super::shown::database_url;
+
+fn typed(words: &[&str]) -> (Option<i32>, String, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_haetae")).args(words).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ran.status.code(), text(ran.stdout), text(ran.stderr))
+}
+
+fn verified(pool: &PgPool) -> (Option<i32>, String) {
+    let (code, said, _) = typed(&["log", "verify", "--database", &database_url(pool)]);
+    (code, said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_looked_at_is_not_what_differs() {
+    let (pool, _) = written(2).await;
+    let (url, dir) = (database_url(&pool), tempfile::tempdir().unwrap());
+    let gone = dir.path().join("gone");
+    let gone = gone.to_str().unwrap();
+    let away = url.replace(&pool.connect_options().get_database().unwrap().to_owned(), "gone");
+    assert_ne!(away, url);
+    for cannot in [
+        &["--database", &away][..],
+        &["--config", gone],
+        &["--database", &url, "--trust", gone],
+        &["--database", &url, "--vkey", "none"],
+        &["--database", &url, "--state", dir.path().to_str().unwrap()],
+        &["--database", &url, "--from-start"],
+    ] {
+        let (code, said, why) = typed(&[&["log", "verify"], cannot].concat());
+        assert!(
+            code == Some(2) && said.is_empty() && !why.is_empty(),
+            "{cannot:?}: {code:?} {why}"
+        );
+    }
+    // What finds nothing has one way to fail.
+    assert_eq!(typed(&["log", "checkpoint", "--database", &away]).0, Some(1));
+
+    assert_eq!(verified(&pool).0, Some(0));
+    run(&pool, "update row_decision set outcome = 'ALLOW'").await;
+    let (code, said) = verified(&pool);
+    assert!(code == Some(1) && said.contains("index 1, record "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_word_of_the_log_moves_the_cursor() {
+    let (pool, ids) = written(2).await;
+    let bundle: Vec<u8> = sqlx::query_scalar("select leaves from log_batch where first_index = 1")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let leaf = tlog::bundle::leaves(&bundle).next().unwrap().unwrap();
+    let evil = r"\u001b[1A\u001b[2Kwhole: nothing\u202e\r";
+    let text = String::from_utf8(leaf.to_vec()).unwrap().replace(&ids[0].to_string(), evil);
+    sqlx::query("update log_batch set leaves = $1 where first_index = 1")
+        .bind(tlog::bundle::encode([text.as_bytes()]).unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
+    let newest = published(&pool).await.unwrap().remove(0);
+    keep_cosignature(&pool, &newest, "w\u{1b}[2K\u{9b}K", 1, "— else.example AAAA").await.unwrap();
+    let (code, said) = verified(&pool);
+    let moves = |char: char| (char.is_control() && char != '\n') || char == '\u{202e}';
+    assert!(code == Some(1) && !said.contains(moves), "{said:?}");
+    let id = r"index 1, record \u{1b}[1A\u{1b}[2Kwhole: nothing\u{202e}\r: edited: ";
+    assert!(said.contains(id), "{said}");
+    assert!(said.contains(r"the cosignature of `w\u{1b}[2K\u{9b}K` under"), "{said}");
+}

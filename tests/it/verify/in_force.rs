@@ -1,0 +1,174 @@
+//! Rules decide when the log says that they came into force. Where a file shows all that was written, others are found; where
+//! it does not, they are named.
+
+use haetae_verify::{
+    Finding, Follower, Piece, Report,
+    export::Digest,
+    finding::RecordFault,
+    report::{Exit, Open},
+};
+use serde_json::{Value, json};
+use tlog::{Frontier, Hash};
+use verdict::{
+    Rulebook,
+    facts::{Facts, Gap},
+    reason::Reason,
+};
+
+use super::evidence::Shelf;
+use super::export::{Decided, Export, JUDGED, Lane, ORIGIN, Texts};
+use super::{at, check};
+
+/// What is found by who follows this lane from its beginning.
+pub fn followed(lane: &Lane, texts: &Texts) -> Report {
+    let (hashes, root) = hashed(lane);
+    let piece = Piece { lane: lane.number, leaves: &lane.leaves, hashes: &hashes, root, now_ns: 0 };
+    Follower::new(ORIGIN, None).follow(&piece, &Shelf(texts))
+}
+
+fn digest(decided: &Decided) -> Digest {
+    Digest::parse(decided.fields["bundle"].as_str().unwrap()).unwrap()
+}
+
+/// A decision at 16:00:00, and a heartbeat over this and further lanes at this time.
+fn decided(decided: &Decided, beat: &str, others: &[Value]) -> Lane {
+    let mut lane = Lane::open(0);
+    let id = lane.decision(decided, json!({}));
+    if decided.outcome == "ALLOW" {
+        lane.forward(&id);
+    }
+    heartbeat(&mut lane, beat, others);
+    lane
+}
+
+fn heartbeat(lane: &mut Lane, at: &str, others: &[Value]) {
+    let mut heads = vec![lane.head(lane.leaves.len())];
+    heads.extend_from_slice(others);
+    lane.push("heartbeat", json!({ "heads": heads, "at": at }));
+    lane.checkpoints = vec![lane.leaves.len()];
+}
+
+const MINUTE: &str = "2026-11-23T16:01:00.000000000Z";
+const LATER: &str = "2026-11-23T16:01:00.000000003Z";
+
+#[test]
+fn rules_that_never_came_into_force_are_found_where_all_is_shown() {
+    let mut texts = Texts::default();
+    let home = texts.decide("KR", "d@1");
+    let open = || vec![Open::Bundles(vec![digest(&home)])];
+    let said = |lanes: &[&Lane]| {
+        let report = check(&Export::of(lanes, &texts));
+        (report.exit(), report.findings, report.open)
+    };
+    let unknown = at(0, 1, RecordFault::BundleUnknown { digest: digest(&home) });
+    let lane = decided(&home, LATER, &[]);
+    assert_eq!(said(&[&lane]), (Exit::Finding, vec![unknown.clone()], vec![]));
+
+    // It may be announced yet: within a minute, and after the last heartbeat.
+    let lane = decided(&home, MINUTE, &[]);
+    assert_eq!(said(&[&lane]), (Exit::Incomplete, vec![], open()));
+    let mut lane = Lane::open(0);
+    heartbeat(&mut lane, "2026-11-23T16:00:00.000000002Z", &[]);
+    lane.decision(&home, json!({ "at": LATER }));
+    lane.checkpoints = vec![3];
+    assert_eq!(said(&[&lane]), (Exit::Incomplete, vec![], open()));
+    // Nothing says what there is; and there is more than is shown.
+    let mut lane = Lane::open(0);
+    lane.decision(&home, json!({}));
+    lane.checkpoints = vec![2];
+    assert_eq!(said(&[&lane]), (Exit::Incomplete, vec![], open()));
+    let other = Lane::open(1);
+    let lane = decided(&home, LATER, &[other.head(1)]);
+    let (exit, findings, all) = said(&[&lane]);
+    assert_eq!((exit, findings), (Exit::Incomplete, vec![]));
+    assert!(all.contains(&open()[0]) && all.contains(&Open::LaneNotShown { lane: 1 }), "{all:?}");
+    // All of it is shown: the lanes together say no more than one.
+    let mut other = other;
+    other.checkpoints = vec![1];
+    assert_eq!(said(&[&lane, &other]), (Exit::Finding, vec![unknown], vec![]));
+
+    let text = open()[0].text();
+    for (sentence, part) in
+        [(text.en, "bundles decided of which no record"), (text.ko, "시행되었다는")]
+    {
+        assert!(sentence.contains(part), "{sentence}");
+        assert!(sentence.ends_with(&format!("`{}`", digest(&home))), "{sentence}");
+    }
+}
+
+#[test]
+fn what_says_that_they_did_may_come_late_and_in_any_lane() {
+    let mut texts = Texts::default();
+    let home = texts.decide("KR", "d@1");
+    let bundle = &home.fields["bundle"];
+    for (kind, act, in_force) in [
+        ("policy_change", None, true),
+        ("policy_change", Some("activate"), true),
+        ("policy_change", Some("rollback"), true),
+        ("policy_change", Some("fall_back"), true),
+        ("override", Some("break_glass"), true),
+        ("policy_change", Some("propose"), false),
+        ("policy_change", Some("approve"), false),
+        ("policy_change", Some("shadow_start"), false),
+        ("key_event", Some("activate"), false),
+    ] {
+        let mut said = json!({ "bundle": bundle, "at": "2026-11-23T16:00:59.000000000Z" });
+        if let Some(act) = act {
+            said["act"] = act.into();
+        }
+        let mut other = Lane::open(1);
+        other.push(kind, said);
+        other.checkpoints = vec![2];
+        let lane = decided(&home, LATER, &[other.head(2)]);
+        let report = check(&Export::of(&[&lane, &other], &texts));
+        assert_eq!(report.exit() == Exit::Whole, in_force, "{kind} {act:?}: {report:?}");
+        assert_eq!(report.findings.len(), usize::from(!in_force), "{kind} {act:?}");
+    }
+}
+
+/// What a part that begins later cannot say: what was announced before.
+#[test]
+fn of_a_part_that_begins_later_the_rules_are_named() {
+    let mut texts = Texts::default();
+    let home = texts.decide("KR", "d@1");
+    let mut lane = Lane::open(0);
+    lane.announce(&home);
+    let id = lane.decision(&home, json!({}));
+    lane.forward(&id);
+    heartbeat(&mut lane, LATER, &[]);
+    assert_eq!(check(&Export::of(&[&lane], &texts)).exit(), Exit::Whole);
+    lane.from = 2;
+    let report = check(&Export::of(&[&lane], &texts));
+    assert_eq!(report.findings, []);
+    assert!(report.open.contains(&Open::Bundles(vec![digest(&home)])), "{:?}", report.open);
+}
+
+/// While no rules are at hand the gateway refuses with the rulebook that has none, which nobody announces: be the reason that
+/// one, or that the request cannot be read.
+#[test]
+fn a_refusal_without_any_rules_needs_none_in_force() {
+    for reason in [Reason::PolicyUnavailable, Reason::DeclarationInvalid] {
+        let mut texts = Texts::default();
+        let gap = Gap { reason, what: "a test".to_owned() };
+        let facts = Facts { gaps: vec![gap], ..Facts::default() };
+        let refused = texts.judge(&Rulebook::none(), &facts, JUDGED);
+        assert_eq!(refused.outcome, "DENY");
+        let lane = decided(&refused, LATER, &[]);
+        let report = check(&Export::of(&[&lane], &texts));
+        assert_eq!((report.exit(), report.findings), (Exit::Whole, vec![]), "{reason:?}");
+        let mut follower = Follower::new(ORIGIN, None);
+        let (hashes, root) = hashed(&lane);
+        let piece = Piece { lane: 0, leaves: &lane.leaves, hashes: &hashes, root, now_ns: 0 };
+        assert_eq!(follower.follow(&piece, &Shelf(&texts)).findings, []);
+        assert_eq!(follower.settle(i64::MAX).findings, [] as [Finding; 0], "{reason:?}");
+    }
+}
+
+fn hashed(lane: &Lane) -> (Vec<Hash>, Hash) {
+    let mut tree = Frontier::new();
+    let hashes: Vec<Hash> = lane.leaves.iter().map(|leaf| Hash::leaf(leaf)).collect();
+    for hash in &hashes {
+        tree.append(*hash);
+    }
+    (hashes, tree.root())
+}
