@@ -72,6 +72,12 @@ fn rules_that_never_came_into_force_are_found_where_all_is_shown() {
     lane.decision(&home, json!({ "at": LATER }));
     lane.checkpoints = vec![3];
     assert_eq!(said(&[&lane]), (Exit::Incomplete, vec![], open()));
+    // So is what another gateway decided after it, whose clock is slow.
+    let (mut lane, mut slow) = (Lane::open(0), Lane::open(1));
+    heartbeat(&mut lane, "2026-11-23T16:05:00.000000000Z", &[slow.head(1)]);
+    slow.decision(&home, json!({}));
+    slow.checkpoints = vec![2];
+    assert_eq!(said(&[&lane, &slow]), (Exit::Incomplete, vec![], open()));
     // Nothing says what there is; and there is more than is shown.
     let mut lane = Lane::open(0);
     lane.decision(&home, json!({}));
@@ -135,7 +141,7 @@ fn of_a_part_that_begins_later_the_rules_are_named() {
     lane.announce(&home);
     let id = lane.decision(&home, json!({}));
     lane.forward(&id);
-    heartbeat(&mut lane, LATER, &[]);
+    heartbeat(&mut lane, "2026-11-23T16:02:00.000000000Z", &[]);
     assert_eq!(check(&Export::of(&[&lane], &texts)).exit(), Exit::Whole);
     lane.from = 2;
     let report = check(&Export::of(&[&lane], &texts));
