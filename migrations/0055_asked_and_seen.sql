@@ -1,6 +1,23 @@
 -- What two persons decide is about what was there when it was asked for, and about nothing that somebody has changed and not committed;
 -- and no condition of a reviewer's is looked at before it is known that the row is one of theirs.
 
+-- In the order in which rows are written, and without making those who write wait behind a long query of somebody who reads: for half
+-- a minute it is tried again, then this fails and nothing is changed.
+do $$ declare tries integer := 0; begin
+    loop
+        begin
+            set local lock_timeout = '500ms';
+            lock table row_decision, row_started, row_ended, row_flow in access exclusive mode;
+            set local lock_timeout to default;
+            return;
+        exception when lock_not_available then
+            tries := tries + 1;
+            if tries >= 30 then raise; end if;
+            perform pg_sleep(0.5);
+        end;
+    end loop;
+end $$;
+
 -- Row by row, no longer by the clock: a key that was wrapped anew, with rubbish, in a transaction that was still open when it was
 -- asked for has a time of before in `audit_key_former`, and nobody could look at what it is now.
 alter table audit_key_former add column n bigint generated always as identity;

@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use binaries::{Binaries, install_hint};
 pub use cluster::{Cluster, Options, Stop};
-pub use store::migrate;
+pub use store::{for_an_administrator, migrate};
 
 /// A database to use: somebody else's, or our private cluster, which lives as long as this value.
 pub enum Database {

@@ -36,6 +36,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub async fn bring_up(database: &Database) -> anyhow::Result<()> {
     let pool = database.owner_pool().await?;
     postgres::migrate(&pool).await.context("the schema could not be brought up to date")?;
+    if let Some(statement) = postgres::for_an_administrator(&pool).await? {
+        eprintln!(
+            "any login of this database can keep gateways waiting; ask an administrator (a superuser of the server) to run, in this \
+             database:\n{statement}"
+        );
+    }
     pool.close().await;
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use haetae::postgres::{for_an_administrator, migrate};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
+use super::psql::Psql;
 use crate::support::fresh_database;
 
 /// Without `pg_temp` in its path a function looks there first, and a session's own table stands for ours.
@@ -54,6 +56,35 @@ async fn a_reader_holds_no_lock_that_gateways_wait_for_and_the_gateway_does() {
             assert_eq!(code.as_deref(), wanted, "{role}: {function}");
         }
     }
+}
+
+/// The owner of a database is no superuser: nothing is taken from anybody before an administrator did it, and then by halves from nobody.
+#[tokio::test]
+async fn who_may_not_say_who_takes_locks_is_told_what_an_administrator_is_to_run() {
+    let fresh = fresh_database().await;
+    assert_eq!(for_an_administrator(&fresh.pool).await.unwrap(), None, "a superuser migrated");
+    let owner = Psql::login(&fresh.pool, "owner").await;
+    let database = format!("{}_own", owner.role);
+    let create = AssertSqlSafe(format!("create database {database} owner {}", owner.role));
+    sqlx::query(create).execute(&fresh.pool).await.unwrap();
+    let options = fresh.options.clone().database(&database);
+    let server = PgPool::connect_with(options.clone()).await.unwrap();
+    let own = PgPool::connect_with(options.username(&owner.role)).await.unwrap();
+    migrate(&own).await.unwrap();
+    let mut session = server.acquire().await.unwrap();
+    let (reader, gateway) = ("haetae_reader", "haetae_gateway");
+    let lock = "pg_try_advisory_xact_lock(1)";
+    assert_eq!(refused(&mut session, gateway, lock).await, None);
+    assert_eq!(refused(&mut session, reader, lock).await, None);
+
+    let statement = for_an_administrator(&own).await.unwrap().unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *session).await.unwrap();
+    assert_eq!(for_an_administrator(&own).await.unwrap(), None);
+    assert_eq!(refused(&mut session, gateway, lock).await, None);
+    assert_eq!(refused(&mut session, reader, lock).await.as_deref(), Some("42501"));
+    // sqlx locks while it migrates, and a break-glass ends in a function of the owner.
+    migrate(&own).await.unwrap();
+    assert_eq!(refused(&mut session, gateway, "policy_fall_back(1, 1)").await, None);
 }
 
 /// The SQLSTATE of a call under a role; `None` when it is allowed.
