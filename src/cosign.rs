@@ -53,8 +53,8 @@ struct Seat {
 struct State {
     /// For each lane the size that the witness cosigned last, as far as it was told to us.
     sizes: HashMap<u16, u64>,
-    /// When it cosigned last, Unix seconds.
-    last_s: Option<u64>,
+    /// When it cosigned last, Unix seconds, not after its answer came.
+    last_s: Option<i64>,
     /// Lanes whose newest checkpoint it did not cosign, and why.
     troubles: BTreeMap<u16, String>,
     /// For each such lane which trouble was said last, and when.
@@ -138,7 +138,7 @@ impl Cosign {
             let state = seat.state();
             Health {
                 witness: Arc::clone(&seat.name),
-                age_s: state.last_s.map(|last| now_s - i64::try_from(last).unwrap_or(i64::MAX)),
+                age_s: state.last_s.map(|last| now_s - last),
                 trouble: state.troubles.values().next().cloned(),
             }
         };
@@ -158,8 +158,7 @@ impl Shared {
             }
             let of = Of { witness: seat.name.to_string() };
             if let Some(last) = seat.state().last_s {
-                let age = self.clock.unix_s() - i64::try_from(last).unwrap_or(i64::MAX);
-                self.age.get_or_create(&of).set(age);
+                self.age.get_or_create(&of).set(self.clock.unix_s() - last);
             }
         }
     }
@@ -176,7 +175,7 @@ impl Shared {
             }
             let counter = if asked.is_ok() { &self.cosigned } else { &self.failed };
             counter.get_or_create(&of).inc();
-            seat.heard(checkpoint.lane, asked);
+            seat.heard(checkpoint.lane, asked, self.clock.unix_s());
         }
     }
 }
@@ -249,14 +248,11 @@ impl Seat {
     }
 
     /// What came of asking. The same trouble with a lane is said once, and another not at every second: its words are the witness's.
-    fn heard(&self, lane: u16, asked: Result<u64, String>) {
+    fn heard(&self, lane: u16, asked: Result<u64, String>, now_s: i64) {
         let mut state = self.state();
         let cause = match asked {
             Ok(at_s) => {
-                state.last_s = Some(at_s);
-                state.troubles.remove(&lane);
-                state.said.remove(&lane);
-                return;
+                return state.cosigned(lane, at_s, now_s);
             }
             Err(cause) => cause,
         };
@@ -281,9 +277,32 @@ impl Seat {
     }
 }
 
+impl State {
+    /// A witness whose clock was ahead once says so from then on: it would never be old.
+    fn cosigned(&mut self, lane: u16, at_s: u64, now_s: i64) {
+        self.last_s = Some(i64::try_from(at_s).unwrap_or(i64::MAX).min(now_s));
+        self.troubles.remove(&lane);
+        self.said.remove(&lane);
+    }
+}
+
 /// In seconds: a published checkpoint is known to every replica by then.
 const AHEAD_LOOKS: u32 = 10;
 const REST: Duration = Duration::from_secs(10);
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// As often as checkpoints are published.
 const EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_whose_clock_is_ahead_grows_old_all_the_same() {
+        let mut state = State::default();
+        for (at_s, expected) in [(90, 90), (100, 100), (1_000_000, 100), (u64::MAX, 100)] {
+            state.cosigned(0, at_s, 100);
+            assert_eq!(state.last_s, Some(expected), "{at_s}");
+        }
+    }
+}

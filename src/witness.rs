@@ -110,6 +110,8 @@ struct State {
     unproven_hour: Option<i64>,
     /// The same of those whose log believes more to be cosigned than is known.
     behind_hour: Option<i64>,
+    /// The same of cosignatures that bear a time which the clock has not reached.
+    clock_hour: Option<i64>,
 }
 
 /// A checkpoint that keys of the log itself (`by`) have signed.
@@ -450,6 +452,7 @@ impl Log {
             return Err(answer);
         }
         let at = state.time_s(now_s)?;
+        let behind = state.clock_behind(now_s);
         let line = cosignature::cosign(note, &witness.signer, at).map_err(|_| Refusal::Disk)?;
         let answer = format!("{line}\n");
         let kept = Kept::new(note, checkpoint, shown.by, &line, at);
@@ -460,6 +463,9 @@ impl Log {
         })?;
         witness.mark.add(self.shelf.name());
         state.kept = Some(kept);
+        if let Some(about) = behind {
+            witness.alarms.raise(&self.origin, "clock_behind", about);
+        }
         Ok(answer)
     }
 
@@ -553,6 +559,19 @@ impl State {
         if at_s == 0 { Err(Refusal::Clock) } else { Ok(at_s) }
     }
 
+    /// The sentence of an alarm, once an hour: one jump ahead of the clock is in every later time until the clock comes there.
+    fn clock_behind(&mut self, now_s: i64) -> Option<String> {
+        let last_s = i64::try_from(self.kept.as_ref()?.at_s).unwrap_or(i64::MAX);
+        let ahead_s = last_s.saturating_sub(now_s);
+        let hour = now_s.div_euclid(3_600);
+        if ahead_s <= BEHIND_MAX_S || self.clock_hour.replace(hour) == Some(hour) {
+            return None;
+        }
+        Some(format!(
+            "the last cosignature bears the time {last_s}, and this witness's clock says {now_s}, {ahead_s} s less: it is behind, or was ahead. Until it comes there each cosignature of this log bears that time"
+        ))
+    }
+
     /// Counts it; gives code and sentence of the alarm, where it is one. A missing proof and a wrong size are anybody's doing, so one
     /// of each an hour is.
     fn refused(&mut self, refused: &Refused<'_>) -> Option<(&'static str, String)> {
@@ -636,6 +655,8 @@ const ADDING_MAX: usize = 64;
 const SHOWING_MAX: usize = 16;
 /// Of each log, since this process began: far more than the evidence that is kept.
 const TOLD_MAX: usize = 1_024;
+/// Seconds that a clock may be set back without an alarm.
+const BEHIND_MAX_S: i64 = 60;
 const HTML: &str = "text/html; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -207,6 +207,14 @@ impl Mirror {
         self.shelf.has_room()
     }
 
+    /// Whether what is judged may be kept where that takes more of the disk. Blocks.
+    fn may_keep(&self) -> Result<bool, Trouble> {
+        match self.room() {
+            Err(trouble) if !matches!(trouble.kind, Kind::NoRoom | Kind::OverShare) => Err(trouble),
+            looked => Ok(looked.is_ok()),
+        }
+    }
+
     /// Pulls from now on, until `stop`.
     pub fn watch(self: &Arc<Self>, tracker: &TaskTracker, stop: &CancellationToken) {
         for lane in &self.lanes {
@@ -287,7 +295,8 @@ impl Mirror {
     /// Judges some records of a bundle, and keeps the bundle as far as it goes; gives how far the lane is judged then. `None` when
     /// further texts are wanted: what another lane had judged was forgotten meanwhile. Blocks.
     fn judge(&self, lane: &Lane, of: &Bundle, texts: &Gathered) -> Result<Option<u64>, Trouble> {
-        self.room()?;
+        // Without room it is judged all the same: only following further needs some.
+        let may_grow = self.may_keep()?;
         let (begin, from, to) = (of.from / BUNDLE * BUNDLE, of.from, of.from + of.count as u64);
         let (hashes, root) = {
             let tree = lane.tree();
@@ -296,8 +305,10 @@ impl Mirror {
         let root = root.ok_or_else(|| io::Error::other("the tree is shorter"))?;
         // Before they are judged: what cannot be kept is fetched and judged again. What is not the tree's is not kept, nor what it names.
         if of.is_of(&hashes) {
-            self.shelf.keep(lane.number, begin / BUNDLE, &of.leaves)?;
-            self.shelf.keep_texts(texts)?;
+            self.shelf.keep(lane.number, begin / BUNDLE, &of.leaves, may_grow)?;
+            if may_grow {
+                self.shelf.keep_texts(texts)?;
+            }
         }
         let roots = |number: u16, size: u64| {
             self.lanes.iter().find(|lane| lane.number == number)?.tree().root(size)

@@ -4,12 +4,13 @@
 //! alarms. Not to cosign would let one log's size stop the others. When the disk takes nothing at all, nothing is cosigned: the
 //! state is written first.
 //!
-//! What mirrors take and may still write is divided among the logs that are mirrored, by the parts that the operator gave each. A
-//! log here is a `[[mirror]]` with all its lanes: lanes are its owner's, and however many there are they have one share. Nobody goes past
-//! it while others leave theirs unused: nothing is deleted, so they would find it taken.
+//! What a mirror had at the start is its own. What was free then is divided among the logs that are mirrored, by the parts that the
+//! operator gave each. A log here is a `[[mirror]]` with all its lanes: lanes are its owner's, and however many there are they have one
+//! share. Nobody goes past it while others leave theirs unused: nothing is deleted, so they would find it taken. What an endless log
+//! took counts as its own from the next start on, and it may take its part of what is left then: less each time, and never all.
 //!
-//! *Invariant:* a mirror writes nothing before it looked here; nothing that was verified is deleted to make room; and no log takes more
-//! of it than its share, but for what its lanes write between two looks.
+//! *Invariant:* a mirror writes nothing that needs room before it looked here; nothing that was verified is deleted to make room; and no
+//! log takes more of it between two starts than its share, but for what its lanes write between two looks.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -43,6 +44,8 @@ struct State {
 
 struct Taken {
     parts: NonZeroU32,
+    /// What its mirror had at the start.
+    had: u64,
     bytes: u64,
     /// The hour (Unix) in which it was more than its share, and an alarm, last.
     hour: Option<i64>,
@@ -71,7 +74,7 @@ impl Room {
 
     /// A log is mirrored, and its mirror has so much already. Before the first look of any, or their shares would shrink.
     pub fn enter(&self, log: &str, parts: NonZeroU32, bytes: u64) {
-        self.state().taken.insert(log.to_owned(), Taken { parts, bytes, hour: None });
+        self.state().taken.insert(log.to_owned(), Taken { parts, had: bytes, bytes, hour: None });
     }
 
     /// Looks whether there is enough to mirror more of this log, whose mirror takes so much now. Blocks.
@@ -106,7 +109,7 @@ impl Room {
 
     fn short(&self, free: u64) -> String {
         format!(
-            "{} MB are free where the state lies, and `room_min_mb` keeps {}: nothing further is mirrored until there is room; checkpoints are cosigned all the same",
+            "{} MB are free where the state lies, and `room_min_mb` keeps {}: nothing further is mirrored until there is room, and records that are judged meanwhile are not kept; checkpoints are cosigned all the same",
             free / MB,
             self.min_bytes / MB
         )
@@ -143,15 +146,15 @@ impl State {
         self.share(log, min)
     }
 
-    /// Of what mirrors have and may still write. What they write does not change that, so each is told the same however far the
-    /// others are; what others write on the same disk does.
+    /// What it had at the start, and its part of what all may write since. What mirrors write does not change that, so each is told
+    /// the same however far the others are; what others write on the same disk does.
     fn share(&self, log: &str, min: u64) -> Option<Share> {
         let of_log = self.taken.get(log)?;
-        let taken = self.taken.values().map(|of| u128::from(of.bytes)).sum::<u128>();
-        let all = (taken + u128::from(self.free_bytes?)).saturating_sub(min.into());
-        let parts = self.taken.values().map(|of| u128::from(of.parts.get())).sum::<u128>();
-        let max = all * u128::from(of_log.parts.get()) / parts.max(1);
-        let max_bytes = u64::try_from(max).unwrap_or(u64::MAX);
+        let grown = self.taken.values().map(|of| i128::from(of.bytes) - i128::from(of.had));
+        let all = grown.sum::<i128>() + i128::from(self.free_bytes?) - i128::from(min);
+        let parts = self.taken.values().map(|of| i128::from(of.parts.get())).sum::<i128>();
+        let part = all.max(0) * i128::from(of_log.parts.get()) / parts.max(1);
+        let max_bytes = of_log.had.saturating_add(u64::try_from(part).unwrap_or(u64::MAX));
         let used_bytes = of_log.bytes;
         let is_over = self.taken.len() > 1 && used_bytes > max_bytes;
         Some(Share { used_bytes, max_bytes, is_over })
@@ -168,7 +171,7 @@ impl Share {
     /// In words, with what to do.
     pub fn over(self) -> String {
         format!(
-            "the mirror of this log takes {} MB, and its share of the room of all mirrors is {} MB: nothing further of it is mirrored, and the others go on; its checkpoints are cosigned all the same. Whoever wants all of it gives it more `room_parts` in witness.toml, or the state a larger disk",
+            "the mirror of this log takes {} MB, and its share of the room of all mirrors is {} MB: nothing further of it is mirrored, and the others go on; records of it that are judged meanwhile are not kept; its checkpoints are cosigned all the same. Whoever wants all of it gives it more `room_parts` in witness.toml, or the state a larger disk",
             self.used_bytes / MB,
             self.max_bytes / MB
         )
@@ -190,7 +193,7 @@ mod tests {
         let mut state = State::default();
         for (log, parts) in logs {
             let parts = NonZeroU32::new(*parts).unwrap();
-            state.taken.insert((*log).to_owned(), Taken { parts, bytes: 0, hour: None });
+            state.taken.insert((*log).to_owned(), Taken { parts, had: 0, bytes: 0, hour: None });
         }
         state
     }
@@ -220,12 +223,42 @@ mod tests {
         assert_eq!(filled(&mut logs, &["endless", "c", "large"], 1_000), [101, 101, 699]);
         // Alone it has all.
         assert_eq!(filled(&mut state(&[("a", 1)]), &["a"], 1_000), [901]);
-        // What it has from before counts, too.
-        let mut logs = state(&[("a", 1), ("b", 1)]);
-        logs.taken.get_mut("a").unwrap().bytes = 800;
-        assert_eq!(filled(&mut logs, &["b"], 200), [101]);
-        let share = logs.share("a", MIN).unwrap();
-        assert_eq!((share.max_bytes, share.is_over), (450, true));
+    }
+
+    /// As after the first start of a program that knows shares: no mirror was given parts yet.
+    #[test]
+    fn what_a_mirror_had_at_the_start_is_its_own() {
+        let mut logs = state(&[("large", 1), ("b", 1)]);
+        let start = |logs: &mut State, log: &str, had| {
+            let of_log = logs.taken.get_mut(log).unwrap();
+            (of_log.had, of_log.bytes) = (had, had);
+        };
+        start(&mut logs, "large", 10_000);
+        start(&mut logs, "b", 100);
+        let shares = |logs: &mut State, free| {
+            let large = logs.look("large", 10_000, free, MIN).unwrap();
+            let small = logs.look("b", 100, free, MIN).unwrap();
+            [large, small].map(|share| (share.max_bytes, share.is_over))
+        };
+        assert_eq!(shares(&mut logs, 5_100), [(12_500, false), (2_600, false)]);
+        // Without any room it has what it had, and nobody is over.
+        assert_eq!(shares(&mut logs, 0), [(10_000, false), (100, false)]);
+        // What one takes, or gives back, is not the other's.
+        assert!(logs.look("large", 12_501, 2_599, MIN).unwrap().is_over);
+        assert_eq!(logs.share("b", MIN).unwrap().max_bytes, 2_600);
+        assert_eq!(logs.look("large", 9_000, 6_100, MIN).unwrap().max_bytes, 12_500);
+        // At each start an endless one takes its part of the rest, and never all.
+        let (mut used, mut free) = (0, 1_700);
+        let mut logs = state(&[("endless", 1), ("b", 1)]);
+        let took = [(); 4].map(|()| {
+            start(&mut logs, "endless", used);
+            let before = used;
+            while logs.look("endless", used, free, MIN).is_some_and(|share| !share.is_over) {
+                (used, free) = (used + 1, free - 1);
+            }
+            used - before
+        });
+        assert_eq!((took, free), ([801, 400, 200, 100], 199));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Records and texts on our own disk: a file for each entry bundle (as tlog-tiles names it) and for each text.
 //!
 //! *Invariant:* of bounded size: the oldest bundles make room, and texts are no longer kept when they have used theirs up; those are
-//! fetched again when they are wanted again.
+//! fetched again when they are wanted again. While the disk or the mirror's share of it has no room ([`room`](crate::witness::room)), a
+//! bundle is kept as far as older ones went, and no text.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -21,11 +22,18 @@ pub(super) struct Shelf {
     dir: PathBuf,
     /// Bundles of a lane that are kept.
     bundles_max: u64,
-    /// Of all bundles.
-    records_bytes: Mutex<u64>,
+    records: Mutex<Records>,
     /// Locked while a text is written: lanes may want to keep the same one.
     texts_bytes: Mutex<u64>,
     texts_bytes_max: u64,
+}
+
+/// Of all bundles.
+#[derive(Debug)]
+struct Records {
+    bytes: u64,
+    /// What they took when there was room last: what replaces others needs none.
+    most: u64,
 }
 
 impl Shelf {
@@ -43,44 +51,54 @@ impl Shelf {
                 records_bytes += taken(&entry.path())?;
             }
         }
-        let records_bytes = Mutex::new(records_bytes);
+        let records = Mutex::new(Records { bytes: records_bytes, most: records_bytes });
         let dir = dir.to_owned();
-        Ok(Self { dir, bundles_max, records_bytes, texts_bytes, texts_bytes_max })
+        Ok(Self { dir, bundles_max, records, texts_bytes, texts_bytes_max })
     }
 
     /// Bytes that records and texts take: measured once, and counted from there on.
     pub fn bytes(&self) -> u64 {
-        let records = *lock(&self.records_bytes);
+        let records = lock(&self.records).bytes;
         records.saturating_add(*lock(&self.texts_bytes))
     }
 
-    /// Keeps the records of a bundle as far as it goes. One lane's are kept one after the other.
-    pub fn keep(&self, lane: u16, index: u64, leaves: &[Vec<u8>]) -> io::Result<()> {
+    /// Keeps the records of a bundle as far as it goes; unless all may grow, only in the place of others. One lane's are kept one after
+    /// the other.
+    pub fn keep(
+        &self,
+        lane: u16,
+        index: u64,
+        leaves: &[Vec<u8>],
+        may_grow: bool,
+    ) -> io::Result<()> {
+        if let Some(oldest) = index.checked_sub(self.bundles_max) {
+            self.remove(lane, oldest)?;
+        }
         let bytes = bundle::encode(leaves.iter().map(Vec::as_slice)).map_err(io::Error::other)?;
         let path = self.bundle(lane, index);
+        let before = length(&path)?;
+        if !may_grow && !lock(&self.records).is_enough(before, bytes.len() as u64) {
+            return Ok(());
+        }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let before = length(&path)?;
         disk::replace(&path, &bytes)?;
-        self.count(before, Some(bytes.len() as u64));
-        let Some(oldest) = index.checked_sub(self.bundles_max) else { return Ok(()) };
-        let path = self.bundle(lane, oldest);
+        lock(&self.records).count(before, Some(bytes.len() as u64), may_grow);
+        Ok(())
+    }
+
+    /// Older than those that are kept: whether or not what comes in its place can be.
+    fn remove(&self, lane: u16, index: u64) -> io::Result<()> {
+        let path = self.bundle(lane, index);
         let before = length(&path)?;
         match std::fs::remove_file(&path) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
             _ => {
-                self.count(before, None);
+                lock(&self.records).count(before, None, false);
                 Ok(())
             }
         }
-    }
-
-    /// A bundle's file had this length, and has that one.
-    fn count(&self, before: Option<u64>, now: Option<u64>) {
-        let mut all = lock(&self.records_bytes);
-        let more = all.saturating_add(now.map_or(0, on_disk));
-        *all = more.saturating_sub(before.map_or(0, on_disk));
     }
 
     /// A text, if it is kept and is the one that the digest names.
@@ -117,6 +135,26 @@ impl Shelf {
 
     fn path_of(&self, digest: &Digest) -> PathBuf {
         self.dir.join(TEXTS).join(hex::encode(digest.0))
+    }
+}
+
+impl Records {
+    /// What all take when a bundle's file had this length, and has that one.
+    fn with(&self, before: Option<u64>, now: Option<u64>) -> u64 {
+        let more = self.bytes.saturating_add(now.map_or(0, on_disk));
+        more.saturating_sub(before.map_or(0, on_disk))
+    }
+
+    fn is_enough(&self, before: Option<u64>, now: u64) -> bool {
+        let all = self.with(before, Some(now));
+        all <= self.most || all <= self.bytes
+    }
+
+    fn count(&mut self, before: Option<u64>, now: Option<u64>, has_room: bool) {
+        self.bytes = self.with(before, now);
+        if has_room {
+            self.most = self.bytes;
+        }
     }
 }
 
@@ -200,11 +238,33 @@ mod tests {
             // The oldest makes room.
             (0, 2, &full[..1], bytes + 2 * BLOCK),
         ] {
-            shelf.keep(lane, index, leaves).unwrap();
+            shelf.keep(lane, index, leaves, true).unwrap();
             assert_eq!((shelf.bytes(), open().bytes()), (expected, expected), "{lane}/{index}");
         }
         std::fs::write(shelf.path_of(&Digest([7; 32])), b"text").unwrap();
         assert_eq!(open().bytes(), bytes + 3 * BLOCK);
+    }
+
+    #[test]
+    fn without_room_records_are_kept_in_the_place_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(dir.path(), 2 * u64::from(WIDTH), BLOCK).unwrap();
+        let full = vec![vec![b'x'; 100]; 256];
+        let bytes = on_disk(256 * 102);
+        let kept = |index| shelf.bundle(0, index).exists();
+        shelf.keep(0, 0, &full, true).unwrap();
+        shelf.keep(0, 1, &full, false).unwrap();
+        assert_eq!((kept(0), kept(1), shelf.bytes()), (true, false, bytes));
+        shelf.keep(0, 1, &full, true).unwrap();
+        // It comes record by record, and goes as far as the one that went.
+        for (leaves, expected) in [(&full[..1], bytes + BLOCK), (&full[..], 2 * bytes)] {
+            shelf.keep(0, 2, leaves, false).unwrap();
+            assert_eq!((kept(0), kept(2), shelf.bytes()), (false, true, expected));
+        }
+        // Others are larger: the oldest is beyond what is kept nevertheless.
+        let larger = vec![vec![b'x'; 200]; 256];
+        shelf.keep(0, 3, &larger, false).unwrap();
+        assert_eq!((kept(1), kept(3), shelf.bytes()), (false, false, bytes));
     }
 
     #[tokio::test]

@@ -93,6 +93,25 @@ async fn times_of_cosignatures_do_not_go_back() {
     assert_eq!(time(&witness, &log, 9, 10).await, NOW_S + 1);
 }
 
+/// One jump ahead is in every later time.
+#[tokio::test]
+async fn a_clock_behind_the_last_cosignature_is_an_alarm_once_an_hour() {
+    let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(20));
+    let clock = Clock::fixed(NOW_NS);
+    let witness = at(dir.path(), &clock);
+    let day_s = 86_400;
+    for (back_s, count) in [(0, 0), (60, 0), (61, 1), (day_s, 2), (day_s, 2), (day_s - 3_600, 3)] {
+        clock.set(NOW_NS - back_s * 1_000_000_000);
+        let old = if (back_s, count) == (0, 0) { 0 } else { 8 };
+        assert_eq!(time(&witness, &log, old, 8).await, NOW_S, "{back_s}");
+        let said = told(&witness).await;
+        assert_eq!(alarms(&said, "clock_behind").len(), count, "{back_s}: {said}");
+    }
+    let said = told(&witness).await;
+    assert!(alarms(&said, "clock_behind")[0].contains("82800 s less"), "{said}");
+    assert_eq!(said["alarms"]["newest"][0]["log"], LOG, "{said}");
+}
+
 /// Zero would be no time at all.
 #[tokio::test]
 async fn without_a_time_nothing_is_cosigned() {

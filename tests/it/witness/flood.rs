@@ -194,17 +194,19 @@ async fn an_endless_log_stops_at_its_share_and_others_go_on() {
     let forked = body(first.size, &[], &first.note(Hash::leaf(b"another")));
     assert_eq!(submit(&witness, forked).await.0, 422);
 
-    // Another process finds on the disk what it has, and more is the operator's word.
+    // For another process that is its own, beside its part of the rest: of each lane a piece at most. More is the operator's word.
     witness.stop().await;
     let witness = start(config).await.unwrap();
     until("it stands still", &witness, stands).await;
-    assert_eq!(mirrored(&status(&witness).await), mirrored(&before));
+    let again = status(&witness).await;
+    let piece = mirrored(&before).map(|size| size.map(|size| size + 16_384));
+    assert!(mirrored(&again) >= mirrored(&before) && mirrored(&again) <= piece, "{again}");
     witness.stop().await;
     let witness = start(mirroring_each(dir.path(), &shares(u32::MAX))).await.unwrap();
     until("it goes on", &witness, |status| {
         [0, 1]
             .iter()
-            .all(|lane| at(status, 0, *lane)["mirrored"].as_u64() > mirrored(&before)[*lane])
+            .all(|lane| at(status, 0, *lane)["mirrored"].as_u64() > mirrored(&again)[*lane])
     })
     .await;
     witness.stop().await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tlog::{Checkpoint, Hash, Note, bundle};
 use verdict::decision::Outcome;
 
-use super::config;
+use super::{config, pages};
 use crate::audit::lab::{Lab, ORIGIN, draft, eventually};
 use crate::support::served::Served;
 use crate::support::stage::plain_http;
@@ -94,7 +94,9 @@ impl Scene {
         })
         .await;
         let about = about.unwrap();
-        assert!(self.own_log().await.iter().any(|leaf| leaf["about"] == *about), "{about}");
+        // On the page it is before the disk has it.
+        let is_record = async || self.own_log().await.iter().any(|leaf| leaf["about"] == *about);
+        eventually(&format!("a record: {about}"), is_record).await;
         let page = self.get("/status").await;
         assert!(page.contains(what) && page.starts_with("<!doctype html>"), "{page}");
         about
@@ -194,6 +196,43 @@ async fn a_log_is_mirrored_and_judged_and_a_restart_goes_on() {
     assert_eq!(scene.status().await["alarms"]["total"], 0);
     assert!(scene.dir.path().join("state/mirror").exists() && scene.config.mirror[0].entries);
     scene.stop().await;
+}
+
+/// Only what is to be kept needs room.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_what_is_mirrored_is_judged() {
+    let fresh = fresh_database().await;
+    let lab = Lab::start(&fresh.pool, 2).await;
+    let (_served, url) = Served::start(&fresh.pool).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = mirroring(dir.path(), &lab.key, &url);
+    let _ = lab.allow().await;
+    lab.stop().await;
+    let mut tree = config.clone();
+    tree.mirror[0].entries = false;
+    let whole = |status: &Value, what: &str| {
+        let published = |lane: &Value| lane["published"].as_u64() > Some(0);
+        lanes(status).iter().all(|lane| published(lane) && lane[what] == lane["published"])
+    };
+    let until = async |witness: &Running, what: &str| {
+        let is_whole = async || whole(&pages::status(witness).await, what);
+        eventually(&format!("all is {what}"), is_whole).await;
+    };
+    let witness = haetae::app::witness::start(tree).await.unwrap();
+    until(&witness, "mirrored").await;
+    witness.stop().await;
+    let full = Config { room_min_mb: 1 << 40, ..config };
+    let witness = haetae::app::witness::start(full).await.unwrap();
+    until(&witness, "judged").await;
+    let status = pages::status(&witness).await;
+    assert_eq!(status["mirrors"][0]["judged"], 1, "{status}");
+    assert_eq!(status["room"]["short"], true, "{status}");
+    let mirror = std::fs::read_dir(dir.path().join("state/mirror")).unwrap();
+    let mirror = mirror.last().unwrap().unwrap().path();
+    let kept = ["0", "1"].map(|lane| mirror.join(lane).exists());
+    let texts = std::fs::read_dir(mirror.join("text")).unwrap().count();
+    assert_eq!((kept, texts), ([false; 2], 0));
+    witness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
