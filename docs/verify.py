@@ -90,12 +90,13 @@ def export(file, vkeys):
             demand(seal == (number, whole.digest(), b""), "the file was changed")
         whole.update(line)
     demand(kind == "end", "the file was cut")
-    for one in lanes.values(): demand(one["next"] == one["to"] == one.get("newest") and not one["signed"], "no signed end")
-    given, shown = {vkey.split("+")[0] for vkey in vkeys}, {one["origin"] for one in lanes.values()}
+    for one in lanes.values(): demand(one["next"] == one["to"] == one.get("newest", 0) and not one["signed"], "no signed end")
+    lanes = [one for one in lanes.values() if "newest" in one]   # the others are empty: the header alone says that they are there
+    given, shown = {vkey.split("+")[0] for vkey in vkeys}, {one["origin"] for one in lanes}
     demand(given <= shown, f"nothing is shown of {sorted(given - shown)}, whose key was given")
     demand(all(texts.get(digest) for digest in named), "a text of a decision is missing or edited")
-    said = f"{sum(one['to'] - one['from'] for one in lanes.values())} records in {len(lanes)} lanes under signed roots"
-    before = [f"`{one['origin']}` before index {one['from']}" for one in lanes.values() if one["from"]]
+    said = f"{sum(one['to'] - one['from'] for one in lanes)} records in {len(lanes)} lanes under signed roots"
+    before = [f"`{one['origin']}` before index {one['from']}" for one in lanes if one["from"]]
     return f"part: {said}; not in the file: {', '.join(before)}" if before else f"whole: {said}"
 
 if __name__ == "__main__":

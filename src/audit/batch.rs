@@ -257,8 +257,11 @@ impl<'m> UnderWay<'m> {
         let draft = &request.decision.draft;
         let mut stamp = self.stamp()?;
         stamp.id = draft.keeps.reserved.unwrap_or(stamp.id);
-        let outlived = draft.valid_until.is_some_and(|until| until <= stamp.at_ns.div_euclid(NS));
-        if draft.fact_version != version || outlived {
+        let at_s = stamp.at_ns.div_euclid(NS);
+        let outlived = draft.valid_until.is_some_and(|until| until <= at_s);
+        // A clock that had jumped ahead: no record says that it was judged after it was written.
+        let ahead = draft.judged_at > at_s.saturating_add(AHEAD_S_MAX);
+        if draft.fact_version != version || outlived || ahead {
             refuse(request, RecordError::FactsMoved { now: version });
             return Ok(());
         }
@@ -481,6 +484,9 @@ pub(super) const MARK_BYTES: usize = 8;
 const NS: i64 = 1_000_000_000;
 /// Clamped records run ahead of the clock by 1 ns each: a batch of 1,024 by a microsecond.
 const CLOCK_TOLERANCE_NS: i64 = 1_000_000;
+/// How far a record may lie before the instant it was judged for. What is small is a clock that is slewed; verifiers bear
+/// ten minutes.
+const AHEAD_S_MAX: i64 = 60;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// New texts of one commit: a detail is 3 to 170 kB, and they repeat.
 const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -545,7 +551,7 @@ pub(super) mod tests {
             detail: Arc::clone(&detail),
             facts: Arc::clone(&facts),
             bundle: Arc::clone(&bundle),
-            judged_at: 1_763_900_000,
+            judged_at: 0,
             fact_version: 0,
             valid_until: None,
             retries: None,
@@ -597,6 +603,28 @@ pub(super) mod tests {
         tlog::bundle::leaves(&batch.leaves)
             .for_each(|leaf| frontier.append(Hash::leaf(leaf.unwrap())));
         assert_eq!(frontier.root(), batch.tree.root());
+    }
+
+    /// The clock was an hour ahead while it was judged, and is right when it is recorded.
+    #[test]
+    fn what_was_judged_for_an_instant_that_is_yet_to_come_is_judged_anew() {
+        let second = 1_763_900_000;
+        let recorded = |judged_at: i64, last_ns: i64| {
+            let (mut items, _waiting) = items(1);
+            let (reply, mut answer) = oneshot::channel();
+            items.decisions[0].reply = reply;
+            items.decisions[0].decision.draft.judged_at = judged_at;
+            let tip = Tip { last_ns, ..tip() };
+            let now_ns = second * NS;
+            build(&tip, items, Facts::default(), now_ns, &mut memory()).unwrap();
+            answer.try_recv().ok().map(|answer| answer.unwrap_err())
+        };
+        let anew = Some(RecordError::FactsMoved { now: 0 });
+        assert_eq!(recorded(second + 3_600, 0), anew);
+        assert_eq!(recorded(second + 61, 0), anew);
+        // Others of that hour were recorded, so its own record comes after them.
+        assert_eq!(recorded(second + 3_600, (second + 3_600) * NS), None);
+        assert_eq!(recorded(second + 60, 0), None);
     }
 
     #[test]

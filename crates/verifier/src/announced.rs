@@ -18,7 +18,7 @@ pub(crate) struct Announced {
     in_force: BTreeSet<Digest>,
     /// Decided before it was announced, as far as is known: perhaps another lane says it.
     waiting: Vec<(Digest, Place, i64)>,
-    /// Said once each.
+    /// Said once each, as far as they are remembered.
     told: BTreeSet<Digest>,
 }
 
@@ -32,7 +32,11 @@ impl Announced {
         if self.in_force.len() < BUNDLES_MAX {
             self.in_force.insert(digest);
         }
+        let before = self.waiting.len();
         self.waiting.retain(|(waits, ..)| *waits != digest);
+        if self.waiting.len() < before && self.in_force.contains(&digest) {
+            self.told.remove(&digest); // makes room for one that nobody announces
+        }
     }
 
     pub(crate) fn known(&self) -> impl Iterator<Item = &Digest> {
@@ -76,15 +80,25 @@ impl Announced {
     fn decided(&mut self, digest: Digest, place: &Place, now_ns: i64) -> Option<RecordFault> {
         let approved = self.approved.as_ref().is_none_or(|approved| approved.contains(&digest));
         if !approved {
-            let fresh = self.told.len() < BUNDLES_MAX && self.told.insert(digest);
-            return fresh.then_some(RecordFault::BundleNotApproved { digest });
+            return self.tell(digest).then_some(RecordFault::BundleNotApproved { digest });
         }
         let unknown = !self.in_force.contains(&digest) && !self.told.contains(&digest);
-        if unknown && self.told.len() < BUNDLES_MAX {
-            self.told.insert(digest);
+        if unknown && self.waiting.len() < BUNDLES_MAX {
+            self.tell(digest);
             self.waiting.push((digest, place.clone(), now_ns));
         }
         None
+    }
+
+    /// Whether it was not told. Of very many some are told again: none is passed over because of others.
+    fn tell(&mut self, digest: Digest) -> bool {
+        if self.told.contains(&digest) {
+            return false;
+        }
+        if self.told.len() >= BUNDLES_MAX {
+            self.told.pop_first();
+        }
+        self.told.insert(digest)
     }
 }
 

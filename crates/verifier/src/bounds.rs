@@ -1,6 +1,6 @@
 //! How much one decision may take to judge again, and how much all of a file: its texts come out of the file, and whoever
 //! wrote that wants nothing better than a verifier that never ends. What a few bytes can multiply is sites by components by
-//! regimes by flows; what many records can is judging itself.
+//! regimes by flows, terms by vocabulary and roles by access rows; what many records can is judging itself.
 //!
 //! *Invariant:* what is within the bounds is judged exactly as without them.
 
@@ -59,11 +59,13 @@ pub(crate) fn rules(text: &[u8], budget: &mut Budget) -> Result<Rules, String> {
     let bytes = text.len() as u64;
     budget.spend(bytes);
     let book: Book = serde_json::from_slice(text).map_err(|cause| unreadable("bundle", &cause))?;
-    // A row for any regime is filed under each.
-    let filed = (book.rows.len() as u64).saturating_mul(book.regimes.len() as u64 + 1);
-    if filed > FILED_MAX {
+    // A row for any regime is filed under each, with what it asks for.
+    let filed = asked(&book).saturating_mul(book.regimes.len() as u64 + 1);
+    let looks = to_read(&book, bytes);
+    if filed > FILED_MAX || looks > LOOKS_MAX {
         return Err(TOO_MUCH.to_owned());
     }
+    budget.spend(looks);
     let book = Rulebook::new(book).map_err(|_| "bundle: not consistent".to_owned())?;
     Ok(Rules { book, bytes })
 }
@@ -87,9 +89,14 @@ pub(crate) fn judge(
         return Err(too_much());
     }
     let piece = PIECE_BYTES.saturating_add(largest(book, &facts));
-    let left = BYTES_MAX.checked_sub(cells.all.saturating_mul(piece)).ok_or_else(too_much)?;
+    // Each gap is a reason, and quotes a rule.
+    let reasons = cells.all.saturating_add(facts.gaps.len() as u64);
+    let left = BYTES_MAX.checked_sub(reasons.saturating_mul(piece)).ok_or_else(too_much)?;
     let work = Work::of(book, &facts, bytes, &cells);
-    if !budget.has(work.judging.saturating_add(work.remedies)) {
+    if work.checking > LOOKS_MAX {
+        return Err(too_much());
+    }
+    if !budget.has(work.all()) {
         return Err(Unjudged::Spent);
     }
     let mut bounded = Bounded { left, piece, spent: false };
@@ -106,6 +113,8 @@ fn unreadable(what: &str, cause: &serde_json::Error) -> String {
 
 /// What a judgement takes, in looks.
 struct Work {
+    /// Before any cell: terms and access rows.
+    checking: u64,
     judging: u64,
     /// Of a refusal: what would help is tried out, each time on the facts as a whole.
     remedies: u64,
@@ -122,20 +131,63 @@ impl Work {
             .saturating_add(CELL_LOOKS);
         let of_try = cells.of_one_site.saturating_mul(of_cell).saturating_add(bytes);
         Self {
+            checking: to_check(book.book(), facts),
             judging: cells.all.saturating_mul(of_cell),
             remedies: of_try.saturating_mul(TRIES_MAX),
         }
     }
 
+    const fn all(&self) -> u64 {
+        self.checking.saturating_add(self.judging).saturating_add(self.remedies)
+    }
+
     const fn taken(&self, judgement: &Judgement) -> u64 {
         if judgement.candidates.is_empty() {
-            0 // refused before any cell
+            self.checking // refused before any cell
         } else if judgement.permitted.is_empty() {
-            self.judging.saturating_add(self.remedies)
+            self.all()
         } else {
-            self.judging
+            self.checking.saturating_add(self.judging)
         }
     }
+}
+
+/// Before any cell each term is looked for in the vocabulary, and the role of each access row among those of the caller.
+fn to_check(book: &Book, facts: &Facts) -> u64 {
+    let terms = facts.sites.iter().map(terms).fold(terms(&facts.question), u64::saturating_add);
+    let held = facts.access.as_ref().map_or(0, |access| {
+        let rows = access.rows.len() as u64 + length(&access.rows) / COMPARED_BYTES;
+        rows.saturating_mul(access.roles.len() as u64)
+    });
+    terms.saturating_mul(words(book)).saturating_add(held)
+}
+
+/// Rules are read by looking for each name in the list that it is of.
+fn to_read(book: &Book, bytes: u64) -> u64 {
+    let names = asked(book) + book.regimes.len() as u64 + bytes / COMPARED_BYTES;
+    let listed = book.rules.len() + book.groups.len() + book.limits.thresholds.len();
+    names.saturating_mul(listed as u64 + words(book))
+}
+
+/// Rows, and all that they ask for.
+fn asked(book: &Book) -> u64 {
+    book.rows.iter().map(|row| 2 + row.when.len() as u64).sum()
+}
+
+/// Whatever a term may be.
+fn words(book: &Book) -> u64 {
+    let words = &book.vocabulary;
+    let of_data = words.categories.len() + words.purposes.len() + book.regimes.len();
+    let of_parties = words.sectors.len() + words.supervisors.len() + words.laws.len();
+    let of_papers = words.schemes.len() + words.measures.len() + words.grounds.len();
+    (of_data + of_parties + of_papers) as u64
+}
+
+/// How many strings this has at most, long ones counted several times.
+fn terms<T: serde::Serialize>(value: &T) -> u64 {
+    let Ok(text) = serde_json::to_vec(value) else { return u64::MAX };
+    let ends = text.array_windows().filter(|two| matches!(two, [b'"', b',' | b']' | b'}']));
+    ends.count() as u64 + text.len() as u64 / COMPARED_BYTES
 }
 
 /// Whether an atom goes through what is on file.
@@ -216,10 +268,12 @@ const LOOKS_MAX: u64 = 1 << 26;
 const PIECE_BYTES: u64 = 2_048;
 /// As large as a judgement may become in memory, several times over.
 const BYTES_MAX: u64 = 512 << 20;
-/// The reference policy has some hundred rows and 17 regimes: 2,000.
+/// The reference policy has some hundred rows that ask for some things each, and 17 regimes: some 10,000.
 const FILED_MAX: u64 = 1 << 22;
 /// So many changes are tried in search of a remedy, at most.
 const TRIES_MAX: u64 = 96;
+/// So many bytes are compared in the time of a look.
+const COMPARED_BYTES: u64 = 128;
 /// What a cell takes beside its rows: some microseconds.
 const CELL_LOOKS: u64 = 1_024;
 /// Of a whole file, beside what its decisions bring: half a minute.

@@ -234,8 +234,6 @@ pub enum Judged {
     RanOut {
         until: i64,
     },
-    /// It was judged for an instant that is later than the record.
-    Ahead,
     /// The bundle or the facts cannot be judged with: their own words.
     Unusable(String),
 }

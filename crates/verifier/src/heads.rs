@@ -82,6 +82,11 @@ impl Written {
         }
     }
 
+    /// Whether its times are none.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
     pub(crate) const fn until(&self) -> Option<i64> {
         self.until
     }

@@ -22,7 +22,7 @@ pub(crate) struct Joins {
     cuts: Vec<Cut>,
     /// A refusal and the decision that it judged again.
     again: BTreeMap<Id, Id>,
-    /// Of identities that are a choice of several keys, each of them.
+    /// Of identities that are a choice of several keys, each of them: a few, since a record has room for thousands.
     choices: BTreeMap<Mark, BTreeSet<Mark>>,
 }
 
@@ -76,7 +76,7 @@ impl Joins {
             ("decision", _) => Role::Refuse,
             _ => Role::Other,
         };
-        let identity = record.text("identity").map(mark);
+        let identity = record.text("identity").filter(|identity| !is_long(identity)).map(mark);
         self.seen.push(Seen { id, lane, index, at, role, identity });
         if role == Role::Allow {
             self.choose(record.text("identity").unwrap_or_default());
@@ -100,7 +100,7 @@ impl Joins {
 
     /// Keys that take turns are written one after the other, and one of them is shown.
     fn choose(&mut self, identity: &str) {
-        if identity.starts_with(KEY) && identity.contains(',') {
+        if identity.contains(',') && !is_long(identity) && identity.split(',').all(is_key) {
             self.choices.insert(mark(identity), identity.split(',').map(mark).collect());
         }
     }
@@ -197,8 +197,20 @@ fn mark(identity: &str) -> Mark {
     first.first().and_then(|bytes| Mark::new(u64::from_be_bytes(*bytes))).unwrap_or(Mark::MIN)
 }
 
-/// How an identity begins that is a key and no name.
-const KEY: &str = "spki:";
+/// More keys than are kept: who wrote them all may as well have written the right one, so nothing is held against them.
+fn is_long(identity: &str) -> bool {
+    identity.split(',').nth(KEYS_MAX).is_some() && identity.split(',').all(is_key)
+}
+
+/// A key and no name: a digest of 32 bytes in base64.
+fn is_key(identity: &str) -> bool {
+    let digest = identity.strip_prefix("spki:sha256/").unwrap_or_default().as_bytes();
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(digest, [digits @ .., b'='] if digits.len() == 43 && digits.iter().all(is_base64))
+}
+
+/// Keys that take turns are two or three.
+const KEYS_MAX: usize = 8;
 
 fn place(lane: u16, index: u64, id: &Id) -> Place {
     Place { lane, index, id: Some(record::id_text(id)) }

@@ -190,15 +190,11 @@ impl<'r> Leaf<'r> {
         if shape { Ok(leaf) } else { Err(Judged::SiteShape) }
     }
 
-    /// Judged before it was recorded, and recorded before a dated fact changed. The gateway holds its own `valid_until` against
-    /// `at` when it writes the record, of refusals too, wherever its clock is: what is over by then is judged anew.
+    /// Recorded before a dated fact changed. The gateway holds its own `valid_until` against `at` when it writes the record, of
+    /// refusals too, wherever its clock is: what is over by then is judged anew.
     fn in_time(&self, until: Option<i64>) -> Result<(), Judged> {
-        if let Some(until) = until.filter(|until| until.saturating_mul(NS) <= self.at) {
-            return Err(Judged::RanOut { until });
-        }
-        let (_, _, judged) = self.question;
-        let ahead = judged.saturating_mul(NS).saturating_sub(self.at);
-        if ahead > AHEAD_MAX_NS { Err(Judged::Ahead) } else { Ok(()) }
+        let over = until.filter(|until| until.saturating_mul(NS) <= self.at);
+        over.map_or(Ok(()), |until| Err(Judged::RanOut { until }))
     }
 
     fn compare(&self, made: &Made) -> Result<(), Judged> {
@@ -244,6 +240,13 @@ impl<'r> Leaf<'r> {
             (None, false) => Evidence::NotNeeded,
         }
     }
+}
+
+/// Whether a decision was judged for an instant that lies well after its record. No finding: a gateway wrote that, before it held
+/// `judged` against `at`, when its clock had jumped ahead while it judged.
+pub(crate) fn is_ahead(record: &Record) -> bool {
+    let judged = record.number("judged").and_then(|seconds| i64::try_from(seconds).ok());
+    judged.is_some_and(|judged| judged.saturating_mul(NS).saturating_sub(record.at) > AHEAD_MAX_NS)
 }
 
 const fn allows(outcome: Outcome) -> bool {

@@ -10,7 +10,6 @@ use crate::{
     announced::Announced,
     export::{self, Digest, LeafLine, Line, Lines},
     finding::{FileFault, Finding, Place, RecordFault},
-    follow::COVERED_NS,
     frame::Frame,
     heads::Written,
     horizon::Horizon,
@@ -121,7 +120,7 @@ impl<'p> Pass<'p> {
         self.said.record(&record, &place, &mut lane.evidence, &self.shelf, self.report);
         // None is known to be approved: nothing is found yet.
         let _ = self.announced.record(&record, &place, record.at);
-        self.horizon.record(&record, &self.frame.lanes);
+        self.horizon.record(&record, &self.frame.lanes, self.written.is_behind());
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),
             None => Expected::None(place),
@@ -168,6 +167,7 @@ impl<'p> Pass<'p> {
 
     fn leave(&mut self) {
         self.newest = self.newest.max(std::mem::take(&mut self.written).until());
+        self.horizon.leave();
         if let Some(lane) = self.lane.take() {
             let number = lane.header.lane;
             lane.close(|index| self.shelf.hash(number, index), self.report);
@@ -179,9 +179,7 @@ impl<'p> Pass<'p> {
     fn bundles(&mut self) {
         let Self { announced, horizon, report, .. } = self;
         let is_sound = report.findings.is_empty();
-        let late = |place: &Place, since: i64| {
-            is_sound && horizon.covers(place.lane, place.index) && horizon.since(since) > COVERED_NS
-        };
+        let late = |place: &Place, _: i64| is_sound && horizon.is_settled(place.lane, place.index);
         for (place, fault) in announced.settle(late) {
             report.find(Finding::Record(place, fault));
         }

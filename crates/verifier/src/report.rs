@@ -76,6 +76,8 @@ pub enum Open {
     NotJudgeable(u64),
     /// So many decisions were not judged again: the file asks for too much, or enough is wrong.
     Unjudged(u64),
+    /// So many decisions were judged for an instant well after their record: by a clock that had jumped ahead, or by choice.
+    Ahead(u64),
     /// Bundles that decided and that no record shown says came into force, where not all that was written is shown.
     Bundles(Vec<Digest>),
     /// So many texts that decisions name are not there, whether one judges by them or not.
@@ -156,6 +158,18 @@ impl Report {
     pub(crate) fn open(&mut self, open: Open) {
         if !self.open.contains(&open) {
             self.open.push(open);
+        }
+    }
+
+    /// One more decision that was judged for an instant after its record.
+    pub(crate) fn ahead(&mut self) {
+        let known = self.open.iter_mut().find_map(|open| match open {
+            Open::Ahead(count) => Some(count),
+            _ => None,
+        });
+        match known {
+            Some(count) => *count += 1,
+            None => self.open.push(Open::Ahead(1)),
         }
     }
 
@@ -345,6 +359,7 @@ impl Open {
                 ),
             },
             Self::Unjudged(count) => unjudged(*count),
+            Self::Ahead(count) => ahead(*count),
             Self::Bundles(digests) => undeclared(digests),
             Self::TextsMissing(count) => Text {
                 en: format!("{count} texts that decisions name are not in the file"),
@@ -362,6 +377,7 @@ impl Open {
             Self::Untrusted { .. } => "untrusted_lane",
             Self::NotJudgeable(_) => "not_judgeable",
             Self::Unjudged(_) => "not_judged",
+            Self::Ahead(_) => "judged_ahead",
             Self::Bundles(_) => "bundle_not_checked",
             Self::TextsMissing(_) => "texts_missing",
         };
@@ -377,6 +393,17 @@ fn unjudged(count: u64) -> Text {
         ),
         ko: format!(
             "결정 {count}건은 다시 판정하지 않았습니다: 이 크기의 정상적인 로그보다 많은 계산이 필요하거나, 이미 잘못된 점이 충분히 많습니다"
+        ),
+    }
+}
+
+fn ahead(count: u64) -> Text {
+    Text {
+        en: format!(
+            "{count} decisions were judged for an instant more than ten minutes after their record: by a clock that had jumped ahead, or for an instant that was chosen; which one cannot be checked"
+        ),
+        ko: format!(
+            "결정 {count}건은 기록이 작성된 때보다 10분 넘게 나중 시점을 기준으로 판단했습니다. 시계가 앞서 갔던 것인지 시점을 고른 것인지는 확인할 수 없습니다"
         ),
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     export::Digest,
     finding::{FileFault, Finding, Place, RecordFault, TreeFault},
     joins::Joins,
-    judge::{Evidence, Judge, Judgeable},
+    judge::{self, Evidence, Judge, Judgeable},
     record::Record,
     report::Report,
 };
@@ -91,6 +91,9 @@ impl Said {
         }
         for key in DECISION_KEYS.into_iter().filter(|key| !is_said(record, key)) {
             report.find(Finding::Record(place.clone(), RecordFault::Unreadable(key)));
+        }
+        if judge::is_ahead(record) {
+            report.ahead();
         }
         if report.is_full() {
             // It is described well enough, and judging takes long.

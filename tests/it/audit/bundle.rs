@@ -112,7 +112,7 @@ async fn what_a_person_reads_in_a_bundle_a_program_checks() {
         (replaced(&record, "ALLOW", "DENY"), "not what the record in"),
         (replaced(&facts, "KR", "JP"), "not what the record in"),
         (replaced(&proof, "index ", "index 1"), "WRONG: "),
-        (moved(&facts, "facts.json"), "missing"),
+        (moved(&facts, "facts.json"), "no record is or names ['facts.json']"),
         (moved(&end, "ended.json"), "missing"),
         (moved(&proof, &proof.replace("ended-", "started-9")), "the record in it is another one"),
         (
@@ -129,6 +129,11 @@ async fn what_a_person_reads_in_a_bundle_a_program_checks() {
     }
     let (code, said) = change(&|files| files.retain(|name, _| !name.contains("/ended-")));
     assert!(code == Some(3) && said.contains(&format!("{id}: NO END: ")), "{said}");
+    let (code, said) = change(&|files| drop(files.remove(&facts)));
+    assert!(
+        code == Some(3) && said.contains(&format!("{id}: NO TEXT: {facts} is not here")),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,6 +160,19 @@ async fn an_allow_whose_end_was_not_found_is_said_to_be_one() {
         "{readme}"
     );
     assert!(code == Some(3) && checked.contains("NO END"), "{checked}");
+
+    // Purged, as texts are when their time is over.
+    run(&pool, "delete from log_text where kind = 'facts'").await;
+    let (said, _, (code, checked)) = told("purged");
+    assert!(
+        said.contains(&format!("The text `facts` of decision `{id}` is no longer kept")),
+        "{said}"
+    );
+    assert!(
+        code == Some(3) && checked.contains(&format!("{id}: NO TEXT: texts/facts-")),
+        "{checked}"
+    );
+    assert!(checked.contains("part: 1 records of 1 decisions, with what is here of their texts"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,13 @@ use haetae_verify::{
     report::{Exit, Open},
 };
 use serde_json::{Value, json};
-use verdict::{Rulebook, rule::Book};
+use verdict::{
+    Rulebook,
+    access::{Access, AccessOut, AccessRow},
+    facts::{Facts, Gap},
+    reason::Reason,
+    rule::{Book, RuleText},
+};
 
 use super::export::{BUNDLE, Export, JUDGED, Lane, Texts, facts};
 use super::{at, check};
@@ -58,19 +64,59 @@ fn what_many_decisions_multiply_to_is_not_judged_whole() {
     assert_eq!((report.exit(), report.counts.judged), (Exit::Whole, 40));
 }
 
-#[test]
-fn rules_that_multiply_by_their_regimes_are_not_read() {
-    let facts = facts("JP", "d@1");
+/// That a decision whose bundle or facts are replaced by this is too much.
+fn is_too_much(rules: &Rulebook, kind: &'static str, large: &impl serde::Serialize) {
     let (mut texts, mut lane) = (Texts::default(), Lane::open(0));
-    let mut decided = texts.judge(&Rulebook::new(book(2, 2, "*")).unwrap(), &facts, JUDGED);
-    texts.0.retain(|_, (kind, _)| *kind != "bundle");
-    let large = verdict::canonical(&book(2_100, 2_100, "*")).unwrap();
-    decided.fields.insert("bundle".into(), texts.keep("bundle", large).into());
+    let mut decided = texts.judge(rules, &facts("JP", "d@1"), JUDGED);
+    texts.0.retain(|_, (kept, _)| *kept != kind);
+    let large = verdict::canonical(large).unwrap();
+    decided.fields.insert(kind.into(), texts.keep(kind, large).into());
     lane.decision(&decided, json!({}));
     lane.checkpoints = vec![2];
     let cause = "the bundle and the facts multiply to more than any gateway judges";
     let unusable = at(0, 1, RecordFault::Judged(Judged::Unusable(cause.into())));
     assert_eq!(check(&Export::of(&[&lane], &texts)).findings, [unusable]);
+}
+
+#[test]
+fn rules_that_multiply_are_not_read() {
+    let rules = Rulebook::new(book(2, 2, "*")).unwrap();
+    is_too_much(&rules, "bundle", &book(2_100, 2_100, "*"));
+    let mut named = book(5_000, 1, "KR.X");
+    let rule = named.rules[0].clone();
+    named
+        .rules
+        .extend((0..5_000).map(|number| RuleText { id: format!("X{number}"), ..rule.clone() }));
+    is_too_much(&rules, "bundle", &named);
+}
+
+/// Without sites there is no cell, and what comes before any is most of the work.
+#[test]
+fn facts_that_multiply_before_any_cell_are_not_judged() {
+    let without_sites = || Facts { sites: Vec::new(), ..facts("JP", "d@1") };
+    let row = AccessRow {
+        id: "r".into(),
+        out: AccessOut::Deny,
+        role: Some("nobody".into()),
+        service: "class:model".into(),
+        operation: None,
+    };
+    let roles = (0..9_000).map(|number| format!("r{number:05}")).collect();
+    let access = Access { roles, rows: vec![row; 9_000], ..Access::default() };
+    let rules = Rulebook::new(book(2, 2, "*")).unwrap();
+    is_too_much(&rules, "facts", &Facts { access: Some(access), ..without_sites() });
+
+    let rules = Rulebook::new(book(2, 1_000, "*")).unwrap();
+    let mut terms = without_sites();
+    terms.question.components[0].categories = vec!["x".into(); 70_000];
+    is_too_much(&rules, "facts", &terms);
+
+    // Each quotes the largest rule.
+    let mut book = book(2, 2, "*");
+    book.rules[0].text.en = "x".repeat(100_000);
+    let gap = |number| Gap { reason: Reason::MissingFact, what: format!("{number}") };
+    let gaps = Facts { gaps: (0..6_000).map(gap).collect(), ..without_sites() };
+    is_too_much(&Rulebook::new(book).unwrap(), "facts", &gaps);
 }
 
 #[test]

@@ -30,14 +30,16 @@ fn digest(decided: &Decided) -> Digest {
     Digest::parse(decided.fields["bundle"].as_str().unwrap()).unwrap()
 }
 
-/// A decision at 16:00:00, and a heartbeat over this and further lanes at this time.
+/// A decision at 16:00:00, and heartbeats over this and further lanes: then, at this time, and after it.
 fn decided(decided: &Decided, beat: &str, others: &[Value]) -> Lane {
     let mut lane = Lane::open(0);
     let id = lane.decision(decided, json!({}));
     if decided.outcome == "ALLOW" {
         lane.forward(&id);
     }
-    heartbeat(&mut lane, beat, others);
+    for at in [FIRST, beat, LAST] {
+        heartbeat(&mut lane, at, others);
+    }
     lane
 }
 
@@ -48,8 +50,10 @@ fn heartbeat(lane: &mut Lane, at: &str, others: &[Value]) {
     lane.checkpoints = vec![lane.leaves.len()];
 }
 
-const MINUTE: &str = "2026-11-23T16:01:00.000000000Z";
-const LATER: &str = "2026-11-23T16:01:00.000000003Z";
+const FIRST: &str = "2026-11-23T16:00:00.000000009Z";
+const MINUTE: &str = "2026-11-23T16:01:00.000000009Z";
+const LATER: &str = "2026-11-23T16:01:00.000000010Z";
+const LAST: &str = "2026-11-23T16:05:00.000000000Z";
 
 #[test]
 fn rules_that_never_came_into_force_are_found_where_all_is_shown() {
@@ -68,13 +72,21 @@ fn rules_that_never_came_into_force_are_found_where_all_is_shown() {
     let lane = decided(&home, MINUTE, &[]);
     assert_eq!(said(&[&lane]), (Exit::Incomplete, vec![], open()));
     let mut lane = Lane::open(0);
-    heartbeat(&mut lane, "2026-11-23T16:00:00.000000002Z", &[]);
-    lane.decision(&home, json!({ "at": LATER }));
-    lane.checkpoints = vec![3];
+    for at in [FIRST, LATER, LAST] {
+        heartbeat(&mut lane, at, &[]);
+    }
+    lane.decision(&home, json!({ "at": "2026-11-23T16:05:00.000000001Z" }));
+    lane.checkpoints = vec![5];
     assert_eq!(said(&[&lane]), (Exit::Incomplete, vec![], open()));
     // So is what another gateway decided after it, whose clock is slow.
     let (mut lane, mut slow) = (Lane::open(0), Lane::open(1));
-    heartbeat(&mut lane, "2026-11-23T16:05:00.000000000Z", &[slow.head(1)]);
+    for at in [
+        "2026-11-23T16:05:00.000000000Z",
+        "2026-11-23T16:07:00.000000000Z",
+        "2026-11-23T16:09:00.000000000Z",
+    ] {
+        heartbeat(&mut lane, at, &[slow.head(1)]);
+    }
     slow.decision(&home, json!({}));
     slow.checkpoints = vec![2];
     assert_eq!(said(&[&lane, &slow]), (Exit::Incomplete, vec![], open()));
@@ -100,6 +112,70 @@ fn rules_that_never_came_into_force_are_found_where_all_is_shown() {
         assert!(sentence.contains(part), "{sentence}");
         assert!(sentence.ends_with(&format!("`{}`", digest(&home))), "{sentence}");
     }
+}
+
+/// A minute is one of one clock: another's may be ahead, and a heartbeat may have waited for longer than that to be written.
+#[test]
+fn a_minute_between_two_clocks_is_none() {
+    let mut texts = Texts::default();
+    let home = texts.decide("KR", "d@1");
+    let mut lane = Lane::open(0);
+    let id = lane.decision(&home, json!({}));
+    lane.forward(&id);
+    lane.checkpoints = vec![lane.leaves.len()];
+    let beats = |times: &[&str], clock: Option<&str>| {
+        let mut other = Lane::open(1);
+        for at in times {
+            heartbeat(&mut other, at, &[lane.head(lane.leaves.len())]);
+        }
+        if let Some(at) = clock {
+            other.push("clock", json!({ "seen": "2026-11-23T16:00:02.000000000Z", "at": at }));
+            let clamped = at.replace("0Z", "1Z");
+            heartbeat(&mut other, &clamped, &[lane.head(lane.leaves.len())]);
+        }
+        let report = check(&Export::of(&[&lane, &other], &texts));
+        assert!(report.findings.iter().all(|found| found.code() == "bundle_unknown"), "{report:?}");
+        report.findings.len()
+    };
+    let (ahead, then) = ("2026-11-23T16:20:00.000000000Z", "2026-11-23T16:22:00.000000000Z");
+    let end = "2026-11-23T16:25:00.000000000Z";
+    assert_eq!(beats(&[ahead], None), 0);
+    assert_eq!(beats(&[ahead, end], None), 0, "the second may have waited");
+    assert_eq!(beats(&[ahead, then, end], None), 1);
+    assert_eq!(
+        beats(&["2026-11-23T16:00:01.500000000Z", ahead, then], Some(end)),
+        0,
+        "they were ahead"
+    );
+    assert_eq!(beats(&[], Some(ahead)), 0);
+}
+
+/// However many others there are.
+#[test]
+fn rules_that_nobody_announced_are_told_after_thousands() {
+    let mut texts = Texts::default();
+    let home = texts.decide("KR", "d@1");
+    let unknown = |lane: &mut Lane, number: u16| {
+        let bundle = Hash::leaf(&number.to_be_bytes()).to_string();
+        lane.decision(&home, json!({ "bundle": bundle }));
+    };
+    let mut lane = Lane::open(0);
+    (0..4_100).for_each(|number| unknown(&mut lane, number));
+    let (hashes, root) = hashed(&lane);
+    let piece = Piece { lane: 0, leaves: &lane.leaves, hashes: &hashes, root, now_ns: 0 };
+    let told = |report: &Report| report.findings.len() as u64 + report.more;
+    let approved = Follower::new(ORIGIN, Some(vec![])).follow(&piece, &Shelf(&texts));
+    assert_eq!(told(&approved), 4_100);
+
+    let mut follower = Follower::new(ORIGIN, None);
+    assert_eq!(told(&follower.follow(&piece, &Shelf(&texts))), 0);
+    assert_eq!(told(&follower.settle(i64::MAX)), 4_096);
+    let from = lane.leaves.len();
+    unknown(&mut lane, 5_000);
+    let (hashes, root) = hashed(&lane);
+    let (leaves, hashes) = (&lane.leaves[from..], &hashes[from..]);
+    follower.follow(&Piece { lane: 0, leaves, hashes, root, now_ns: 0 }, &Shelf(&texts));
+    assert_eq!(told(&follower.settle(i64::MAX)), 1);
 }
 
 #[test]

@@ -75,6 +75,14 @@ fn what_a_site_showed_is_what_its_decision_asks_for() {
     let (one, other) =
         (format!("spki:sha256/{}=", "A".repeat(43)), format!("spki:sha256/{}=", "B".repeat(43)));
     let turns = format!("{one},{other}");
+    let pin = |letter: &str| format!("spki:sha256/{}=", letter.repeat(43));
+    let several =
+        |letters: &[&str]| letters.iter().map(|one| pin(one)).collect::<Vec<_>>().join(",");
+    let eight = several(&["A", "C", "D", "E", "F", "G", "H", "B"]);
+    // Of more than are kept, any may be shown.
+    let nine = format!("{eight},{}", pin("J"));
+    // A choice of what is no key is none.
+    let no_keys = "spki:aa,spki:bb";
     let name = "spiffe://site.example/s-1,spiffe://site.example/s-2";
     let shown = |asked: &str, shown: Option<&str>| {
         allowed(Some(asked), |lane, decision| {
@@ -86,7 +94,15 @@ fn what_a_site_showed_is_what_its_decision_asks_for() {
             lane.push("ended", json!({ "decision": decision }));
         })
     };
-    for (asked, right) in [(&*one, &*one), (&*turns, &*one), (&*turns, &*other), (name, name)] {
+    for (asked, right) in [
+        (&*one, &*one),
+        (&*turns, &*one),
+        (&*turns, &*other),
+        (&*eight, &*other),
+        (&*nine, &*other),
+        (no_keys, no_keys),
+        (name, name),
+    ] {
         assert_eq!(shown(asked, Some(right)), [], "{asked} {right}");
     }
     let wrong = follows(3, Contradiction::Identity);
@@ -95,6 +111,8 @@ fn what_a_site_showed_is_what_its_decision_asks_for() {
         (&*one, None),
         (&*one, Some(&*turns)),
         (&*turns, Some("spki:sha256/")),
+        (&*eight, Some(&pin("J"))),
+        (no_keys, Some("spki:aa")),
         // A comma in a name makes it no choice.
         (name, Some("spiffe://site.example/s-1")),
     ] {

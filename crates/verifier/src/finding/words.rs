@@ -340,10 +340,6 @@ fn decided(judged: &Judged) -> Text {
                 "판단의 근거가 된 사실은 {until}까지만 유효한데 기록은 그때 또는 그 뒤에 작성되었습니다"
             )
         }
-        Judged::Ahead => say!(
-            "it was judged for an instant that is later than the record itself",
-            "기록이 작성된 때보다 나중 시점을 기준으로 판단했습니다"
-        ),
         Judged::Unusable(cause) => {
             let cause = cause.escape_debug();
             say!(
