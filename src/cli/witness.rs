@@ -76,5 +76,6 @@ For example, at the regulator:
   haetae witness serve --config witness.toml
 It speaks C2SP tlog-witness, so it may witness other people's logs, and other people's witnesses may cosign ours. What was
 cosigned last of each log lies in `state`: a witness that has lost it must take a new key and a new, empty state, because
-it could cosign two trees that contradict each other. `<key>.cosigned` beside the key says when it was lost.
+it could cosign two trees that contradict each other. `<key>.cosigned` beside the key says when it was lost, and
+`<key>.signed` what its own log said last: keep both with the key.
 `GET /status` says how each log stands; a signed checkpoint that does not extend the last one is kept as evidence.";
