@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second reading of Haetae's log, independent of Haetae: 105 lines on Python's standard library and `cryptography`.
+"""A second reading of Haetae's log, independent of Haetae: a hundred lines on Python's standard library and `cryptography`.
 
     verify.py proof  FILE VKEY...    one record: `haetae log prove`, or a receipt with its record in the `extra` line
     verify.py export FILE VKEY...    a whole export: `haetae log export` (docs/record.md, "The export file")

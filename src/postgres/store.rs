@@ -15,12 +15,17 @@ pub async fn migrate(pool: &PgPool) -> Result<(), PostgresError> {
 /// What an administrator is to run where the owner of our tables may not (migration 0054): as long as any login may take advisory
 /// locks, by which gateways know of each other.
 pub async fn for_an_administrator(pool: &PgPool) -> Result<Option<String>, PostgresError> {
-    let owner: Option<String> = sqlx::query_scalar(ANYBODY_LOCKS).fetch_optional(pool).await?;
+    let anybody = format!(
+        "select relowner::regrole::text from pg_class where oid = 'public.log_head'::regclass and exists (
+             select from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) as given
+             where {TAKES_A_LOCK} and given.grantee = 0 and given.privilege_type = 'EXECUTE')"
+    );
+    let asked = sqlx::query_scalar(AssertSqlSafe(anybody));
+    let owner: Option<String> = asked.fetch_optional(pool).await?;
     Ok(owner.map(|owner| {
         format!(
             "do $$ declare f regprocedure; begin
-  for f in select oid::regprocedure from pg_proc where pronamespace = 'pg_catalog'::regnamespace
-    and proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$' loop
+  for f in select oid::regprocedure from pg_proc where {TAKES_A_LOCK} loop
       execute format('grant execute on function %s to haetae_gateway, haetae_registrar, {owner}', f);
       execute format('revoke execute on function %s from public', f);
   end loop;
@@ -29,12 +34,8 @@ end $$;"
     }))
 }
 
-/// The owner of the log's tables, if PUBLIC may call any of the functions that take such a lock.
-const ANYBODY_LOCKS: &str = "
-    select relowner::regrole::text from pg_class where oid = 'public.log_head'::regclass and exists (
-        select from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-        where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$'
-            and a.grantee = 0 and a.privilege_type = 'EXECUTE')";
+/// Of a function of Postgres.
+const TAKES_A_LOCK: &str = "pronamespace = 'pg_catalog'::regnamespace and proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$'";
 
 /// One connection and one answer: the server is past recovery and lets us in.
 pub(super) async fn ask(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
