@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use axum::{Router, body::Body};
 use hyper::service::service_fn;
 use sqlx::PgPool;
+use tlog::tile::check_origin;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -363,11 +364,15 @@ async fn serve_tiles(
     stop: &Stop,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let Some(settings) = &config.tiles else { return Ok(None) };
+    let origin = &config.audit.origin;
+    check_origin(origin).with_context(|| {
+        format!("`tiles` cannot serve `{origin}`: take `tiles` out, or a new origin with a new, empty database")
+    })?;
     let listener = Listener::bind("tiles", &settings.listen, wire).await.context("`tiles`")?;
     let address = listener.local_addr();
     // A pool of its own: whoever fetches tiles takes no connection from the console.
     let pool = config.database.reader_pool().await?;
-    let tiles = Arc::new(Tiles::new(settings, &config.audit.origin, pool, callers));
+    let tiles = Arc::new(Tiles::new(settings, origin, pool, callers));
     let Readings { audit, clock, tracker: inner, stop: inner_stop } = reads;
     inner.spawn(Arc::clone(&tiles).tell(audit, clock, inner_stop));
     let factory = move |peer: Arc<Peer>| {

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use tlog::tile::check_origin;
+
 use super::secret;
 use crate::audit::Key;
 
@@ -32,6 +35,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // Before a file is written. Public keys of what is there are printed all the same.
+    if args.of.is_none() {
+        let origin = &args.origin;
+        check_origin(origin).with_context(|| format!("`{origin}` cannot be a log's origin"))?;
+    }
     let key = match (&args.of, &args.out) {
         (Some(of), _) => Key::read(of)?,
         (None, Some(out)) => make(out)?,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tlog::key::Kind;
+use tlog::tile::check_origin;
 use tlog::{Signer as _, SigningKey};
 
 use super::aside::{self, Ends};
@@ -46,6 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn keygen(name: &str, out: &Path) -> anyhow::Result<ExitCode> {
+    check_origin(name).with_context(|| format!("`{name}` cannot name a witness"))?;
     let key = SigningKey::from_seed(name, Kind::Cosignature, &secret::seed()?)
         .with_context(|| format!("`{name}` cannot name a key"))?;
     secret::write(out, &format!("{}\n", key.to_skey()))?;

@@ -152,23 +152,10 @@ impl MirrorConfig {
     pub(super) fn approved(&self) -> Result<Option<Vec<Digest>>, WitnessError> {
         let Some(path) = &self.bundles else { return Ok(None) };
         let text = read(path)?;
-        let lines = text.lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let digest = |line: &str| {
-            let cause = || format!("`{line}` in `{}` is no digest of a bundle", path.display());
-            digest(line)
-                .ok_or_else(|| WitnessError::Mirror { log: self.log.clone(), cause: cause() })
-        };
-        lines.map(digest).collect::<Result<_, _>>().map(Some)
-    }
-}
-
-/// As records write it (base64), or in hex with or without `sha256:` before it.
-fn digest(text: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    match hex::decode_to_slice(text.strip_prefix("sha256:").unwrap_or(text), &mut bytes) {
-        Ok(()) => Some(Digest(bytes)),
-        Err(_) => Digest::parse(text),
+        Digest::read_list(&text).map(Some).map_err(|line| {
+            let cause = format!("`{line}` in `{}` is no digest of a bundle", path.display());
+            WitnessError::Mirror { log: self.log.clone(), cause }
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tlog::proof::{self, Subtrees as _};
-use tlog::tile::{HEIGHT, Resource, WIDTH};
+use tlog::tile::{HEIGHT, Resource, WIDTH, check_origin};
 use tlog::{Checkpoint, Hash, Note, Signer as _, SigningKey, bundle};
 
 use super::WitnessError;
@@ -64,8 +64,10 @@ impl Own {
         key: &SigningKey,
         clock: Clock,
     ) -> Result<Self, WitnessError> {
-        place::is_served(key.verifier().name())
-            .map_err(|cause| WitnessError::Key { path: file.to_owned(), cause })?;
+        check_origin(key.verifier().name()).map_err(|cause| WitnessError::Key {
+            path: file.to_owned(),
+            cause: format!("by its name, {cause}"),
+        })?;
         let beside = Beside::of(file);
         let newest = beside.read(key)?;
         let lane = place::lane(state, newest.as_ref());

@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod elsewhere;
 mod media;
 mod onward;
 mod routes;

@@ -379,6 +379,46 @@ fn what_a_site_would_keep_or_look_up_is_refused() {
 }
 
 #[test]
+fn what_would_send_a_request_elsewhere_after_the_decision_is_refused() {
+    let elsewhere = [
+        (r#","fallbacks":["gpt-5"]"#, "fallbacks"),
+        (r#","models":["a","b"]"#, "models"),
+        (r#","api_base":"https://o.example/""#, "api_base"),
+        (r#","provider":{"order":["x"]}"#, "provider"),
+        (r#","mock_response":"yes""#, "mock_*"),
+        (r#","mock_testing_fallbacks":true"#, "mock_*"),
+        (r#","vertex_location":"us-central1""#, "vertex_*"),
+        (r#","extra_body":{"fallbacks":["a"]}"#, "extra_body"),
+    ];
+    for (members, param) in elsewhere {
+        let expected = (403, Reason::OperationUnsupported, Some(param));
+        assert_eq!(refused(chat(members)), expected, "{members}");
+    }
+    let (status, reason, _) = refused(chat(r#","Fallbacks":["a"]"#));
+    assert_eq!((status, reason), (400, Reason::BodyAmbiguous));
+    for harmless in [r#","fallbacks":null"#, r#","top_k":4,"guided_json":{"provider":"x"}"#] {
+        assert!(chat(harmless).is_ok(), "{harmless}");
+    }
+}
+
+#[test]
+fn an_embedding_of_images_names_what_the_site_fetches() {
+    let of = |members: &str| chat(&format!(r#","input":["https://i.example/x"],{members}"#));
+    assert_eq!(onward(&of(r#""modality":"text""#).unwrap()), []);
+    assert_eq!(onward(&of(r#""modality":null"#).unwrap()), []);
+    for kind in ["image", "audio", "video"] {
+        let claims = of(&format!(r#""modality":"{kind}""#)).unwrap();
+        assert_eq!(onward(&claims), [(kind, Some("i.example"))], "{kind}");
+    }
+    let inline = chat(r#","input":"data:image/png;base64,AA==","modality":"image""#).unwrap();
+    assert_eq!(onward(&inline), []);
+    for other in [r#""modality":"Image""#, r#""modality":["image"]"#] {
+        let expected = (400, Reason::BodyInvalid, Some("modality"));
+        assert_eq!(refused(of(other)), expected, "{other}");
+    }
+}
+
+#[test]
 fn responses_are_carried_only_when_they_say_that_nothing_is_kept() {
     let ok = ask(RESPONSES, &[], r#"{"model":"m","input":"hi","store":false}"#).unwrap();
     assert_eq!((ok.name, ok.onward.len()), ("responses", 0));

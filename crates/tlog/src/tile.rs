@@ -102,6 +102,41 @@ impl Edge {
     }
 }
 
+/// Whether a log of this origin, a host and a path without scheme, can be served under that path (tlog-tiles, "monitoring prefix"): behind
+/// the host it has only what RFC 3986 has in a path as it is, and no part that is `.` or `..`. Whoever asks may write any other character
+/// with a `%`, or leave it out.
+///
+/// # Errors
+/// What it has that nobody could ask for.
+pub fn check_origin(origin: &str) -> Result<(), OriginError> {
+    let path = origin.split_once('/').map_or("", |(_, path)| path);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || PLAIN.as_bytes().contains(&byte);
+    let is_step = |part: &str| part == "." || part == "..";
+    if path.bytes().all(is_plain) && !path.split('/').any(is_step) {
+        Ok(())
+    } else {
+        Err(OriginError)
+    }
+}
+
+/// An origin under whose path no log can be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginError;
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "it has other characters behind the host than ASCII letters, digits and `{PLAIN}`, or a part that is `.` or `..`, and a log is served under the path of its origin"
+        )
+    }
+}
+
+impl core::error::Error for OriginError {}
+
+/// What RFC 3986 has in a path as it is, besides letters and digits.
+const PLAIN: &str = "-._~!$&'()*,;=:@/";
+
 /// The root of a tile's hashes: for a full tile the hash that stands in the tile above it.
 #[must_use]
 pub fn root(hashes: &[Hash]) -> Hash {

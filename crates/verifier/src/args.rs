@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use haetae_verify::Trust;
+use haetae_verify::{Brought, Trust, export::Digest};
 use tlog::{Checkpoint, Note, VerifierKey};
 
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(crate) enum Asked {
 pub(crate) struct Args {
     pub file: PathBuf,
     pub trust: Trust,
-    /// Signed checkpoints that the reviewer kept.
-    pub kept: Vec<String>,
+    /// What the reviewer has from elsewhere.
+    pub brought: Brought,
     /// What fields of the proven record hide.
     pub disclosures: Vec<PathBuf>,
     pub lang: Lang,
@@ -36,7 +36,7 @@ impl Args {
         let mut words = words;
         let (mut file, mut policy, mut keys) = (None, None, Vec::new());
         let (mut lang, mut json, mut kept) = (Lang::En, false, Vec::new());
-        let mut disclosures = Vec::new();
+        let (mut disclosures, mut bundles) = (Vec::new(), None);
         while let Some(word) = words.next() {
             let mut value =
                 || words.next().ok_or_else(|| format!("`{word}` wants a value: see `--help`"));
@@ -47,6 +47,9 @@ impl Args {
                 "--lang" => lang = read_lang(&value()?)?,
                 "--key" => keys.push(read_key(&value()?)?),
                 "--checkpoint" => kept.extend(read_notes(&value()?)?),
+                "--bundles" => {
+                    bundles.get_or_insert_default().extend(read_bundles(&value()?)?);
+                }
                 "--disclosure" => disclosures.push(PathBuf::from(value()?)),
                 "--trust" => policy = Some(value()?),
                 option if option.starts_with('-') => {
@@ -65,7 +68,8 @@ impl Args {
             None if keys.is_empty() => Trust::File,
             None => Trust::Keys(keys),
         };
-        Ok(Asked::Check(Self { file, trust, kept, disclosures, lang, json }))
+        let brought = Brought { checkpoints: kept, bundles };
+        Ok(Asked::Check(Self { file, trust, brought, disclosures, lang, json }))
     }
 }
 
@@ -108,6 +112,12 @@ fn read_notes(path: &str) -> Result<Vec<String>, String> {
     Ok(notes)
 }
 
+fn read_bundles(path: &str) -> Result<Vec<Digest>, String> {
+    let text = read_file(path)?;
+    let digests = Digest::read_list(&text);
+    digests.map_err(|line| format!("`{line}` in `{path}` is no digest of a bundle"))
+}
+
 fn read_file(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|cause| format!("`{path}`: {cause}"))
 }
@@ -124,7 +134,7 @@ pub(crate) const HELP: &str = "\
 haetae-verify: check an exported decision log, offline
 
 usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint FILE ...]
-                     [--disclosure FILE ...] [--lang en|ko] [--json]
+                     [--bundles FILE ...] [--disclosure FILE ...] [--lang en|ko] [--json]
 
   FILE               made by `haetae log export`; or one record's proof, made by `haetae log prove`
   --trust FILE       whom you trust: C2SP tlog-policy lines (log, witness, group, quorum)
@@ -132,6 +142,8 @@ usage: haetae-verify FILE [--trust POLICY_FILE | --key VKEY ...] [--checkpoint F
   --checkpoint FILE  signed checkpoints that you kept from earlier (as `haetae log checkpoint` prints them, or
                      from a witness): the log must still hold all that they cover; one record's proof can be held
                      only against one of its own size
+  --bundles FILE     digests of the bundles that were approved, one a line (base64 or hex): a decision under another is
+                     a finding; without it those count that the log itself says were in force
   --disclosure FILE  what one field of the record hides (`haetae audit disclose`), beside the record's proof; once for
                      each
   --lang en|ko       language of the sentences (en)

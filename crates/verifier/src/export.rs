@@ -147,6 +147,29 @@ impl Digest {
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(|hash: Hash| Self(hash.0))
     }
+
+    /// As people hand it on: as records write it, or in hex with or without `sha256:` before it.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        Self::from_hex(text.strip_prefix("sha256:").unwrap_or(text)).or_else(|| Self::parse(text))
+    }
+
+    /// One a line; empty lines and those that begin with `#` do not count.
+    ///
+    /// # Errors
+    /// The first line that is no digest.
+    pub fn read_list(text: &str) -> Result<Vec<Self>, &str> {
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(|line| Self::read(line).ok_or(line)).collect()
+    }
+
+    fn from_hex(text: &str) -> Option<Self> {
+        let digits: Vec<u8> =
+            text.chars().map(|digit| digit.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        if digits.len() == 64 { bytes.try_into().ok().map(Self) } else { None }
+    }
 }
 
 impl<'de> Deserialize<'de> for Digest {

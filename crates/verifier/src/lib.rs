@@ -33,6 +33,7 @@ pub mod trust;
 
 use std::{fs::File, io, path::Path};
 
+use announced::Announced;
 pub use finding::Finding;
 pub use follow::{Beside, Follower, Piece};
 pub use report::Report;
@@ -42,16 +43,32 @@ pub use trust::Trust;
 /// Checks an exported log. Reads the file twice, and once more where a decision is judged; memory grows by about
 /// 60 bytes a record.
 pub fn verify(path: &Path, trust: &Trust) -> Result<Report, ReadError> {
-    verify_since(path, trust, &[])
+    verify_against(path, trust, &Brought::default())
 }
 
 /// The same, and that the log still holds what these signed checkpoints said of it when the reviewer kept them: nobody
 /// who only has the database, nor who has the key too, can take that back.
 pub fn verify_since(path: &Path, trust: &Trust, kept: &[String]) -> Result<Report, ReadError> {
+    verify_against(path, trust, &Brought { checkpoints: kept.to_vec(), bundles: None })
+}
+
+/// The same, against all that the reviewer brings.
+pub fn verify_against(path: &Path, trust: &Trust, brought: &Brought) -> Result<Report, ReadError> {
     let mut report = Report::default();
-    let frame = frame::read(File::open(path)?, trust, kept, &mut report)?;
-    records::read(File::open(path)?, File::open(path)?, &frame, &mut report)?;
+    let frame = frame::read(File::open(path)?, trust, &brought.checkpoints, &mut report)?;
+    let announced = Announced::new(brought.bundles.clone());
+    records::read(File::open(path)?, File::open(path)?, &frame, announced, &mut report)?;
     Ok(report)
+}
+
+/// What a reviewer has from elsewhere than the file, to hold it against.
+#[derive(Debug, Clone, Default)]
+pub struct Brought {
+    /// Signed checkpoints that were kept.
+    pub checkpoints: Vec<String>,
+    /// Digests of the bundles that were approved; none other may have decided. Without them those count that the log announces, and who
+    /// holds its key can announce any.
+    pub bundles: Option<Vec<export::Digest>>,
 }
 
 /// Why nothing was checked.

@@ -36,7 +36,7 @@ fn check(args: &Args) -> ExitCode {
         return unreadable(&"a disclosure goes with one record's proof, and this is none");
     }
     let start = Instant::now();
-    let report = match haetae_verify::verify_since(&args.file, &args.trust, &args.kept) {
+    let report = match haetae_verify::verify_against(&args.file, &args.trust, &args.brought) {
         Ok(report) => report,
         Err(cause) => return unreadable(&cause),
     };
@@ -84,10 +84,16 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
     };
     let leaf = single::leaf(proof).unwrap_or_default();
     let shown = documents.into_iter().map(|(path, document)| (path, disclosure(&document, &leaf)));
-    let kept = single::compare(proof, &args.trust, &args.kept);
+    let under = args.brought.bundles.as_ref().and_then(|all| single::not_approved(&leaf, all));
+    let under = under.filter(|_| record.exit != Exit::Finding).map(|finding| Said {
+        exit: Exit::Finding,
+        code: finding.code(),
+        text: finding.text(),
+    });
+    let kept = single::compare(proof, &args.trust, &args.brought.checkpoints);
     let kept =
         kept.iter().map(|kept| Said { exit: kept.exit(), code: kept.code(), text: kept.text() });
-    let proven = Proven { record, kept: kept.collect(), shown: shown.collect() };
+    let proven = Proven { record, under, kept: kept.collect(), shown: shown.collect() };
     let exit = proven.exit();
     if args.json {
         say(&format!("{:#}", proven.json(args)));
@@ -100,6 +106,8 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
 /// What a proof says, and what is held against it.
 struct Proven {
     record: Said,
+    /// Of the bundle that it was decided under, where that is none of the approved ones.
+    under: Option<Said>,
     /// Checkpoints that the reviewer kept.
     kept: Vec<Said>,
     /// Disclosures, by their files.
@@ -110,7 +118,7 @@ impl Proven {
     /// One finding is enough, and else one thing that was not compared.
     fn exit(&self) -> Exit {
         let shown = self.shown.iter().map(|(_, said)| said);
-        let all = [&self.record].into_iter().chain(&self.kept).chain(shown);
+        let all = [&self.record].into_iter().chain(&self.under).chain(&self.kept).chain(shown);
         all.map(|said| said.exit).fold(Exit::Whole, |worst, exit| match (worst, exit) {
             (Exit::Finding, _) | (_, Exit::Finding) => Exit::Finding,
             (Exit::Whole, exit) => exit,
@@ -120,14 +128,22 @@ impl Proven {
 
     fn texts(self) -> impl Iterator<Item = Text> {
         let shown = self.shown.into_iter().map(|(_, said)| said);
-        [self.record].into_iter().chain(self.kept).chain(shown).map(|said| said.text)
+        [self.record]
+            .into_iter()
+            .chain(self.under)
+            .chain(self.kept)
+            .chain(shown)
+            .map(|said| said.text)
     }
 
     /// The record's object, with the exit code of the whole, and a list of each sort that was asked for.
     fn json(self, args: &Args) -> Value {
         let exit = self.exit();
         let mut object = Said { exit, ..self.record }.json();
-        if !args.kept.is_empty() {
+        if args.brought.bundles.is_some() {
+            object.insert("bundle".into(), self.under.map(Said::json).into());
+        }
+        if !args.brought.checkpoints.is_empty() {
             let kept = self.kept.into_iter().map(|said| Value::from(said.json()));
             object.insert("checkpoints".into(), kept.collect());
         }

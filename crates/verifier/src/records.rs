@@ -24,9 +24,10 @@ pub(crate) fn read(
     file: File,
     shelf: File,
     frame: &Frame,
+    announced: Announced,
     report: &mut Report,
 ) -> Result<(), ReadError> {
-    let mut pass = Pass::new(frame, shelf, report);
+    let mut pass = Pass::new(frame, shelf, announced, report);
     if let Some(place) = frame.records {
         let mut lines = Lines::from(file, place)?;
         while let Some((place, line)) = lines.read()? {
@@ -71,14 +72,14 @@ enum Expected {
 }
 
 impl<'p> Pass<'p> {
-    fn new(frame: &'p Frame, shelf: File, report: &'p mut Report) -> Self {
+    fn new(frame: &'p Frame, shelf: File, announced: Announced, report: &'p mut Report) -> Self {
         let shelf = Shelf { frame, file: RefCell::new(shelf), tile: RefCell::new(None) };
         Self {
             frame,
             report,
             shelf,
             said: Said::of_a_file(),
-            announced: Announced::default(),
+            announced,
             horizon: Horizon::default(),
             lane: None,
             written: Written::default(),
@@ -118,8 +119,9 @@ impl<'p> Pass<'p> {
         // Every text that is kept is at hand again.
         self.said.judge.make_room();
         self.said.record(&record, &place, &mut lane.evidence, &self.shelf, self.report);
-        // None is known to be approved: nothing is found yet.
-        let _ = self.announced.record(&record, &place, record.at);
+        if let Some(fault) = self.announced.record(&record, &place, record.at) {
+            self.report.find(Finding::Record(place.clone(), fault));
+        }
         self.horizon.record(&record, &self.frame.lanes, self.written.is_behind());
         self.row = match record.row().filter(|_| projected) {
             Some(row) => Expected::Row(place, row),

@@ -4,7 +4,9 @@ use tlog::{Checkpoint, Hash, Note, Receipt, proof, receipt::ReceiptError};
 use verdict::decision::Text;
 
 use crate::{
-    finding::doubted,
+    announced::Announced,
+    export::Digest,
+    finding::{Finding, Place, doubted},
     known,
     record::Record,
     report::Exit,
@@ -72,6 +74,17 @@ pub fn is_proof(start: &[u8]) -> bool {
 #[must_use]
 pub fn leaf(text: &str) -> Option<Vec<u8>> {
     text.parse::<Receipt>().ok()?.extra
+}
+
+/// What is wrong with the bundle under which a proven record was decided, where the reviewer knows those that were approved.
+#[must_use]
+pub fn not_approved(leaf: &[u8], approved: &[Digest]) -> Option<Finding> {
+    let record = Record::parse(leaf).ok()?;
+    let id = Some(record.id_text().to_owned());
+    let lane = u16::try_from(record.lane).unwrap_or(u16::MAX);
+    let place = Place { lane, index: record.index, id };
+    let fault = Announced::new(Some(approved.to_vec())).record(&record, &place, record.at)?;
+    Some(Finding::Record(place, fault))
 }
 
 /// Holds a proof against the keys that the reviewer trusts; the record stands in its `extra` line.

@@ -115,26 +115,9 @@ fn number(key: &SigningKey, of: &str) -> Option<u16> {
     (lane <= LANE_MAX && lane % LATER == 0 && origin(key, lane) == of).then_some(lane)
 }
 
-/// Why a witness of this name cannot serve its log, whose paths are compared as they were sent: whoever asks may write any other
-/// character with a `%`, or leave it out.
-pub(super) fn is_served(name: &str) -> Result<(), String> {
-    let path = name.split_once('/').map_or("", |(_, path)| path);
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || PLAIN.contains(&byte);
-    let is_step = |part: &str| part == "." || part == "..";
-    if path.bytes().all(is_plain) && !path.split('/').any(is_step) {
-        return Ok(());
-    }
-    Err(format!(
-        "its own log is served under the path of its name, `{name}`, which has other characters behind the host than ASCII letters, digits and `{}`, or a part that is `.` or `..`",
-        String::from_utf8_lossy(PLAIN)
-    ))
-}
-
 const SUFFIX: &str = ".signed";
 /// As much higher is the number of a lane's next generation.
 const LATER: u16 = 16;
 const LANE_MAX: u16 = 4_095;
 /// Sets this key apart from any other use of the secret.
 const DERIVE: &[u8] = b"haetae witness log key v1\0";
-/// What RFC 3986 has in a path as it is.
-const PLAIN: &[u8] = b"-._~!$&'()*,;=:@/";

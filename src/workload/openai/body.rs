@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use verdict::reason::Reason;
 
-use super::{onward, routes};
+use super::{elsewhere, onward, routes};
 use crate::workload::{
     NotUnderstood, Outside, Route,
     declare::{self, Declared, Field},
@@ -36,7 +36,7 @@ pub fn read(route: &Route, bytes: &[u8]) -> Result<Read, NotUnderstood> {
     }
     let is_responses = route.name == "responses";
     let mut read = Read::default();
-    let mut store = None;
+    let (mut store, mut modality, mut input) = (None, None, None);
     for (key, value) in root.members() {
         match name(key, is_guarded)?.as_ref() {
             "model" => read.model = Some(model(value)?),
@@ -50,11 +50,20 @@ pub fn read(route: &Route, bytes: &[u8]) -> Result<Read, NotUnderstood> {
                 read.onward.push(Outside { what: "tool:web_search".into(), host: None });
             }
             "tools" => onward::tools(value, &mut read.onward)?,
+            "modality" => modality = Some(value),
+            "input" => {
+                input = Some(value);
+                onward::media("input", value, &mut read.onward)?;
+            }
             // Schemas and settings: the site's model reads them, nothing follows an address in them.
             "functions" | "response_format" | "text" => {}
             key => state(key, value)
+                .or_else(|| elsewhere::refused(key, value))
                 .map_or_else(|| onward::media(key, value, &mut read.onward), Err)?,
         }
+    }
+    if let (Some(modality), Some(input)) = (modality, input) {
+        onward::input(modality, input, &mut read.onward)?;
     }
     match store {
         Some(true) => return Err(kept("store")),
@@ -145,7 +154,10 @@ fn state(key: &str, value: Value<'_>) -> Option<NotUnderstood> {
 }
 
 fn is_guarded(folded: &str) -> bool {
-    READ.contains(&folded) || STATE.contains(&folded) || onward::is_address(folded)
+    READ.contains(&folded)
+        || STATE.contains(&folded)
+        || elsewhere::is_known(folded)
+        || onward::is_address(folded)
 }
 
 fn store_missing() -> NotUnderstood {
@@ -161,7 +173,7 @@ fn not_json(error: &JsonError) -> NotUnderstood {
 }
 
 /// Keys that are read here.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
     "model",
     "stream",
     "store",
@@ -176,6 +188,7 @@ const READ: [&str; 14] = [
     "text",
     "messages",
     "input",
+    "modality",
 ];
 
 /// Keys by which a request refers to something a site keeps, or names another machine to fetch it from: OpenAI's, then

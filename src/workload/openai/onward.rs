@@ -41,6 +41,24 @@ pub fn media(key: &str, value: Value<'_>, onward: &mut Vec<Outside>) -> Result<(
     Ok(())
 }
 
+/// Notes the addresses in the `input` of an embedding whose `modality` (Infinity) is not text: its strings are what the server fetches.
+///
+/// # Errors
+/// 400 where the modality is no plain word, and as [`media`].
+pub fn input(
+    modality: Value<'_>,
+    input: Value<'_>,
+    onward: &mut Vec<Outside>,
+) -> Result<(), NotUnderstood> {
+    if modality.is_null() {
+        return Ok(());
+    }
+    let kind = modality.as_str().filter(|kind| kind == "text" || MEDIA.contains(&kind.as_ref()));
+    let kind = kind
+        .ok_or_else(|| invalid("`modality` must be text, image, video or audio").of("modality"))?;
+    if kind == "text" { Ok(()) } else { media(&kind, input, onward) }
+}
+
 /// Notes every tool that does not run at the client.
 ///
 /// # Errors

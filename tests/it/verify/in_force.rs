@@ -2,10 +2,11 @@
 //! it does not, they are named.
 
 use haetae_verify::{
-    Finding, Follower, Piece, Report,
+    Brought, Finding, Follower, Piece, Report, Trust,
     export::Digest,
     finding::RecordFault,
     report::{Exit, Open},
+    verify_against,
 };
 use serde_json::{Value, json};
 use tlog::{Frontier, Hash};
@@ -253,4 +254,27 @@ fn hashed(lane: &Lane) -> (Vec<Hash>, Hash) {
         tree.append(*hash);
     }
     (hashes, tree.root())
+}
+
+/// Who holds the key of a log can announce any rules in it; who knows which were approved is not taken in.
+#[test]
+fn rules_that_are_announced_and_were_not_approved_are_found_by_who_knows_those_that_were() {
+    let (main, beat, texts) = super::lanes();
+    let export = Export::of(&[&main, &beat], &texts);
+    let (_folder, path) = super::export::on_disk(&export.bytes());
+    let under = |bundles: &[Digest]| {
+        let brought = Brought { checkpoints: Vec::new(), bundles: Some(bundles.to_vec()) };
+        verify_against(&path, &Trust::Keys(export.keys.clone()), &brought).unwrap()
+    };
+    let (ours, other) = (super::rules(), Digest([7; 32]));
+    assert_eq!(under(&[other, ours]).exit(), Exit::Whole);
+    for approved in [&[other][..], &[]] {
+        let report = under(approved);
+        // Once for each bundle, at the first record.
+        let [Finding::Record(place, RecordFault::BundleNotApproved { digest })] = &*report.findings
+        else {
+            panic!("{report:?}")
+        };
+        assert_eq!((place.lane, *digest, report.exit()), (0, ours, Exit::Finding));
+    }
 }

@@ -2,6 +2,7 @@
 //! records are gone for good can go on with another one.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use haetae::clock::Clock;
@@ -99,4 +100,26 @@ fn a_name_that_is_no_path_is_refused() {
     let refused = named("witness.example/증인").err().unwrap().to_string();
     assert!(refused.contains("other characters behind the host"), "{refused}");
     assert!(named("witness.example/1").is_ok());
+}
+
+/// Who makes a key hears of it then, and has no key.
+#[test]
+fn no_key_is_made_under_a_name_that_is_no_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let haetae =
+            Command::new(env!("CARGO_BIN_EXE_haetae")).args(words).current_dir(dir.path()).output();
+        haetae.unwrap()
+    };
+    let names = ["w.example/증인", "w.example/a b", "w.example/../x", "w.example/%61"];
+    for name in names {
+        for words in [&["witness", "keygen", "--name", name][..], &["keygen", "--origin", name]] {
+            let made = run(&[words, &["--out", "a.key"]].concat());
+            let said = String::from_utf8_lossy(&made.stderr).into_owned();
+            assert_eq!(made.status.code(), Some(1), "{name}: {said}");
+            assert!(!dir.path().join("a.key").exists(), "{name}");
+        }
+    }
+    let made = run(&["witness", "keygen", "--name", "w.example/1", "--out", "b.key"]);
+    assert!(made.status.success() && dir.path().join("b.key").exists());
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
+mod approved;
 mod disclosures;
 mod kept;
 
@@ -20,7 +21,9 @@ fn help_names_every_option_and_exit_code() {
     for words in [&["--help"], &["-h"]] {
         let (code, out, err) = run(words);
         assert_eq!((code, err.as_str()), (Some(0), ""));
-        for word in ["--trust", "--key", "--lang", "--json", "0 whole", "1 ", "2 ", "3 "] {
+        for word in
+            ["--trust", "--key", "--bundles", "--lang", "--json", "0 whole", "1 ", "2 ", "3 "]
+        {
             assert!(out.contains(word), "{word}");
         }
     }
