@@ -8,7 +8,7 @@ VKEY is a lane's public key, got from elsewhere than what is checked. Exit code 
 goes, and what is not in the file. It checks hashes, trees, signatures and texts. verify_more.py: heartbeats, lanes over HTTP,
 disclosures; `haetae-verify` judges every decision again.
 """
-import base64, functools, hashlib, json, sys
+import base64, functools, hashlib, json, re, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 b64 = lambda text: base64.b64decode(text, validate=True)
@@ -42,6 +42,7 @@ def climb(found, index, size, path):                             # from a leaf t
 
 def checkpoint(note, vkeys):                                     # C2SP signed-note and tlog-checkpoint
     text, _, signatures = note.rpartition("\n\n")
+    demand(re.fullmatch("(\u2014 [^\\s+]+ [A-Za-z0-9+/]+=*\n)+", signatures), "no signed note")
     origin, size, tree_root = text.split("\n")[:3]
     keys = {(n, sha(n.encode() + b"\n" + b64(k))[:4]): b64(k)[1:] for n, _, k in (vkey.split("+", 2) for vkey in vkeys)}
     for _, name, signature in (line.split(" ") for line in signatures.splitlines()):
@@ -54,8 +55,9 @@ def proof(file, vkeys):                                          # C2SP tlog-pro
     head, _, note = open(file, encoding="utf-8", newline="").read().partition("\n\n")
     magic, extra, index, *path = head.split("\n")
     demand(magic == "c2sp.org/tlog-proof@v1" and extra.startswith("extra "), "no proof that holds its record")
+    demand(re.fullmatch("index (0|[1-9][0-9]*)", index), "no index")
     (origin, size, tree_root), leaf = checkpoint(note, vkeys), b64(extra[6:])
-    index, path, record = int(index.removeprefix("index ")), [b64(line) for line in path], read(leaf)
+    index, path, record = int(index[6:]), [b64(line) for line in path], read(leaf)
     demand(index < size and climb(sha(b"\0" + leaf), index, size, path) == tree_root and not path, "the record is not in the tree")
     demand((record["index"], record["v"]) == (index, 1) and origin.endswith(f"/{record['lane']}"), "the record is of another place")
     return f"record {record['id']} ({record['kind']}) is number {index} of `{origin}`, signed at size {size}"

@@ -45,7 +45,7 @@ pub use reconcile::{Allow, Hour, Mismatch, Report, reconcile, unknown};
 pub use refused::Refused;
 
 use follow::Follow;
-use journal::Journal;
+use journal::{Journal, Start};
 use metrics::Counters;
 use ticket::{Here, Notes, Ticket};
 use upstream::Upstream;
@@ -94,9 +94,16 @@ impl Guard {
             .map_err(|cause| GuardError::Trust { path: config.trust.clone(), cause })?;
         let started_ns = clock.unix_ns();
         let used = Used::new(config.window_ns());
-        let times = (started_ns, started_ns.saturating_sub(config.window_ns()));
+        let boot = journal::boot();
+        let starts = Start {
+            site: &config.site,
+            boot: boot.as_deref(),
+            now_ns: started_ns,
+            since_ns: started_ns.saturating_sub(config.window_ns()),
+            skew_ns: config.skew_ns(),
+        };
         // A record may be later than this guard's start by what clocks differ, and used before it.
-        let journal = Journal::open(&config.journal, &config.site, times, |lane, index| {
+        let (journal, not_before_ns) = Journal::open(&config.journal, starts, |lane, index| {
             let _used_or_forgotten = used.take(lane, index, started_ns);
         })?;
         let journal = Arc::new(journal);
@@ -112,7 +119,7 @@ impl Guard {
             None => None,
         };
         Ok(Self {
-            here: Here::new(config, started_ns),
+            here: Here::new(config, not_before_ns),
             notes: Notes::new(trust),
             follow,
             used,
@@ -132,6 +139,12 @@ impl Guard {
     #[must_use]
     pub fn stands(&self) -> Vec<Stands> {
         self.follow.iter().flat_map(|follow| follow.stands()).collect()
+    }
+
+    /// Why nothing can be let in, whatever its receipt.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.journal.trouble()
     }
 
     /// Answers one request. `network` is where it came from, for the journal: a prefix, never an address.
@@ -195,7 +208,7 @@ impl Guard {
     fn refuse(&self, refused: Refused, decision: Option<&str>, network: &str) -> Response<Body> {
         self.counters.refused(refused);
         let entry = Entry::refused(refused, decision, network, self.clock.unix_ns());
-        if let Err(cause) = self.journal.refusal(entry) {
+        if let Err(cause) = self.journal.refusal(&entry) {
             tracing::error!(%cause, "a refusal could not be written into the journal");
         }
         answer(refused)

@@ -19,7 +19,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let guard = Arc::new(Guard::start(&config, Clock::system(), &aside.inner, stop)?);
     aside.metrics.with(|all| guard.register(all));
     let followed = Arc::clone(&guard);
-    aside.ready = Arc::new(move || ready(&followed.stands()));
+    aside.ready = Arc::new(move || ready(&followed.stands(), followed.trouble()));
     let factory = move |peer: Arc<Peer>| {
         let network: Arc<str> = caller::network(peer.remote.ip()).into();
         let guard = Arc::clone(&guard);
@@ -32,7 +32,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 }
 
 /// Ready while receipts of some lane open something; a line for each lane.
-fn ready(lanes: &[Stands]) -> (bool, String) {
+fn ready(lanes: &[Stands], trouble: Option<String>) -> (bool, String) {
+    if let Some(trouble) = trouble {
+        return (false, format!("not ready: the journal: {trouble}; start the guard again\n"));
+    }
     let line = |lane: &Stands| {
         let Stands { origin, size, age_s, trouble, forked, open } = lane;
         let state = if *open { "open" } else { "CLOSED" };

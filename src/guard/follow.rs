@@ -205,8 +205,9 @@ impl Follow {
                 Ok(Some(about)) => self.forked(lane, origin, about),
                 Err(trouble) => lane.state().troubled(origin, trouble),
             }
-            self.keep();
         }
+        // Of one that is forked too: the disk may have been full when it was found.
+        self.keep();
         self.counters.follows(&self.stands_of(origin, lane));
     }
 

@@ -3,21 +3,31 @@
 //! A line of canonical JSON for each use of a receipt, written before the service is reached, and for each refusal as far
 //! as there is room in the minute. `haetae log reconcile` holds it against the log.
 //!
-//! *Invariant:* only ever appended to. A line that was changed or taken out breaks the chain at the next one.
+//! *Invariant:* only ever appended to. A line that was changed or taken out breaks the chain at the next one. A use goes on only while
+//! some line of the last [`LOST_NS`] is known to be on the disk: so what a power cut can take away is bounded, and after one nothing is let
+//! in that may have been used in that time, whatever the clock says then.
 
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::{GuardError, Refused, ticket::Proven};
 use crate::clock::Clock;
+use crate::disk;
+
+mod pen;
+mod read;
+mod torn;
+
+pub use read::entries;
+
+use pen::Pen;
 
 /// One line. Keys in the order in which they are written, which is byte order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +35,9 @@ use crate::clock::Clock;
 pub struct Entry<'e> {
     /// Nanoseconds since 1970, by the guard's clock.
     pub at_ns: i64,
+    /// Of the machine, as long as it runs: what was written under another may have lost its end with the power.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Cow<'e, str>>,
     /// How many refusals were not written one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -44,6 +57,9 @@ pub struct Entry<'e> {
     pub previous: Cow<'e, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<Cow<'e, str>>,
+    /// SHA-256, in hex, of what the power cut off and spoilt: it stands in a file beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn: Option<Cow<'e, str>>,
     pub v: u64,
     pub what: What,
     /// Code of the refusal.
@@ -67,6 +83,7 @@ impl<'e> Entry<'e> {
     const fn new(what: What, at_ns: i64) -> Self {
         Self {
             at_ns,
+            boot: None,
             count: None,
             decision: None,
             index: None,
@@ -74,6 +91,7 @@ impl<'e> Entry<'e> {
             network: None,
             previous: Cow::Borrowed(""),
             site: None,
+            torn: None,
             v: 1,
             what,
             why: None,
@@ -106,37 +124,34 @@ impl<'e> Entry<'e> {
 
 /// The open file.
 #[derive(Debug)]
-pub(super) struct Journal(Mutex<Pen>);
-
-#[derive(Debug)]
-struct Pen {
-    file: File,
-    /// Of the lines in the file: their bytes, and the digest of the last.
-    length: u64,
-    last: String,
-    /// Lines that are not in the file yet, who hears of them, and the digest of the line that the next one follows.
-    pending: Vec<u8>,
-    together: Together,
-    previous: String,
-    /// Minute of the refusals counted here, how many had a line, and how many had none.
-    minute: i64,
-    written: u64,
-    more: u64,
-    dirty: bool,
+pub(super) struct Journal {
+    pen: Mutex<Pen>,
+    /// Whoever brings the lines to the disk; the others wait and find theirs there.
+    turn: tokio::sync::Mutex<()>,
 }
 
-/// How the writing of some lines went, once it is known.
-type Together = Arc<OnceLock<Result<(), ErrorKind>>>;
+/// When the guard starts, and by what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'s> {
+    pub site: &'s str,
+    /// Of the machine, where it can be told.
+    pub boot: Option<&'s str>,
+    pub now_ns: i64,
+    /// Uses from here on are remembered.
+    pub since_ns: i64,
+    /// What the gateway's clock may be ahead.
+    pub skew_ns: i64,
+}
 
 impl Journal {
     /// Checks what is there, takes the file for this process alone, and says that the guard starts. `used` is told the lane and
-    /// index of each receipt that was used since an instant.
+    /// index of each receipt that was used since an instant. Gives the instant before which no record is let in: that of the
+    /// start, and after a power cut none that may have been used in what was lost.
     pub fn open(
         path: &Path,
-        site: &str,
-        (now_ns, since_ns): (i64, i64),
+        start: Start<'_>,
         mut used: impl FnMut(&str, u64),
-    ) -> Result<Self, GuardError> {
+    ) -> Result<(Self, i64), GuardError> {
         let wrong = |cause| GuardError::Journal { path: path.to_owned(), cause };
         let file =
             OpenOptions::new().create(true).append(true).read(true).open(path).map_err(wrong)?;
@@ -146,44 +161,81 @@ impl Journal {
                 wrong(std::io::Error::new(ErrorKind::WouldBlock, "another guard writes it"))
             }
         })?;
-        let (previous, length) = read(path, |entry| {
-            let was_used = entry.what == What::Consumed && entry.at_ns >= since_ns;
+        let mut each = |entry: &Entry<'_>| {
+            let was_used = entry.what == What::Consumed && entry.at_ns >= start.since_ns;
             if let (true, Some(lane), Some(index)) = (was_used, &entry.lane, entry.index) {
                 used(lane, index);
             }
-        })?;
-        // Half a line that a full disk left.
-        file.set_len(length).map_err(wrong)?;
-        let mut pen = Pen::new(file, previous, length);
-        let start = Entry { site: Some(Cow::Borrowed(site)), ..Entry::new(What::Started, now_ns) };
-        pen.write(start).map_err(wrong)?;
-        Ok(Self(Mutex::new(pen)))
+        };
+        let there = read::chain(path, |entry| each(&entry))?;
+        let torn = there.broken.as_ref().map(|broken| torn::aside(path, &there, broken, &mut each));
+        let torn = torn.transpose()?;
+        let newest_ns = torn.as_ref().and_then(|torn| torn.newest_ns).max(there.newest_ns);
+        let may_lack =
+            torn.is_some() || start.boot.is_none() || there.boot.as_deref() != start.boot;
+        let lost_ns = newest_ns.filter(|_| may_lack).unwrap_or(i64::MIN);
+        let not_before_ns = lost_ns.saturating_add(LOST_NS + start.skew_ns).max(start.now_ns);
+        // Half a line that a full disk left, or what now stands beside.
+        file.set_len(there.bytes).map_err(wrong)?;
+        let mut pen = Pen::new(file, there.last, there.bytes);
+        pen.write(&Entry {
+            boot: start.boot.map(Cow::Borrowed),
+            site: Some(Cow::Borrowed(start.site)),
+            torn: torn.map(|torn| Cow::Owned(torn.digest)),
+            ..Entry::new(What::Started, start.now_ns)
+        })
+        .and_then(|()| pen.sync())
+        .and_then(|()| disk::sync_directory(path))
+        .map_err(wrong)?;
+        Ok((Self { pen: Mutex::new(pen), turn: tokio::sync::Mutex::default() }, not_before_ns))
     }
 
-    /// Returns when the line has left this process: a kill does not lose it, a power cut may lose the last second. If we stop
-    /// before, the line is written by whoever is next.
-    pub async fn write(&self, entry: Entry<'_>) -> std::io::Result<()> {
-        let together = self.pen().push(entry)?;
+    /// Returns when the line has left this process, and some line of the last [`LOST_NS`] has reached the disk: a kill does not lose
+    /// it, and a power cut loses no more than that time. If we stop before, the line is written by whoever is next.
+    pub async fn write(self: &Arc<Self>, entry: Entry<'_>) -> std::io::Result<()> {
+        let at_ns = entry.at_ns;
+        // A disk that is slow must not make what a power cut can spoil longer.
+        if self.pen().is_overdue(at_ns) {
+            self.bring(at_ns).await?;
+        }
+        let together = self.pen().push(&entry)?;
         // Requests that are as far as this one add their lines, and the first of them that goes on writes all.
         tokio::task::yield_now().await;
-        if let Some(outcome) = together.get() {
-            return outcome.map_err(std::io::Error::from);
+        let is_late = {
+            let mut pen = self.pen();
+            // Somebody may have written it while we waited for the pen.
+            let outcome = together.get().copied();
+            outcome.map_or_else(|| pen.flush(), |outcome| outcome.map_err(Into::into))?;
+            pen.is_late(at_ns)
+        };
+        if is_late { self.bring(at_ns).await } else { Ok(()) }
+    }
+
+    /// Brings all lines to the disk, unless somebody did since.
+    async fn bring(self: &Arc<Self>, at_ns: i64) -> std::io::Result<()> {
+        let _turn = self.turn.lock().await;
+        {
+            let pen = self.pen();
+            pen.is_sound()?;
+            if !pen.is_overdue(at_ns) && !pen.is_late(at_ns) {
+                return Ok(());
+            }
         }
-        let mut pen = self.pen();
-        // Somebody may have written it while we waited for the pen.
-        together.get().map_or_else(|| pen.flush(), |outcome| outcome.map_err(std::io::Error::from))
+        let journal = Arc::clone(self);
+        let synced = tokio::task::spawn_blocking(move || journal.sync()).await;
+        synced.map_err(std::io::Error::other)?
     }
 
     /// The same for a refusal, at once: a stranger can send any number, so only some have a line.
-    pub fn refusal(&self, entry: Entry<'_>) -> std::io::Result<()> {
+    pub fn refusal(&self, entry: &Entry<'_>) -> std::io::Result<()> {
         let mut pen = self.pen();
         pen.turn(entry.at_ns)?;
-        if pen.written >= REFUSALS_A_MINUTE {
-            pen.more += 1;
-            return Ok(());
-        }
-        pen.written += 1;
-        pen.write(entry)
+        pen.refusal(entry)
+    }
+
+    /// Why nothing is let in any more, until the guard is started again.
+    pub fn trouble(&self) -> Option<String> {
+        self.pen().is_sound().err().map(|cause| cause.to_string())
     }
 
     /// Until the guard stops: what was written reaches the disk within a second.
@@ -191,8 +243,12 @@ impl Journal {
         loop {
             let stopping = tokio::time::timeout(SYNC_EVERY, stop.cancelled()).await.is_ok();
             let (journal, now_ns) = (Arc::clone(&self), clock.unix_ns());
-            let synced = tokio::task::spawn_blocking(move || journal.sync(now_ns)).await;
-            if let Ok(Err(cause)) = synced {
+            let _turn = self.turn.lock().await;
+            let synced = tokio::task::spawn_blocking(move || {
+                journal.pen().turn(now_ns)?;
+                journal.sync()
+            });
+            if let Ok(Err(cause)) = synced.await {
                 tracing::error!(%cause, "the journal cannot be brought to the disk");
             }
             if stopping {
@@ -201,142 +257,38 @@ impl Journal {
         }
     }
 
-    fn sync(&self, now_ns: i64) -> std::io::Result<()> {
-        let file = {
-            let mut pen = self.pen();
-            pen.turn(now_ns)?;
-            pen.flush()?;
-            if !std::mem::take(&mut pen.dirty) {
-                return Ok(());
-            }
-            pen.file.try_clone()?
-        };
-        file.sync_data()
+    /// Blocks for as long as the disk takes; others may write meanwhile.
+    fn sync(&self) -> std::io::Result<()> {
+        let Some((file, upto)) = self.pen().unsynced()? else { return Ok(()) };
+        let synced = file.sync_data();
+        self.pen().synced(upto, synced)
     }
 
     fn pen(&self) -> std::sync::MutexGuard<'_, Pen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pen {
-    fn new(file: File, last: String, length: u64) -> Self {
-        let (pending, together, previous) = (Vec::new(), Together::default(), last.clone());
-        let (minute, written, more) = (0, 0, 0);
-        Self { file, length, last, pending, together, previous, minute, written, more, dirty: true }
-    }
-
-    fn write(&mut self, entry: Entry<'_>) -> std::io::Result<()> {
-        self.push(entry)?;
-        self.flush()
-    }
-
-    /// Adds the line to those that are written next.
-    fn push(&mut self, entry: Entry<'_>) -> std::io::Result<Together> {
-        let start = self.pending.len();
-        let entry = Entry { previous: Cow::Borrowed(&self.previous), ..entry };
-        if let Err(cause) = serde_json::to_writer(&mut self.pending, &entry) {
-            self.pending.truncate(start);
-            return Err(cause.into());
-        }
-        let line = self.pending.get(start..).unwrap_or_default();
-        self.previous = hex::encode(Sha256::digest(line));
-        self.pending.push(b'\n');
-        Ok(Arc::clone(&self.together))
-    }
-
-    /// Writes what is pending: all of it, or nothing stays in the file and everybody who waits hears of it.
-    fn flush(&mut self) -> std::io::Result<()> {
-        let lines = std::mem::take(&mut self.pending);
-        let outcome = self.append(&lines);
-        match &outcome {
-            Ok(()) => self.last.clone_from(&self.previous),
-            Err(_) => self.previous.clone_from(&self.last),
-        }
-        // Each is settled here and nowhere else, with the pen in hand.
-        let told = outcome.as_ref().copied().map_err(std::io::Error::kind);
-        let _first = std::mem::take(&mut self.together).set(told);
-        // Its room is used again.
-        self.pending = lines;
-        self.pending.clear();
-        outcome
-    }
-
-    fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        if let Err(cause) = self.file.write_all(lines) {
-            // A full disk may have taken half of it.
-            self.file.set_len(self.length)?;
-            return Err(cause);
-        }
-        self.length += lines.len() as u64;
-        self.dirty = true;
-        Ok(())
-    }
-
-    /// Says at the end of a minute how many refusals had no line.
-    fn turn(&mut self, now_ns: i64) -> std::io::Result<()> {
-        let minute = now_ns.div_euclid(MINUTE_NS);
-        if minute == self.minute {
-            return Ok(());
-        }
-        let more = std::mem::take(&mut self.more);
-        (self.minute, self.written) = (minute, 0);
-        if more == 0 {
-            return Ok(());
-        }
-        self.write(Entry { count: Some(more), ..Entry::new(What::RefusedMore, now_ns) })
-    }
+/// Changes with each start of the machine; nothing where that cannot be told.
+pub(super) fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty() && id.len() <= 64)
 }
 
-/// Reads a journal and checks its chain.
-///
-/// # Errors
-/// When it cannot be read, or a line is not what the next one says it was.
-pub fn entries(path: &Path) -> Result<Vec<Entry<'static>>, GuardError> {
-    let mut entries = Vec::new();
-    read(path, |entry| entries.push(entry))?;
-    Ok(entries)
-}
-
-/// Calls `each` for each entry; gives the digest of the last line and the number of bytes of whole lines.
-fn read(path: &Path, mut each: impl FnMut(Entry<'static>)) -> Result<(String, u64), GuardError> {
-    let wrong = |cause| GuardError::Journal { path: path.to_owned(), cause };
-    let mut reader = BufReader::new(File::open(path).map_err(wrong)?);
-    let (mut previous, mut bytes, mut number) = (FIRST.to_owned(), 0, 0);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(wrong)?;
-        let Some(text) = line.strip_suffix(b"\n") else { return Ok((previous, bytes)) };
-        number += 1;
-        let broken = |cause| GuardError::Chain { path: PathBuf::from(path), line: number, cause };
-        let entry: Entry<'static> =
-            serde_json::from_slice(text).map_err(|_| broken("it is not a line of a journal"))?;
-        if entry.previous != previous {
-            return Err(broken("the line before it is not the one that it was written after"));
-        }
-        previous = hex::encode(Sha256::digest(text));
-        bytes += read as u64;
-        each(entry);
-    }
-}
-
-const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-const MINUTE_NS: i64 = 60_000_000_000;
-/// 250 bytes each: a stranger who floods the site writes 216 MB a day at the very most.
-const REFUSALS_A_MINUTE: u64 = 600;
+/// No more of the newest lines is lost, or spoilt, by a power cut.
+const LOST_NS: i64 = 2_000_000_000;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     //! Lines that are written together are one chain, and everybody who waits for one hears what became of it.
 
+    use std::fs::File;
     use std::ops::Range;
+    use std::path::PathBuf;
 
     use futures_util::{FutureExt as _, future::join_all};
+    use sha2::{Digest as _, Sha256};
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -344,6 +296,16 @@ mod tests {
     fn consumed(index: u64) -> Entry<'static> {
         Entry { index: Some(index), ..Entry::new(What::Consumed, 1) }
     }
+
+    fn start(now_ns: i64, boot: &str) -> Start<'_> {
+        Start { site: "s-1", boot: Some(boot), now_ns, since_ns: 0, skew_ns: SKEW_NS }
+    }
+
+    fn open(path: &Path) -> Arc<Journal> {
+        Arc::new(Journal::open(path, start(1, "a"), |_, _| ()).unwrap().0)
+    }
+
+    const SKEW_NS: i64 = 5_000_000_000;
 
     fn indexes(path: &Path) -> Vec<u64> {
         entries(path).unwrap().iter().filter_map(|entry| entry.index).collect()
@@ -368,7 +330,7 @@ mod tests {
     async fn whoever_goes_on_has_its_line_in_one_chain_and_whoever_does_not_has_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Arc::new(Journal::open(&path, "s-1", (1, 0), |_, _| ()).unwrap());
+        let journal = open(&path);
         let tracker = TaskTracker::new();
         let writers: Vec<_> = (0..8)
             .map(|n| {
@@ -399,10 +361,10 @@ mod tests {
     async fn what_is_dropped_before_it_is_written_is_written_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Journal::open(&path, "s-1", (1, 0), |_, _| ()).unwrap();
+        let journal = open(&path);
         assert!(journal.write(consumed(1)).now_or_never().is_none(), "it waits for others");
         assert_eq!(indexes(&path), [0; 0]);
-        journal.refusal(consumed(2)).unwrap();
+        journal.refusal(&consumed(2)).unwrap();
         assert_eq!(indexes(&path), [1, 2]);
     }
 
@@ -410,7 +372,7 @@ mod tests {
     async fn the_chain_goes_on_where_the_file_ends_when_lines_could_not_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("guard.jsonl");
-        let journal = Journal::open(&path, "s-1", (1, 0), |_, _| ()).unwrap();
+        let journal = open(&path);
         journal.pen().file = File::open(&path).unwrap();
         let outcomes = join_all((0..5).map(|index| journal.write(consumed(index)))).await;
         assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
@@ -418,4 +380,160 @@ mod tests {
         journal.write(consumed(7)).await.unwrap();
         assert_eq!(indexes(&path), [7]);
     }
+
+    fn used(index: u64, at_ns: i64) -> Entry<'static> {
+        Entry { lane: Some("log/0".into()), ..Entry { at_ns, ..consumed(index) } }
+    }
+
+    /// A journal with so many uses a tenth of a second apart, the first at 10 s.
+    async fn kept(path: &Path, uses: u64) -> Vec<u8> {
+        let journal = open(path);
+        for (index, at_ns) in (0..uses).zip((10 * S..).step_by(100_000_000)) {
+            journal.write(used(index, at_ns)).await.unwrap();
+        }
+        std::fs::read(path).unwrap()
+    }
+
+    const S: i64 = 1_000_000_000;
+
+    #[tokio::test]
+    async fn after_a_power_cut_nothing_is_let_in_that_may_have_been_used_in_what_was_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let bytes = kept(&path, 5).await;
+        let newest = 10 * S + 4 * S / 10;
+        // The clock of the machine is behind when it comes up, or right, or much later.
+        let bound = newest + LOST_NS + SKEW_NS;
+        for (now, boot, expected) in
+            [(8 * S, "a", 8 * S), (8 * S, "b", bound), (11 * S, "b", bound), (60 * S, "b", 60 * S)]
+        {
+            std::fs::write(&path, &bytes).unwrap();
+            let (_journal, not_before) = Journal::open(&path, start(now, boot), |_, _| ()).unwrap();
+            assert_eq!(not_before, expected, "{now} {boot}");
+        }
+        // Where it cannot be told whether the power was cut, it may have been.
+        std::fs::write(&path, &bytes).unwrap();
+        let unknown = Start { boot: None, ..start(11 * S, "") };
+        assert_eq!(Journal::open(&path, unknown, |_, _| ()).unwrap().1, bound);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_a_power_cut_spoilt_is_put_beside_and_the_guard_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let bytes = kept(&path, 20).await;
+        let lines: Vec<usize> = bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+            .map(|(at, _)| at)
+            .collect();
+        // From the line of the third use on, blocks of zeros, with whole lines behind them.
+        for (from, to) in [
+            (lines[3] + 9, lines[8] + 50),
+            (lines[3] + 1, lines[4] + 1),
+            (lines[5] - 4, lines[5] + 4),
+        ] {
+            let mut spoilt = bytes.clone();
+            spoilt[from..to].fill(0);
+            std::fs::write(&path, &spoilt).unwrap();
+            let mut told = Vec::new();
+            let opened = Journal::open(&path, start(13 * S, "b"), |lane, index| {
+                assert_eq!(lane, "log/0");
+                told.push(index);
+            });
+            let newest = 10 * S + 19 * S / 10;
+            assert_eq!(opened.unwrap().1, newest + LOST_NS + SKEW_NS, "{from}");
+            assert_eq!(
+                (told.first(), told.last()),
+                (Some(&0), Some(&19)),
+                "as far as it can be read"
+            );
+            // It is one chain again, and says what stands beside.
+            let entries = entries(&path).unwrap();
+            let torn = entries.last().unwrap().torn.clone().unwrap();
+            let beside = dir.path().join(format!("guard.jsonl.torn-{}", &torn[..16]));
+            let kept = std::fs::read(beside).unwrap();
+            assert_eq!(hex::encode(Sha256::digest(&kept)), torn);
+            assert!(spoilt.ends_with(&kept));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_break_that_no_power_cut_makes_stays_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        // Lines of more than two seconds stand behind it.
+        let bytes = kept(&path, 40).await;
+        let line = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 30;
+        let mut spoilt = bytes.clone();
+        spoilt[line..line + 8].fill(0);
+        std::fs::write(&path, &spoilt).unwrap();
+        let said = Journal::open(&path, start(14 * S, "b"), |_, _| ()).unwrap_err().to_string();
+        assert!(said.contains("broken in line 2"), "{said}");
+        assert_eq!(std::fs::read(&path).unwrap(), spoilt, "nothing was done to it");
+    }
+
+    /// A file whose bytes nobody can bring to a disk.
+    fn pipe() -> (File, std::io::PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (File::from(std::os::fd::OwnedFd::from(writer)), reader)
+    }
+
+    #[tokio::test]
+    async fn a_use_goes_on_only_when_the_disk_has_a_line_of_the_last_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let journal = open(&path);
+        journal.write(used(1, LOST_NS + 1)).await.unwrap();
+        assert_eq!(journal.pen().synced_ns(), Some(1), "it did not wait");
+        journal.write(used(2, LOST_NS + 2)).await.unwrap();
+        assert_eq!(journal.pen().synced_ns(), Some(LOST_NS + 2), "it waited for the disk");
+        // A disk that fails fails the use, and all that come after it: what of the file is on it nobody knows.
+        let (file, _reader) = pipe();
+        let good = std::mem::replace(&mut journal.pen().file, file);
+        journal.write(used(3, LOST_NS + 3)).await.unwrap();
+        assert!(journal.write(used(4, 3 * LOST_NS)).await.is_err());
+        journal.pen().file = good;
+        assert!(journal.trouble().unwrap().contains("could not be brought to the disk"));
+        assert!(journal.write(used(5, 3 * LOST_NS)).await.is_err());
+        assert!(journal.refusal(&used(6, 3 * LOST_NS)).is_err());
+    }
+
+    #[tokio::test]
+    async fn behind_what_could_not_be_taken_away_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let journal = open(&path);
+        journal.write(used(1, 1)).await.unwrap();
+        // Neither written nor cut.
+        let good = std::mem::replace(&mut journal.pen().file, File::open(&path).unwrap());
+        assert!(journal.write(used(2, 1)).await.is_err());
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"{\"at_ns\":"))
+            .unwrap();
+        assert!(journal.write(used(3, 1)).await.is_err());
+        journal.pen().file = good;
+        journal.write(used(4, 1)).await.unwrap();
+        assert_eq!(indexes(&path), [1, 4]);
+    }
+
+    #[tokio::test]
+    async fn refusals_have_no_line_while_the_disk_does_not_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let journal = open(&path);
+        journal.refusal(&used(1, 1)).unwrap();
+        journal.refusal(&used(2, LOST_NS + 1)).unwrap();
+        journal.refusal(&used(3, LOST_NS + 2)).unwrap();
+        assert_eq!(indexes(&path), [1, 2]);
+        journal.sync().unwrap();
+        journal.refusal(&used(4, MINUTE)).unwrap();
+        let counts: Vec<_> = entries(&path).unwrap().iter().filter_map(|one| one.count).collect();
+        assert_eq!((indexes(&path), counts), (vec![1, 2, 4], vec![1]));
+    }
+
+    const MINUTE: i64 = 60 * S;
 }

@@ -227,6 +227,7 @@ mod tests {
     fn used(index: u64, at_ns: i64) -> Entry<'static> {
         Entry {
             at_ns,
+            boot: None,
             count: None,
             decision: Some(format!("d{index}").into()),
             index: Some(index),
@@ -234,6 +235,7 @@ mod tests {
             network: None,
             previous: Cow::Borrowed(""),
             site: None,
+            torn: None,
             v: 1,
             what: What::Consumed,
             why: None,

@@ -17,7 +17,7 @@ pub fn cosign<S: Signer + ?Sized>(
     if key.kind() != Kind::Cosignature {
         return Err(SignError::Kind(key.kind()));
     }
-    if at > TIME_MAX {
+    if !TIMES.contains(&at) {
         return Err(SignError::Text);
     }
     let mut bytes = Vec::from(at.to_be_bytes());
@@ -29,12 +29,12 @@ pub fn cosign<S: Signer + ?Sized>(
 pub(crate) fn check(text: &str, bytes: &[u8], key: &VerifierKey) -> Option<u64> {
     let (at, signature) = bytes.split_first_chunk()?;
     let at = u64::from_be_bytes(*at);
-    (at <= TIME_MAX && key.verify(message(text, at).as_bytes(), signature)).then_some(at)
+    (TIMES.contains(&at) && key.verify(message(text, at).as_bytes(), signature)).then_some(at)
 }
 
 fn message(text: &str, at: u64) -> String {
     format!("cosignature/v1\ntime {at}\n{text}")
 }
 
-/// Set by the specification.
-const TIME_MAX: u64 = (1 << 63) - 1;
+/// Set by the specification: a cosignature of this kind has a time.
+const TIMES: core::ops::RangeInclusive<u64> = 1..=(1 << 63) - 1;

@@ -205,7 +205,9 @@ impl fmt::Display for KeyError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shape => out.write_str("not a key of the form name+id+base64"),
-            Self::Name => out.write_str("a key's name may not be empty nor hold spaces or `+`"),
+            Self::Name => out.write_str(
+                "a key's name may not be empty nor hold spaces, control characters or `+`",
+            ),
             Self::Id => out.write_str("the key's id does not belong to its name and key"),
             Self::Point => out.write_str("not an Ed25519 public key"),
             Self::Unsupported(kind) => write!(out, "signature type {kind:#04x} is not supported"),

@@ -102,17 +102,17 @@ impl Edge {
     }
 }
 
-/// Whether a log of this origin, a host and a path without scheme, can be served under that path (tlog-tiles, "monitoring prefix"): behind
-/// the host it has only what RFC 3986 has in a path as it is, and no part that is `.` or `..`. Whoever asks may write any other character
-/// with a `%`, or leave it out.
+/// Whether a log of this origin, a host and a path without scheme, can be served under that path (tlog-tiles): behind
+/// the host it has only what RFC 3986 has in a path as it is, and no part that is empty, `.` or `..` (so no scheme, and no slash at its end).
+/// Whoever asks may write any other character with a `%`, or leave it out.
 ///
 /// # Errors
 /// What it has that nobody could ask for.
 pub fn check_origin(origin: &str) -> Result<(), OriginError> {
-    let path = origin.split_once('/').map_or("", |(_, path)| path);
+    let Some((_, path)) = origin.split_once('/') else { return Ok(()) };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || PLAIN.as_bytes().contains(&byte);
-    let is_step = |part: &str| part == "." || part == "..";
-    if path.bytes().all(is_plain) && !path.split('/').any(is_step) {
+    let is_no_part = |part: &str| matches!(part, "" | "." | "..");
+    if path.bytes().all(is_plain) && !path.split('/').any(is_no_part) {
         Ok(())
     } else {
         Err(OriginError)
@@ -127,7 +127,7 @@ impl fmt::Display for OriginError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "it has other characters behind the host than ASCII letters, digits and `{PLAIN}`, or a part that is `.` or `..`, and a log is served under the path of its origin"
+            "it has other characters behind the host than ASCII letters, digits and `{PLAIN}`, or a part that is empty, `.` or `..` (a scheme, a slash at the end), and a log is served under the path of its origin"
         )
     }
 }

@@ -36,7 +36,7 @@ impl Args {
         let mut words = words;
         let (mut file, mut policy, mut keys) = (None, None, Vec::new());
         let (mut lang, mut json, mut kept) = (Lang::En, false, Vec::new());
-        let (mut disclosures, mut bundles) = (Vec::new(), None);
+        let (mut disclosures, mut bundles) = (Vec::new(), None::<Vec<Digest>>);
         while let Some(word) = words.next() {
             let mut value =
                 || words.next().ok_or_else(|| format!("`{word}` wants a value: see `--help`"));

@@ -159,6 +159,25 @@ async fn a_receipt_of_a_history_that_nobody_else_sees_closes_its_lane() {
     it.site.lab.stop().await;
 }
 
+/// The disk was full when it was found: as soon as there is room it is kept, though nothing else changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_that_could_not_be_kept_is_kept_as_soon_as_it_can_be() {
+    let (it, _fresh, forked) = Follower::beside_a_fork(40).await;
+    let state = it.config.follow.as_ref().unwrap().state.clone();
+    // What nothing can be written over, in the place of a full disk.
+    while std::fs::create_dir(&state).is_err() {
+        let _written_again_meanwhile = std::fs::remove_file(&state);
+    }
+    let proof = allow(&it.site, &forked).await;
+    assert_eq!(it.send(&proof).await, (403, "receipt_of_a_forked_log".to_owned()));
+    forked.stop().await;
+    std::fs::remove_dir(&state).or_else(|_| std::fs::remove_dir_all(&state)).unwrap();
+    eventually("it is kept", async || state.is_file()).await;
+    let it = it.restarted();
+    assert_eq!(it.guard.stands().iter().filter(|lane| !lane.open).count(), 1);
+    it.site.lab.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_ahead_of_the_log_is_found_out_at_the_next_look() {
     let (it, _fresh, forked) = Follower::beside_a_fork(1).await;

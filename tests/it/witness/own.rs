@@ -111,7 +111,14 @@ fn no_key_is_made_under_a_name_that_is_no_path() {
             Command::new(env!("CARGO_BIN_EXE_haetae")).args(words).current_dir(dir.path()).output();
         haetae.unwrap()
     };
-    let names = ["w.example/증인", "w.example/a b", "w.example/../x", "w.example/%61"];
+    let names = [
+        "w.example/증인",
+        "w.example/a b",
+        "w.example/../x",
+        "w.example/%61",
+        "https://w.example/x",
+        "w.example/x/",
+    ];
     for name in names {
         for words in [&["witness", "keygen", "--name", name][..], &["keygen", "--origin", name]] {
             let made = run(&[words, &["--out", "a.key"]].concat());

@@ -7,7 +7,7 @@ use tlog::{
     Checkpoint, Hash, Note, Signer, SigningKey, VerifierKey,
     cosignature::cosign,
     key::{KeyError, Kind, SignError},
-    note::NoteError,
+    note::{NoteError, Signature},
 };
 
 const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
@@ -119,20 +119,36 @@ fn unknown_signatures_are_ignored_and_bad_ones_are_not() {
     assert_eq!(bad.verify([log.verifier()]).map(|found| found.len()), Ok(1));
 }
 
-/// Whoever repeats a line a thousand times has not made us check it a thousand times.
+/// Whoever repeats a line a thousand times has not made us check it a thousand times; and a line that differs is not passed over.
 #[test]
-fn one_line_of_each_key_counts_and_is_checked() {
+fn one_line_of_each_key_counts_and_every_other_is_checked() {
     let log = key("log", Kind::Ed25519, 1);
     let mut note = Note::sign("text\n".into(), &log).unwrap();
     let mut spoilt = note.signatures()[0].clone();
     spoilt.bytes[0] ^= 1;
-    note.push(spoilt.clone());
+    note.push(note.signatures()[0].clone());
     assert_eq!(note.verify([log.verifier()]).map(|found| found.len()), Ok(1));
+    note.push(spoilt.clone());
+    assert_eq!(note.verify([log.verifier()]), Err(NoteError::BadSignature("log".into())));
     let mut first =
         format!("text\n\n{spoilt}\n{}\n", note.signatures()[0]).parse::<Note>().unwrap();
     assert_eq!(first.verify([log.verifier()]), Err(NoteError::BadSignature("log".into())));
     first.push(spoilt);
     assert!(first.verify([log.verifier()]).is_err());
+}
+
+/// A witness may cosign one checkpoint again; the first line counts.
+#[test]
+fn some_cosignatures_of_one_witness_may_stand_together() {
+    let (log, witness) = (key("log", Kind::Ed25519, 1), key("witness", Kind::Cosignature, 2));
+    let mut note = Checkpoint::new("log".into(), 5, Hash::EMPTY).sign(&log).unwrap();
+    for at in 1..=17 {
+        note.push(cosign(&note, &witness, at).unwrap());
+        let found = note.verify([witness.verifier()]).unwrap();
+        assert_eq!((found.len(), found[0].at), (1, Some(1)), "{at}");
+    }
+    note.push(cosign(&note, &witness, 18).unwrap());
+    assert_eq!(note.verify([witness.verifier()]), Err(NoteError::BadSignature("witness".into())));
 }
 
 /// What a name of ours may not have, one of somebody else's may.
@@ -244,6 +260,12 @@ fn a_cosignature_covers_its_time_and_the_whole_text() {
     moved.push(signature);
     assert!(moved.verify([witness.verifier()]).is_err());
     assert_eq!(cosign(&note, &witness, 1 << 63), Err(SignError::Text));
+    // Nor is there one without a time, though its witness signs it.
+    assert_eq!(cosign(&note, &witness, 0), Err(SignError::Text));
+    let message = format!("cosignature/v1\ntime 0\nlog\n5\n{}\n", Hash::EMPTY);
+    let bytes = [&[0; 8][..], &witness.sign(message.as_bytes()).unwrap()].concat();
+    let timeless = Signature { name: "witness".into(), id: witness.verifier().id(), bytes };
+    assert!(signed(timeless).verify([witness.verifier()]).is_err());
 }
 
 #[test]
