@@ -40,9 +40,11 @@ mod recorder;
 mod retention;
 mod reviewer;
 mod row;
+mod seal;
 mod served;
 mod store;
 mod strangers;
+mod tables;
 mod verify;
 mod witnessed;
 

@@ -9,7 +9,7 @@ use tlog::Hash;
 use super::{
     AuditError,
     highwater::{HighWater, Mark},
-    key::lane_origin,
+    key::{Signers, lane_origin},
     leaf::Notice,
     prove::root_at,
 };
@@ -74,6 +74,31 @@ pub(super) async fn lost(
         )
     };
     Ok((then != mark.root).then(|| (why(), mark)))
+}
+
+/// What is known of a claimed lane, where its head was sealed by no gateway of this log and is not what was signed last: somebody else
+/// has put records there. A head of before there were seals is taken where a signed checkpoint, or our own mark, is of all of it.
+pub(super) async fn strange(
+    connection: &mut PgConnection,
+    found: Found,
+    signers: &Signers,
+    known: Option<Mark>,
+) -> Result<Option<(String, Mark)>, AuditError> {
+    let origin = signers.origin();
+    let signed = store::signed(connection, origin).await?;
+    let signed = signed.and_then(|note| signers.read(&note));
+    let signed = signed.map(|signed| Mark { size: signed.size, root: signed.root });
+    let marks = [known, signed].into_iter().flatten();
+    let known = marks.max_by_key(|mark| mark.size).unwrap_or(Mark { size: 0, root: Hash::EMPTY });
+    if (known.size, known.root) == (found.size, found.root) {
+        return Ok(None);
+    }
+    let Found { size, .. } = found;
+    let about = format!(
+        "`{origin}` has {size} records, of which {} are known to be this log's: somebody else has written the others",
+        known.size
+    );
+    Ok(Some((about, known)))
 }
 
 /// The record with which a new generation says why it is there; `None` for the first generation.

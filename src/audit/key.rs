@@ -16,7 +16,7 @@ use tlog::{
 };
 use zeroize::Zeroizing;
 
-use super::{AuditError, chance};
+use super::{AuditError, chance, seal::Seals};
 
 /// The private key of the log. Never printed; its bytes are erased when it is dropped.
 #[derive(Clone)]
@@ -59,14 +59,14 @@ impl Key {
     /// Each lane has a key of its own: a trust file (C2SP tlog-policy) may not list one public key for two logs.
     pub fn signer(&self, origin: &str, lane: u16) -> Result<impl Signer + use<>, AuditError> {
         let name = lane_origin(origin, lane);
-        // The secret is 32 uniform bytes, so a hash of it under a name of its own is a key of its own.
-        let seed = Sha256::new()
-            .chain_update(DERIVE)
-            .chain_update(&name)
-            .chain_update([0])
-            .chain_update(self.0.as_bytes());
-        LaneKey::from_seed(&name, &Zeroizing::new(seed.finalize().into()))
+        LaneKey::from_seed(&name, &self.derived(DERIVE, &name))
             .map_err(|cause| AuditError::Origin { origin: origin.to_owned(), cause })
+    }
+
+    /// A key of its own for each use and name: the secret is 32 uniform bytes, so a hash of it under them is one.
+    pub(super) fn derived(&self, usage: &[u8], name: &str) -> Zeroizing<[u8; 32]> {
+        let seed = Sha256::new().chain_update(usage).chain_update(name).chain_update([0]);
+        Zeroizing::new(seed.chain_update(self.0.as_bytes()).finalize().into())
     }
 }
 
@@ -102,6 +102,7 @@ impl Signer for LaneKey {
 pub(super) struct Signers {
     first: Box<dyn Signer>,
     also: Vec<Box<dyn Signer>>,
+    pub seals: Seals,
 }
 
 impl Signers {
@@ -111,7 +112,8 @@ impl Signers {
             Ok(Box::new(key.signer(origin, lane)?))
         };
         let also = also.iter().map(signer).collect::<Result<_, _>>()?;
-        Ok(Self { first: signer(first)?, also })
+        let seals = Seals::new(keys, &lane_origin(origin, lane));
+        Ok(Self { first: signer(first)?, also, seals })
     }
 
     /// The key by which the lane is known.
@@ -122,6 +124,15 @@ impl Signers {
     /// The name of the lane.
     pub fn origin(&self) -> &str {
         self.verifier().name()
+    }
+
+    /// The tree of a note that one of the keys signed.
+    pub fn read(&self, note: &str) -> Option<Checkpoint> {
+        let note: Note = note.parse().ok()?;
+        let also = self.also.iter().map(|signer| signer.verifier());
+        note.verify([self.verifier()].into_iter().chain(also)).ok()?;
+        let checkpoint: Checkpoint = note.text().parse().ok()?;
+        (checkpoint.origin == self.origin()).then_some(checkpoint)
     }
 
     /// Public keys of the others.

@@ -218,7 +218,8 @@ impl Lane {
             self.shared.queue.put_back(rest);
             let Some(batch) = batch else { return Ok(()) };
             let began = Instant::now();
-            let written = commit::store::commit(&mut held.connection, &batch);
+            let seal = self.signers.seals.seal(batch.tree.size(), &batch.tree.root());
+            let written = commit::store::commit(&mut held.connection, &batch, &seal);
             // If we stop here, the outcome is in the database alone: the next claim of this lane finds it, and ALLOWs
             // in it are closed as `unknown_crash`.
             let deadline = self.shared.config.commit_deadline();

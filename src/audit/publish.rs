@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{health::Look, key::Key, leaf::Notice, recorder::Shared};
+use super::{health::Look, key::Key, leaf::Notice, recorder::Shared, tables};
 
 mod look_back;
 mod store;
@@ -50,12 +50,20 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
             () = shared.stop.cancelled() => {}
         }
         let unknown = |cause| Look { causes: vec![cause], durability: "unknown".to_owned() };
-        let asked = store::settings(&shared.pool, shared.config.durability);
-        let look = match timeout(QUERY_MAX, asked).await {
-            Ok(Ok(look)) => look,
-            Ok(Err(cause)) => unknown(format!("the audit database cannot be asked: {cause}")),
-            Err(_) => unknown("the audit database does not answer".to_owned()),
+        let asked = async {
+            let mut look = store::settings(&shared.pool, shared.config.durability).await?;
+            let changed = tables::changed(&shared.pool).await?;
+            look.causes.extend(changed.clone());
+            Ok::<_, sqlx::Error>((look, changed))
         };
+        let (look, changed) = match timeout(QUERY_MAX, asked).await {
+            Ok(Ok(look)) => look,
+            Ok(Err(cause)) => {
+                (unknown(format!("the audit database cannot be asked: {cause}")), None)
+            }
+            Err(_) => (unknown("the audit database does not answer".to_owned()), None),
+        };
+        tell_changed(&shared, &mut looked.changed, changed);
         shared.board.database(look);
         let back = match timeout(LOOK_BACK_MAX, look_back::look_back(&shared, &keys)).await {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -77,17 +85,31 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
     }
 }
 
+/// Into the log once for each state of the tables that is not as they were made.
+fn tell_changed(shared: &Shared, told: &mut Option<String>, changed: Option<String>) {
+    if let Some(about) = changed.clone().filter(|_| *told != changed) {
+        tracing::error!(about, "the log's tables were changed");
+        let alarm = Notice::Alarm { what: "tables_changed", about, decision: None };
+        if !shared.queue.note(alarm) {
+            return; // the next look tells it
+        }
+    }
+    *told = changed;
+}
+
 /// When somebody could last hold the database against what is known of it.
 #[derive(Debug)]
 struct Looked {
     last: Instant,
     /// The log was told of it.
     told: bool,
+    /// What the log was told of the tables.
+    changed: Option<String>,
 }
 
 impl Looked {
     const fn new(now: Instant) -> Self {
-        Self { last: now, told: false }
+        Self { last: now, told: false, changed: None }
     }
 
     /// What speaks against the log when nobody can look for longer than a database that was rolled back may go unseen.

@@ -32,6 +32,7 @@ pub(super) struct Claim {
     pub origin: String,
     pub tip: Tip,
     pub root: Hash,
+    pub seal: Option<Vec<u8>>,
     /// Size of the largest checkpoint ever published.
     pub published: u64,
 }
@@ -119,6 +120,7 @@ pub(super) async fn claim(
     Ok(Claim {
         origin: row.try_get("origin")?,
         root,
+        seal: row.try_get("seal")?,
         published: small(row.try_get("published")?),
         tip: Tip {
             lane,
@@ -278,7 +280,7 @@ const MAY_CLAIM: &str = "
 const CLAIM: &str = "
     with claimed as (
         update log_head set epoch = epoch + 1 where lane = $1 and dead_at is null
-        returning lane, origin, epoch, size, frontier, root, last_ns
+        returning lane, origin, epoch, size, frontier, root, last_ns, seal
     ), noted as (
         insert into log_epoch (lane, epoch, first_index, instance)
         select lane, epoch, size, $2 from claimed

@@ -47,6 +47,16 @@ pub(in crate::audit) async fn bury(
     Ok(done.rows_affected() == 1)
 }
 
+/// The note of the largest checkpoint that was ever kept of a lane.
+pub(super) async fn signed(
+    connection: &mut PgConnection,
+    origin: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    let select = "select c.note from log_checkpoint c join log_head h using (lane)
+                  where h.origin = $1 order by c.size desc limit 1";
+    sqlx::query_scalar(select).bind(origin).fetch_optional(connection).await
+}
+
 /// What was known of a dead lane, and what was found of it.
 pub(super) async fn buried(
     connection: &mut PgConnection,

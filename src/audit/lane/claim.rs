@@ -144,7 +144,16 @@ impl Lane {
         let (size, root) = (claim.tip.frontier.size(), claim.root);
         let found = Found { size, root, published: claim.published };
         let known = self.shared.water.mark(number);
-        let cause = generation::lost(connection, number, found, known).await.map_err(unusable)?;
+        let mut cause =
+            generation::lost(connection, number, found, known).await.map_err(unusable)?;
+        let is_sealed = || {
+            let seal = claim.seal.as_deref().unwrap_or_default();
+            size == 0 || self.signers.seals.fits(size, &root, seal)
+        };
+        if cause.is_none() && !is_sealed() {
+            let strange = generation::strange(connection, found, &self.signers, known);
+            cause = strange.await.map_err(unusable)?;
+        }
         let Some((cause, known)) = cause else { return Ok(()) };
         tracing::error!(lane = number, cause, "a lane is dead: it is not signed again");
         let buried = generation::store::bury(connection, number, self.signers.origin(), known);

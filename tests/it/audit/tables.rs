@@ -1,0 +1,63 @@
+//! The gateway says when the log's tables are not as the migrations made them.
+
+use sqlx::AssertSqlSafe;
+
+use super::lab::{Lab, eventually, leaves};
+use crate::support::fresh_database;
+
+const MADE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/audit/tables/made.txt"));
+const LINES: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/audit/tables/lines.sql"));
+
+/// When a migration changes them, `HAETAE_BLESS=1` writes the file anew.
+#[tokio::test]
+async fn what_the_migrations_make_is_what_the_gateway_expects() {
+    let fresh = fresh_database().await;
+    let newest: i64 = sqlx::query_scalar("select max(version) from _sqlx_migrations")
+        .fetch_one(&fresh.pool)
+        .await
+        .unwrap();
+    let lines: Vec<String> = sqlx::query_scalar(LINES).fetch_all(&fresh.pool).await.unwrap();
+    let made = format!("migration {newest}\n{}\n", lines.join("\n"));
+    if std::env::var_os("HAETAE_BLESS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/audit/tables/made.txt");
+        std::fs::write(path, &made).unwrap();
+    }
+    assert_eq!(made, MADE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_a_rule_or_a_table_without_a_log_of_its_own_is_an_alarm_and_turns_readiness_off()
+{
+    for (change, said) in [
+        (
+            "create function eat() returns trigger language plpgsql as $$ begin return null; end $$;
+             create constraint trigger zz after insert on log_batch deferrable initially deferred
+                 for each row execute function eat()",
+            "there is `trigger log_batch.zz eat",
+        ),
+        ("create rule zz as on delete to log_head do instead nothing", "there is `rule log_head.zz"),
+        ("alter table log_tile set unlogged", "there is `table log_tile ru`"),
+        (
+            "alter table log_text rename to log_text_;
+             create view log_text as table log_text_",
+            "there is `table log_text v",
+        ),
+    ] {
+        let fresh = fresh_database().await;
+        let lab = Lab::start(&fresh.pool, 1).await;
+        eventually("it is ready", async || lab.audit.health().ready).await;
+        sqlx::raw_sql(AssertSqlSafe(change)).execute(&fresh.pool).await.unwrap();
+        eventually("it is an alarm", async || {
+            let all = leaves(&fresh.pool).await;
+            all.iter().any(|leaf| {
+                leaf["what"] == "tables_changed" && leaf["about"].as_str().unwrap().contains(said)
+            })
+        })
+        .await;
+        let health = format!("{:?}", lab.audit.health());
+        assert!(health.contains(said), "{health}");
+        assert!(!lab.audit.health().ready);
+        lab.stop().await;
+    }
+}
