@@ -34,7 +34,7 @@ pub struct Lab {
 
 impl Lab {
     pub async fn start(pool: &PgPool, lanes: u16) -> Self {
-        Self::start_at(pool, lanes, Clock::system(), Arc::new(Key::generate().unwrap())).await
+        Self::start_at(pool, lanes, Clock::system(), own_key()).await
     }
 
     pub async fn start_at(pool: &PgPool, lanes: u16, clock: Clock, key: Arc<Key>) -> Self {
@@ -45,7 +45,7 @@ impl Lab {
     }
 
     pub async fn start_with(pool: &PgPool, config: Config) -> Self {
-        Self::build(pool, config, Clock::system(), Arc::new(Key::generate().unwrap())).await
+        Self::build(pool, config, Clock::system(), own_key()).await
     }
 
     async fn build(pool: &PgPool, config: Config, clock: Clock, key: Arc<Key>) -> Self {
@@ -129,6 +129,12 @@ impl Lab {
 }
 
 /// The master key of every lab.
+/// The key of every lab that is given none: who comes back to a log has its key.
+fn own_key() -> Arc<Key> {
+    static KEY: LazyLock<Arc<Key>> = LazyLock::new(|| Arc::new(Key::generate().unwrap()));
+    Arc::clone(&KEY)
+}
+
 pub fn privacy() -> Privacy {
     Privacy::of(&[("lab".to_owned(), zeroize::Zeroizing::new([7; 32]))]).unwrap().unwrap()
 }

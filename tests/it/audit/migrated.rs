@@ -15,6 +15,9 @@ use crate::support::database_before;
 #[tokio::test(flavor = "multi_thread")]
 async fn domains_come_beside_running_lanes_and_slow_readers() {
     let fresh = database_before(52).await;
+    // What this version's lanes write came later (0058).
+    let seal = "alter table log_head add column seal bytea; grant update (seal) on log_head to haetae_gateway";
+    sqlx::raw_sql(seal).execute(&fresh.pool).await.unwrap();
     let lab = Arc::new(Lab::start(&fresh.pool, 2).await);
     let over = Arc::new(AtomicBool::new(false));
     let mut beside = JoinSet::new();

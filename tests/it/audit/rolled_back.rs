@@ -250,12 +250,12 @@ async fn a_tail_deleted_in_service_with_its_head_rewound_is_found_without_a_requ
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_written_anew_is_found_though_it_is_as_long_or_longer() {
-    for longer in [false, true] {
+async fn a_lane_written_anew_is_found_though_it_is_as_long() {
+    for forgetful in [false, true] {
         let (house, fresh) = (House::new(), fresh_database().await);
         house.record(&fresh, 8).await;
         let had = size(&fresh.pool, 0).await;
-        // The last record is another one; and then the lane grows under somebody who does not remember.
+        // The last record is another one. Somebody who does not remember does not go on with it either: nobody sealed it.
         let bundles: Vec<Vec<u8>> =
             sqlx::query_scalar("select leaves from log_batch order by first_index")
                 .fetch_all(&fresh.pool)
@@ -294,25 +294,13 @@ async fn a_lane_written_anew_is_found_though_it_is_as_long_or_longer() {
             .execute(&fresh.pool)
             .await
             .unwrap();
-        if longer {
-            let lab = house.open(&fresh.pool, false).await;
-            lab.deny().await.unwrap();
-            lab.stop().await;
-            assert!(size(&fresh.pool, 0).await > had);
-        }
-        let lab = house.open(&fresh.pool, true).await;
-        assert_eq!(lab.proven(&lab.deny().await.unwrap())["lane"], 16, "longer: {longer}");
+        let lab = house.open(&fresh.pool, !forgetful).await;
+        assert_eq!(lab.proven(&lab.deny().await.unwrap())["lane"], 16, "forgetful: {forgetful}");
+        assert_eq!(size(&fresh.pool, 0).await, had);
         lab.projected().await;
         lab.stop().await;
         let findings = verify(&fresh.pool).await.unwrap().findings;
         let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        assert!(
-            said.iter()
-                .any(|one| one
-                    .contains(&format!("the first {had} records are other ones than before")))
-                || !longer,
-            "{said:?}"
-        );
         assert!(!said.is_empty());
     }
 }
