@@ -68,7 +68,9 @@ impl HighWater {
             let path = path.map(|path| path.display().to_string()).unwrap_or_default();
             AuditError::HighWater { path, cause }
         };
-        let known = path.map(read).transpose().map_err(wrong)?.flatten().unwrap_or_default();
+        let text = path.map(disk::read).transpose().map_err(|cause| wrong(cause.to_string()))?;
+        let known = text.flatten().map(|text| read(&text)).transpose().map_err(wrong)?;
+        let known = known.unwrap_or_default();
         Ok(Self { path: path.map(Path::to_owned), known: Mutex::new(known) })
     }
 
@@ -123,7 +125,11 @@ impl HighWater {
             return Ok(());
         }
         // Another process that was given this file, while one takes over from the other, may know more: its marks stay.
-        let theirs = read(path).map_err(std::io::Error::other)?;
+        // Not synced for that: all of them are in what is written now.
+        let theirs = match std::fs::read(path) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => None,
+            other => Some(read(&other?).map_err(std::io::Error::other)?),
+        };
         for (lane, mark) in theirs.into_iter().flat_map(|theirs| theirs.marks) {
             self.raise(lane, mark);
         }
@@ -157,13 +163,8 @@ fn text(known: &Known) -> String {
     serde_json::to_string_pretty(&written).unwrap_or_default() + "\n"
 }
 
-/// `None` when there is none yet.
-fn read(path: &Path) -> Result<Option<Known>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|cause| cause.to_string())?,
-    };
-    let written: Written = serde_json::from_str(&text).map_err(|cause| cause.to_string())?;
+fn read(text: &[u8]) -> Result<Known, String> {
+    let written: Written = serde_json::from_slice(text).map_err(|cause| cause.to_string())?;
     if written.v != VERSION {
         return Err(format!("its version is {}", written.v));
     }
@@ -172,7 +173,7 @@ fn read(path: &Path) -> Result<Option<Known>, String> {
         let root = root.parse().map_err(|_| format!("the root of lane {lane} is no digest"))?;
         marks.insert(lane, Mark { size, root });
     }
-    Ok(Some(Known { marks, cluster: written.cluster, former: None, fresh: false }))
+    Ok(Known { marks, cluster: written.cluster, former: None, fresh: false })
 }
 
 const VERSION: u64 = 1;
@@ -224,6 +225,21 @@ mod tests {
         assert_eq!(other.mark(0), Some(mark(10)));
         let again = HighWater::open(Some(&path)).unwrap();
         assert_eq!((again.mark(0), again.mark(1)), (Some(mark(10)), Some(mark(3))));
+    }
+
+    #[test]
+    fn a_mark_that_is_not_on_the_disk_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water.json");
+        let water = HighWater::open(Some(&path)).unwrap();
+        water.raise(0, mark(10));
+        water.write().unwrap();
+        for unsynced in [&*path, dir.path()] {
+            disk::faults::at(&[unsynced]);
+            assert!(HighWater::open(Some(&path)).is_err(), "{}", unsynced.display());
+            disk::faults::at(&[]);
+        }
+        assert_eq!(HighWater::open(Some(&path)).unwrap().mark(0), Some(mark(10)));
     }
 
     #[test]

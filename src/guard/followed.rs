@@ -1,7 +1,6 @@
 //! How far each lane was followed, on disk: what was seen once cannot be unseen by a restart.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -60,12 +59,10 @@ struct WrittenTree {
 /// By origin; nothing when there is no file yet. An error says what is wrong with it, in words.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Kept>, String> {
     let wrong = |cause: String| format!("`{}`: {cause}", path.display());
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(cause) => return Err(wrong(cause.to_string())),
-    };
-    let written: Written = serde_json::from_str(&text).map_err(|cause| wrong(cause.to_string()))?;
+    let text = disk::read(path).map_err(|cause| wrong(cause.to_string()))?;
+    let Some(text) = text else { return Ok(BTreeMap::new()) };
+    let written: Written =
+        serde_json::from_slice(&text).map_err(|cause| wrong(cause.to_string()))?;
     if written.v != VERSION {
         return Err(wrong(format!("its version is {}", written.v)));
     }
@@ -99,3 +96,23 @@ pub(super) fn write(path: &Path, lanes: BTreeMap<String, Kept>) -> std::io::Resu
 }
 
 const VERSION: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_followed_counts_when_it_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("followed.json");
+        assert!(read(&path).unwrap().is_empty());
+        let lanes = BTreeMap::from([("log.example/0".to_owned(), Kept::default())]);
+        write(&path, lanes.clone()).unwrap();
+        for unsynced in [&*path, dir.path()] {
+            disk::faults::at(&[unsynced]);
+            assert!(read(&path).is_err(), "{}", unsynced.display());
+            disk::faults::at(&[]);
+        }
+        assert_eq!(read(&path).unwrap(), lanes);
+    }
+}

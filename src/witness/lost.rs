@@ -9,7 +9,6 @@
 //! for the operator to go on from.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -50,10 +49,9 @@ impl Mark {
         let mut path = key.as_os_str().to_owned();
         path.push(SUFFIX);
         let (path, vkey) = (PathBuf::from(path), own.to_string());
-        let text = match std::fs::read_to_string(&path) {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => String::new(),
-            other => other.map_err(|cause| WitnessError::Read { path: path.clone(), cause })?,
-        };
+        let text = disk::read_text(&path)
+            .map_err(|cause| WitnessError::Read { path: path.clone(), cause })?
+            .unwrap_or_default();
         let mut lines = text.lines();
         let is_ours = lines.next() == Some(&*vkey);
         let names = lines.filter(|_| is_ours).map(str::to_owned).collect();
@@ -92,3 +90,26 @@ impl Mark {
 }
 
 const SUFFIX: &str = ".cosigned";
+
+#[cfg(test)]
+mod tests {
+    use tlog::key::Kind;
+    use tlog::{Signer as _, SigningKey};
+
+    use super::*;
+
+    #[test]
+    fn a_mark_counts_when_it_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        let signer =
+            SigningKey::from_seed("witness.example/1", Kind::Cosignature, &[9; 32]).unwrap();
+        Mark::open(&key, signer.verifier()).unwrap().add("name");
+        for unsynced in [&*dir.path().join("key.cosigned"), dir.path()] {
+            disk::faults::at(&[unsynced]);
+            assert!(Mark::open(&key, signer.verifier()).is_err(), "{}", unsynced.display());
+            disk::faults::at(&[]);
+        }
+        assert!(Mark::open(&key, signer.verifier()).unwrap().has("name"));
+    }
+}

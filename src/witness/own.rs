@@ -9,7 +9,7 @@
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,8 @@ struct Tree {
     /// Where each record begins in the file, and where the last one ends.
     offsets: Vec<u64>,
     hashes: Vec<Hash>,
+    /// What the last write left behind the records is still there: the disk took neither it nor its end.
+    is_spoilt: bool,
     epoch: u64,
     at_ns: i64,
     note: String,
@@ -94,8 +96,7 @@ impl Own {
         if let Some(other) = both.into_iter().flatten().find(|one| !tree.leads_to(one)) {
             return Err(broken(self.missed(state, tree.size(), other.size)));
         }
-        // The last one may have been cut off with its process, or be zeros after the power; it was never signed.
-        tree.file.set_len(tree.end())
+        tree.settle(both.into_iter().flatten().map(|signed| signed.size).max().unwrap_or(0))
     }
 
     fn missed(&self, state: &Path, found: u64, signed: u64) -> String {
@@ -220,15 +221,17 @@ impl Own {
 impl Tree {
     /// As far as records are whole. What follows them stays until [`Own::is_whole`] cuts it off.
     fn open(dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        disk::make_directory(dir)?;
         let path = dir.join("entries");
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
+        // Not to append: what is written comes where the records end, and not behind what is half written there.
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         disk::sync_directory(&path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let note = read(&dir.join("checkpoint"))?;
-        let (offsets, hashes) = (vec![0], Vec::new());
-        let mut tree = Self { file, offsets, hashes, epoch: 0, at_ns: 0, note };
+        let note = disk::read_text(&dir.join("checkpoint"))?.unwrap_or_default();
+        let (offsets, hashes, is_spoilt) = (vec![0], Vec::new(), false);
+        let mut tree = Self { file, offsets, hashes, is_spoilt, epoch: 0, at_ns: 0, note };
         let mut whole = 0;
         for leaf in bundle::leaves(&bytes) {
             let Ok(leaf) = leaf else { break };
@@ -271,14 +274,37 @@ impl Tree {
         proof::root(&self.hashes, signed.size).is_ok_and(|root| root == signed.root)
     }
 
+    /// What follows the first `signed` records was perhaps never synced, or its sync failed: then the next one says nothing of it, so it
+    /// is written again. Behind it may be a record that was cut off with its process, or zeros after the power; it was never signed.
+    fn settle(&self, signed: u64) -> io::Result<()> {
+        let signed = usize::try_from(signed).ok().and_then(|signed| self.offsets.get(signed));
+        let begin = signed.copied().unwrap_or(0);
+        let length = usize::try_from(self.end() - begin).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, begin)?;
+        self.file.write_all_at(&bytes, begin)?;
+        self.cut()
+    }
+
+    /// Takes away what is behind the records.
+    fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.end())?;
+        self.file.sync_all()
+    }
+
     fn append(&mut self, leaf: &[u8]) -> io::Result<()> {
+        if self.is_spoilt {
+            self.cut()?;
+            self.is_spoilt = false;
+        }
         let mut bytes = Vec::with_capacity(leaf.len() + 2);
         bundle::push(&mut bytes, leaf).map_err(io::Error::other)?;
         let begin = self.end();
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(&bytes, begin).and_then(|()| self.file.sync_data());
         if let Err(cause) = written {
-            // What was half written would spoil the next record.
-            self.file.set_len(begin)?;
+            // What was half written would spoil the next record. After a failed sync a later one says nothing of the same pages: those
+            // behind the records are gone with what is cut off, and the one in which they end is written again with the next record.
+            self.is_spoilt = self.cut().is_err();
             return Err(cause);
         }
         self.hashes.push(Hash::leaf(leaf));
@@ -350,13 +376,6 @@ fn lost(state: &Path, signed: &Signed) -> Option<Said> {
         "found_root": found_root.to_string(),
     });
     Some(("rollback", object(said)))
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    match std::fs::read_to_string(path) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(String::new()),
-        other => other,
-    }
 }
 
 fn instant(at_ns: i64) -> io::Result<String> {
@@ -635,19 +654,63 @@ mod tests {
     fn what_cannot_be_remembered_is_not_served() {
         let dir = tempfile::tempdir().unwrap();
         let own = open(dir.path()).unwrap();
-        let (taken, seen) =
-            (dir.path().join(format!("key.signed.{}.part", std::process::id())), checkpoint(&own));
-        std::fs::create_dir(&taken).unwrap();
+        let (beside, seen) = (dir.path().join("key.signed"), checkpoint(&own));
+        disk::faults::at(&[&beside]);
         alarm(&own, 1);
         assert_eq!((checkpoint(&own), own.size()), (seen, 2));
-        std::fs::remove_dir(&taken).unwrap();
+        disk::faults::at(&[]);
         alarm(&own, 2);
         assert_eq!(checkpoint(&own).size, 3);
         // Where it never was, keys may lie where nobody writes.
-        std::fs::remove_file(dir.path().join("key.signed")).unwrap();
-        std::fs::create_dir(&taken).unwrap();
+        std::fs::remove_file(&beside).unwrap();
+        disk::faults::at(&[&beside]);
         alarm(&own, 3);
+        disk::faults::at(&[]);
         assert_eq!(checkpoint(&own).size, 4);
+    }
+
+    /// A note that a killed process renamed and did not sync is no memory yet.
+    #[test]
+    fn what_was_signed_last_counts_when_it_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        let notes = [dir.path().join("key.signed"), dir.path().join("state/log/checkpoint")];
+        for note in &notes {
+            for unsynced in [note, note.parent().unwrap()] {
+                disk::faults::at(&[unsynced]);
+                assert!(open(dir.path()).is_err(), "{}", unsynced.display());
+                disk::faults::at(&[]);
+            }
+        }
+        assert_eq!(open(dir.path()).unwrap().size(), 2);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_what_a_failed_disk_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = dir.path().join("state/log/entries");
+        let own = open(dir.path()).unwrap();
+        alarm(&own, 1);
+        let (size, whole) = (own.size(), std::fs::metadata(&entries).unwrap().len());
+        // It takes what is written, neither syncs it nor lets it be cut off.
+        let no_disk = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
+        let on_disk = std::mem::replace(&mut own.lock().file, no_disk);
+        let said = || object(json!({ "log": "log.example/0", "what": "fork", "about": "x" }));
+        for _ in 0..2 {
+            assert!(own.append("alarm", said()).is_err());
+        }
+        assert!(own.lock().is_spoilt);
+        // Longer than the next record, and it looks like one.
+        let left = [&[1, 0][..], &[b'{'; 600]].concat();
+        on_disk.write_all_at(&left, whole).unwrap();
+        own.lock().file = on_disk;
+        alarm(&own, 2);
+        assert_eq!((own.size(), checkpoint(&own).size), (size + 1, size + 1));
+        assert_eq!(std::fs::metadata(&entries).unwrap().len(), own.lock().end());
+        drop(own);
+        let own = open(dir.path()).unwrap();
+        assert_eq!(own.size(), size + 2);
+        assert!(report(&own, 0).findings.is_empty());
     }
 
     #[test]
@@ -664,10 +727,7 @@ mod tests {
         }
         for name in ["w.example/증인", "w/a?b", "w/a#b", "w/%41", "w/../1", "w/.", "w/a\"b"] {
             let error = named(name).err().unwrap().to_string();
-            assert!(
-                error.contains("under the path of its name") && error.contains(name),
-                "{error}"
-            );
+            assert!(error.contains("under the path of its origin"), "{name}: {error}");
         }
     }
 }

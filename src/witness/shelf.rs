@@ -74,7 +74,7 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub fn open(dir: &Path, origin: &str) -> Result<Self, WitnessError> {
-        std::fs::create_dir_all(dir).map_err(|cause| WitnessError::State {
+        disk::make_directory(dir).map_err(|cause| WitnessError::State {
             path: dir.to_owned(),
             cause: cause.to_string(),
         })?;
@@ -94,11 +94,9 @@ impl Shelf {
     ) -> Result<Option<Kept>, WitnessError> {
         let path = self.path(name);
         let wrong = |cause: String| WitnessError::State { path: path.clone(), cause };
-        let note = match std::fs::read_to_string(&path) {
-            Ok(note) => note,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(wrong(cause.to_string())),
-        };
+        // Also what a killed process left to the page cache is on the disk before it counts.
+        let note = disk::read_text(&path).map_err(|cause| wrong(cause.to_string()))?;
+        let Some(note) = note else { return Ok(None) };
         let parsed: Note = note.parse().map_err(|_| wrong("it is not a note".to_owned()))?;
         let signed = parsed.verify(keys.iter().chain([own]));
         let ours = signed.ok().and_then(|all| all.into_iter().find(|one| one.key == own)?.at);
@@ -122,8 +120,8 @@ impl Shelf {
         if number >= weight.places() {
             return false;
         }
-        let kept = (0..number).map(|number| std::fs::read_to_string(self.evidence_path(number)));
-        let known = kept.flatten().any(|kept| {
+        let kept = (0..number).map(|number| disk::read_text(&self.evidence_path(number)));
+        let known = kept.filter_map(|kept| kept.ok().flatten()).any(|kept| {
             kept.split("\n\ncosigned before:").next().is_some_and(|kept| kept.contains(signed))
         });
         if known {
@@ -188,12 +186,15 @@ pub(super) fn signed(note: &str) -> &str {
 pub(super) fn lock(dir: &Path) -> Result<File, WitnessError> {
     let path = dir.join("lock");
     let wrong = |cause: String| WitnessError::State { path: path.clone(), cause };
-    let opened = std::fs::create_dir_all(dir).and_then(|()| File::create(&path));
+    let opened = disk::make_directory(dir).and_then(|()| File::create(&path));
     let file = opened.map_err(|cause| wrong(cause.to_string()))?;
     file.try_lock().map_err(|cause| match cause {
         TryLockError::Error(cause) => wrong(cause.to_string()),
         TryLockError::WouldBlock => wrong("another witness has this state".to_owned()),
     })?;
+    if let Err(cause) = disk::clear(dir) {
+        tracing::warn!(%cause, "files that a killed process left half written may still be there");
+    }
     Ok(file)
 }
 
@@ -206,7 +207,36 @@ const TILES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use tlog::key::Kind;
+    use tlog::{Signer as _, SigningKey};
+
     use super::*;
+
+    /// As after a kill between the rename and the sync of the directory: the next power cut could bring the old one back.
+    #[test]
+    fn what_was_cosigned_counts_when_it_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |kind, name, seed| SigningKey::from_seed(name, kind, &[seed; 32]).unwrap();
+        let log = of(Kind::Ed25519, "log.example/0", 1);
+        let ours = of(Kind::Cosignature, "witness.example/1", 9);
+        let root = Hash::leaf(b"x");
+        let checkpoint = Checkpoint::new(log.verifier().name().to_owned(), 1, root);
+        let note = checkpoint.sign(&log).unwrap();
+        let line = tlog::cosignature::cosign(&note, &ours, 7).unwrap();
+        let kept = Kept::new(&note, &checkpoint, &[log.verifier()], &line, 7);
+        let shelf = Shelf::open(dir.path(), "log.example/0").unwrap();
+        let read = |name| shelf.read(name, &[log.verifier().clone()], ours.verifier());
+        for name in [Name::Cosigned, Name::Lost, Name::Twice] {
+            assert_eq!(read(name).unwrap(), None);
+            shelf.write(name, &kept).unwrap();
+            for unsynced in [&*shelf.path(name), dir.path()] {
+                disk::faults::at(&[unsynced]);
+                assert!(read(name).is_err(), "{name:?}: {}", unsynced.display());
+                disk::faults::at(&[]);
+            }
+            assert_eq!(read(name).unwrap().as_ref(), Some(&kept));
+        }
+    }
 
     #[test]
     fn what_contradicts_has_places_of_its_own() {

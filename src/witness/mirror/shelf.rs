@@ -39,7 +39,7 @@ struct Records {
 impl Shelf {
     pub fn open(dir: &Path, records_max: u64, texts_bytes_max: u64) -> io::Result<Self> {
         let texts = dir.join(TEXTS);
-        std::fs::create_dir_all(&texts)?;
+        disk::make_directory(&texts)?;
         let texts_bytes = Mutex::new(taken(&texts)?);
         let bundles_max = (records_max / u64::from(WIDTH)).max(1);
         let mut records_bytes = 0;
@@ -81,7 +81,7 @@ impl Shelf {
             return Ok(());
         }
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+            disk::make_directory(parent)?;
         }
         disk::replace(&path, &bytes)?;
         lock(&self.records).count(before, Some(bytes.len() as u64), may_grow);

@@ -5,7 +5,7 @@
 //!
 //! *Invariant:* where such a note was written once, nothing later is served that it does not know.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -41,12 +41,9 @@ impl Beside {
 
     /// A note of another key, which had its place before, does not count.
     pub fn read(&self, key: &SigningKey) -> Result<Option<Signed>, WitnessError> {
-        let text = match std::fs::read_to_string(&self.path) {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-            other => {
-                other.map_err(|cause| WitnessError::Read { path: self.path.clone(), cause })?
-            }
-        };
+        let text = disk::read_text(&self.path)
+            .map_err(|cause| WitnessError::Read { path: self.path.clone(), cause })?;
+        let Some(text) = text else { return Ok(None) };
         signed(&text, key).map_err(|cause| WitnessError::State {
             path: self.path.clone(),
             cause: format!("{cause}; take it away only if the state is the newest that there was"),

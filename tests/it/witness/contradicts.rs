@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use haetae::app::witness::start;
 use haetae::clock::Clock;
 use haetae::witness::Witness;
-use sha2::{Digest as _, Sha256};
 use tlog::key::Kind;
 use tlog::{Hash, Note, cosignature, proof};
 
-use super::pages::{ORIGIN, Page, Same, alarms, lane, mirroring, serve, split, status, submit};
-use super::{LOG, Log, NOW_NS, body, get, key, open};
+use super::pages::{Page, Same, alarms, lane, mirroring, serve, split, status, submit};
+use super::{Log, NOW_NS, body, get, key, open};
 use crate::audit::lab::eventually;
 
 fn both(about: &str, one: &Same, other: Hash) -> bool {
@@ -156,10 +155,8 @@ async fn evidence_is_tried_again() {
     let (dir, log) = (tempfile::tempdir().unwrap(), Log::new(20));
     let witness = open(dir.path());
     assert_eq!(super::status(&witness, log.body(0, 8)).await, 200);
-    let name = hex::encode(Sha256::digest(LOG));
-    let process = std::process::id();
-    let taken = dir.path().join(format!("state/{name}.evidence-0.{process}.part"));
-    std::fs::create_dir(&taken).unwrap();
+    let [state, away] = ["state", "away"].map(|name| dir.path().join(name));
+    std::fs::rename(&state, &away).unwrap();
     let told = async || -> serde_json::Value {
         serde_json::from_str(&get(&witness, "/status.json").await.2).unwrap()
     };
@@ -170,7 +167,7 @@ async fn evidence_is_tried_again() {
         (alarms(&said, "contradiction").len(), &said["logs"][0]["evidence"]),
         (1, &0.into())
     );
-    std::fs::remove_dir(&taken).unwrap();
+    std::fs::rename(&away, &state).unwrap();
     assert_eq!(super::status(&witness, fork).await, 422);
     let said = told().await;
     assert_eq!(
@@ -194,14 +191,12 @@ async fn evidence_of_what_is_published_is_tried_again() {
     let witness = start(mirroring(dir.path(), 1, &url)).await.unwrap();
     eventually("all is mirrored", async || lane(&status(&witness).await, 0)["mirrored"] == 20)
         .await;
-    let name = hex::encode(Sha256::digest(format!("{ORIGIN}/0")));
-    let process = std::process::id();
-    let taken = dir.path().join(format!("state/{name}.evidence-0.{process}.part"));
-    std::fs::create_dir(&taken).unwrap();
+    let [state, away] = ["state", "away"].map(|name| dir.path().join(name));
+    std::fs::rename(&state, &away).unwrap();
     is_forked.store(true, Ordering::SeqCst);
     eventually("it is an alarm", async || alarms(&status(&witness).await, "fork").len() == 1).await;
     assert_eq!(status(&witness).await["logs"][0]["evidence"], 0);
-    std::fs::remove_dir(&taken).unwrap();
+    std::fs::rename(&away, &state).unwrap();
     eventually("it is kept", async || status(&witness).await["logs"][0]["evidence"] == 1).await;
     assert_eq!(alarms(&status(&witness).await, "fork").len(), 1);
     witness.stop().await;
