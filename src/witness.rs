@@ -86,6 +86,8 @@ struct Log {
     state: Mutex<State>,
     /// The mirrored tree, where there is one.
     mirrored: OnceLock<Arc<Mutex<Tree>>>,
+    /// Set where it is to be mirrored: nothing of it is cosigned for the first time before what it shows was looked at.
+    is_shown: OnceLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -154,17 +156,14 @@ impl Witness {
             counters.clone(),
             clock.clone(),
         ));
-        let mirror = |settings| {
-            let with = mirror::With {
-                own: signer.verifier().clone(),
-                alarms: Arc::clone(&alarms),
-                room: Arc::clone(&room),
-                counters: counters.clone(),
-                clock: clock.clone(),
-            };
-            Mirror::open(settings, &config.state, &logs, with).map(Arc::new)
+        let with = mirror::With {
+            own: signer.verifier().clone(),
+            alarms: Arc::clone(&alarms),
+            room: Arc::clone(&room),
+            counters: counters.clone(),
+            clock: clock.clone(),
         };
-        let mirrors = config.mirror.iter().map(mirror).collect::<Result<Vec<_>, _>>()?;
+        let mirrors = mirror::open(config, &logs, &with)?;
         let adding = Arc::new(Semaphore::new(ADDING_MAX));
         let showing = Arc::new(Semaphore::new(SHOWING_MAX));
         Ok(Self {
@@ -339,7 +338,8 @@ impl Log {
             return Err(WitnessError::State { path, cause });
         }
         let state = Mutex::new(State { kept, lost, twice, ..State::default() });
-        Ok(Self { origin: origin.to_owned(), keys, shelf, state, mirrored: OnceLock::new() })
+        let (origin, mirrored, is_shown) = (origin.to_owned(), OnceLock::new(), OnceLock::new());
+        Ok(Self { origin, keys, shelf, state, mirrored, is_shown })
     }
 
     /// The log shows this, with signatures of these keys of its own; nothing when it shows nothing. May wait for the disk.
@@ -477,7 +477,7 @@ impl Log {
         checkpoint: &Checkpoint,
         other: Option<&Other>,
     ) -> Result<(), Refusal> {
-        let size = state.size(self.mirrored.get().is_some());
+        let size = state.size(self.is_shown.get().is_some());
         submission.follows(size.ok(), checkpoint.size)?;
         if let Some(other) = other {
             return Err(other.refusal);

@@ -1,7 +1,7 @@
 //! The lanes of one deployment, pulled again and again: every record is in the signed tree, the tree only grew, and what the
 //! records say holds when it is judged again.
 //!
-//! Reading order: [`tree`] (hashes on our disk), [`shelf`] (records and texts), [`texts`] (as many as memory holds), [`lane`] (one
+//! Reading order: [`tree`] (hashes on our disk), [`aside`] (what of them does not fit), [`shelf`] (records and texts), [`texts`] (as many as memory holds), [`lane`] (one
 //! lane, one round), [`turns`] (which lanes at once), this file (all lanes, and what was found).
 //!
 //! Each lane goes its own way: one that does not answer keeps no other from being followed. What needs all lanes (a record that
@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,11 +30,12 @@ use super::config::MirrorConfig;
 use super::metrics::Counters;
 use super::room::Room;
 use super::trouble::{Kind, Standing, Trouble};
-use super::{Log, WitnessError};
+use super::{Config, Log, WitnessError};
 use crate::clock::Clock;
 use crate::disk;
 use crate::remote::Remote;
 
+mod aside;
 mod lane;
 mod shelf;
 mod texts;
@@ -65,6 +66,7 @@ pub(super) struct Mirror {
 }
 
 /// What a mirror tells, what it leaves free, and the time.
+#[derive(Clone)]
 pub(super) struct With {
     /// The witness's key.
     pub own: VerifierKey,
@@ -72,6 +74,56 @@ pub(super) struct With {
     pub alarms: Arc<Alarms>,
     pub counters: Counters,
     pub clock: Clock,
+}
+
+/// All mirrors of which the disk gives what was mirrored. Those that it does not give keep nobody from cosigning.
+pub(super) fn open(
+    config: &Config,
+    logs: &BTreeMap<String, Arc<Log>>,
+    with: &With,
+) -> Result<Vec<Arc<Mirror>>, WitnessError> {
+    let mut mirrors = Vec::new();
+    for settings in &config.mirror {
+        match Mirror::open(settings, &config.state, logs, with.clone()) {
+            Err(cause @ WitnessError::State { .. }) => with.missed(&settings.log, &cause),
+            opened => mirrors.push(Arc::new(opened?)),
+        }
+    }
+    Ok(mirrors)
+}
+
+impl With {
+    /// A part of a mirror did not fit itself.
+    fn anew(&self, log: &str, about: &str, cause: &str) {
+        tracing::error!(log, cause, "a part of a mirror does not fit itself");
+        self.alarms.raise(log, BROKEN, about.to_owned());
+    }
+
+    /// How far the log was judged.
+    fn follower(
+        &self,
+        config: &MirrorConfig,
+        approved: Option<Vec<Digest>>,
+        path: &Path,
+    ) -> io::Result<Follower> {
+        let Some(text) = disk::read(path)? else {
+            return Ok(Follower::new(&config.log, approved));
+        };
+        let text = String::from_utf8(text).unwrap_or_default();
+        if let Some(follower) = Follower::resume(&config.log, approved.clone(), &text) {
+            return Ok(follower);
+        }
+        // Where one is aside already, it stays until it is written.
+        aside::move_aside(path)?;
+        self.anew(&config.log, ANEW_FOLLOWED, "`followed.json` is not what was written");
+        Ok(Follower::new(&config.log, approved))
+    }
+
+    /// The disk does not give what was mirrored.
+    fn missed(&self, log: &str, cause: &WitnessError) {
+        tracing::error!(log, %cause, "a log is not mirrored");
+        self.alarms.raise(log, BROKEN, MISSED.to_owned());
+    }
 }
 
 /// What was judged since this process began.
@@ -118,10 +170,13 @@ pub(super) struct Seen {
 }
 
 impl Mirror {
-    /// Reads what was mirrored. `logs` are those that the witness knows, by origin.
-    pub fn open(
+    /// Reads what was mirrored; what does not fit itself begins anew. `logs` are those that the witness knows, by origin.
+    ///
+    /// # Errors
+    /// `State`, when the disk does not give it: no reason not to cosign.
+    fn open(
         config: &MirrorConfig,
-        state: &std::path::Path,
+        state: &Path,
         logs: &BTreeMap<String, Arc<Log>>,
         with: With,
     ) -> Result<Self, WitnessError> {
@@ -131,29 +186,27 @@ impl Mirror {
             log: config.log.clone(),
             cause: cause.to_string(),
         })?;
-        let mut lanes = Vec::new();
-        for (number, log) in config.lanes(logs)? {
-            let lane = Lane::open(number, log, &dir.join(format!("lane-{number}")));
-            lanes.push(lane.map_err(|cause| wrong(cause.to_string()))?);
+        let (known, approved) = (config.lanes(logs)?, config.approved()?);
+        // Whatever becomes of the mirror.
+        for (_, log) in &known {
+            let _first = log.is_shown.set(());
         }
-        let approved = config.approved()?;
+        let mut lanes = Vec::new();
+        for (number, log) in known {
+            let origin = log.origin.clone();
+            let lane = Lane::open(number, log, &dir.join(format!("lane-{number}")));
+            let (lane, why) = lane.map_err(|cause| wrong(cause.to_string()))?;
+            if let Some(cause) = why {
+                with.anew(&origin, ANEW_TREE, &cause.to_string());
+            }
+            lanes.push(lane);
+        }
         let path = dir.join("followed.json");
-        let follower = match std::fs::read_to_string(&path) {
-            Ok(text) => Follower::resume(&config.log, approved, &text)
-                .ok_or_else(|| wrong("`followed.json` is not what was written".to_owned()))?,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                Follower::new(&config.log, approved)
-            }
-            Err(cause) => return Err(wrong(cause.to_string())),
-        };
+        let follower =
+            with.follower(config, approved, &path).map_err(|cause| wrong(cause.to_string()))?;
         for lane in &lanes {
+            // Where that is more than is mirrored, it goes on from there when it is: the follower knows the tree as far as it judged.
             lane.seen().judged = follower.size(lane.number);
-            if follower.size(lane.number) > lane.seen().mirrored {
-                return Err(wrong(format!(
-                    "lane {} was judged further than it is mirrored",
-                    lane.number
-                )));
-            }
         }
         let shelf = Shelf::open(&dir, config.records_max, config.texts_bytes_max)
             .map_err(|cause| wrong(cause.to_string()))?;
@@ -417,6 +470,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Published.
+const BROKEN: &str = "mirror_broken";
+const ANEW_TREE: &str = "the mirrored hashes did not fit each other: they were moved aside, and are fetched again from the first on. The newest checkpoint that was seen counts as before where it could be read, and so does what was cosigned";
+const ANEW_FOLLOWED: &str = "how far the log was judged could not be read: the file was moved aside, and all records are judged again";
+const MISSED: &str = "this witness's disk does not give what was mirrored of the log: nothing of it is mirrored or judged until the witness is started again. What was cosigned before goes on to be cosigned; a lane of which nothing was is not, as long as what it shows is not looked at";
 /// As often as checkpoints are published.
 const EVERY: Duration = Duration::from_secs(1);
 /// Records in an entry bundle.

@@ -3,6 +3,7 @@
 
 mod answers;
 mod apart;
+mod broken;
 mod contradicts;
 mod flood;
 mod lost;

@@ -17,7 +17,7 @@ use tlog::{Checkpoint, Hash, Note};
 use super::texts::Gathered;
 use super::tree::{Head, Tree};
 use super::turns::Turn;
-use super::{BUNDLE, Bundle, Mirror, Seen, lock};
+use super::{BUNDLE, Bundle, Mirror, Seen, aside, lock};
 use crate::remote::RemoteError;
 use crate::witness::Log;
 use crate::witness::shelf::Weight;
@@ -76,13 +76,14 @@ impl Signed {
 }
 
 impl Lane {
-    pub fn open(number: u16, log: Arc<Log>, dir: &Path) -> io::Result<Self> {
-        let tree = Tree::open(dir)?;
+    /// Gives too why it begins anew, where what was there does not fit itself.
+    pub fn open(number: u16, log: Arc<Log>, dir: &Path) -> io::Result<(Self, Option<io::Error>)> {
+        let (tree, why) = aside::open(dir, &log)?;
         let seen = Seen { mirrored: tree.head().size, ..Seen::default() };
         let tree = Arc::new(Mutex::new(tree));
         // A log is mirrored once: `Config::lanes` sees to it.
         let _first = log.mirrored.set(Arc::clone(&tree));
-        Ok(Self { number, log, tree, seen: Arc::new(Mutex::new(seen)) })
+        Ok((Self { number, log, tree, seen: Arc::new(Mutex::new(seen)) }, why))
     }
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -101,6 +102,7 @@ impl Lane {
             }
             other => other?,
         };
+        self.settle().await?;
         let grown = match self.read(&note) {
             Ok(signed) => {
                 let before = self.tree().head().signed.0;
@@ -130,6 +132,13 @@ impl Lane {
         let done = done?;
         compared?;
         no_room.map_or(Ok(done && self.tree().head().is_whole()), Err)
+    }
+
+    /// A head that the disk did not take, or may have: nothing is held against another one meanwhile.
+    async fn settle(&self) -> Result<(), Trouble> {
+        let settled = self.blocking(|lane| lane.tree().settle()).await;
+        self.seen().mirrored = self.tree().head().size;
+        settled
     }
 
     /// What the log shows may tell that the state of what was cosigned was lost.
@@ -338,11 +347,9 @@ impl Lane {
         let tiles = mirror.remote.tiles(self.number, ids, signed.checkpoint.size).await;
         let hashes: Vec<Hash> = tiles?.into_values().flatten().collect();
         let head = signed.head(to);
-        let taken = self.blocking(move |lane| lane.tree().go_on(&hashes, head)).await?;
-        if taken {
-            self.seen().mirrored = to.0;
-        }
-        Ok(taken)
+        let taken = self.blocking(move |lane| lane.tree().go_on(&hashes, head)).await;
+        self.seen().mirrored = self.tree().head().size;
+        taken
     }
 
     /// What is signed is remembered when it extends what was seen, though there is no room to follow it: it is one small file.
@@ -520,7 +527,9 @@ impl Lane {
 
     /// One bundle of old records a round, in turn: is it still what stands in the tree?
     async fn compare(&self, mirror: &Arc<Mirror>) -> Result<(), Trouble> {
-        let (size, judged) = (self.tree().head().size, self.seen().judged);
+        let size = self.tree().head().size;
+        // A mirror that began anew is not as far as it was judged.
+        let judged = self.seen().judged.min(size);
         if !mirror.entries || judged == 0 {
             return Ok(());
         }

@@ -22,6 +22,8 @@ pub(in crate::witness) struct Tree {
     head: Head,
     edge: Edge,
     levels: Vec<File>,
+    /// What is in memory is perhaps not what the disk has: it is read again before anything is cut off or added.
+    is_stale: bool,
 }
 
 /// As far as the hashes go, and the newest signed checkpoint that they are a part of.
@@ -53,6 +55,11 @@ struct Part {
 }
 
 impl Head {
+    /// Before the first.
+    const fn none() -> Self {
+        Self { size: 0, root: Hash::EMPTY, signed: (0, Hash::EMPTY), note: String::new() }
+    }
+
     /// Whether all of the signed tree is here.
     pub const fn is_whole(&self) -> bool {
         self.size == self.signed.0
@@ -66,7 +73,9 @@ impl Head {
     }
 
     fn read(text: &[u8]) -> io::Result<Self> {
-        let Written { v, note, part } = serde_json::from_slice(text).map_err(io::Error::other)?;
+        let written: Result<Written, _> = serde_json::from_slice(text);
+        let Written { v, note, part } =
+            written.map_err(|cause| io::Error::new(ErrorKind::InvalidData, cause))?;
         let parsed: Option<Note> = note.parse().ok();
         let checkpoint: Option<Checkpoint> = parsed.and_then(|note| note.text().parse().ok());
         let signed = checkpoint.map(|checkpoint| (checkpoint.size, checkpoint.root));
@@ -87,12 +96,12 @@ impl Tree {
     /// Opens what was kept of a lane, or begins.
     ///
     /// # Errors
-    /// When the files do not fit each other, or the disk does not answer.
+    /// When the files do not fit each other (`InvalidData`), or the disk does not answer.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
-        let head = read(&dir.join(HEAD))?;
-        let mut tree = Self { dir: dir.to_owned(), head, edge: Edge::new(), levels: Vec::new() };
-        tree.roll_back()?;
+        disk::make_directory(dir)?;
+        let (dir, head, edge, levels) = (dir.to_owned(), Head::none(), Edge::new(), Vec::new());
+        let mut tree = Self { dir, head, edge, levels, is_stale: true };
+        tree.settle()?;
         let root = tree.root(tree.head.size);
         if tree.head.size > 0 && root != Some(tree.head.root) {
             return Err(broken("the hashes do not lead to the root of the checkpoint"));
@@ -149,6 +158,7 @@ impl Tree {
     /// Takes over the hashes of whole tiles, from the one in which this tree ends up to the new head. False, and nothing is changed, when
     /// they begin otherwise than the tree ends, or do not lead to the head. On the disk when it returns.
     pub fn go_on(&mut self, tiles: &[Hash], head: Head) -> io::Result<bool> {
+        self.settle()?;
         let taken = self.take(tiles, head);
         if !matches!(taken, Ok(true)) {
             // What was appended has no signed root.
@@ -175,14 +185,28 @@ impl Tree {
             level.sync_data()?;
         }
         // If we stop here, the hashes past the old head are cut off, and fetched again.
-        let text = serde_json::to_vec(&head.written()).map_err(io::Error::other)?;
-        disk::replace(&self.dir.join(HEAD), &text)?;
+        if let Err(cause) = write(&self.dir, &head) {
+            // The file may be the new one already.
+            self.is_stale = true;
+            return Err(cause);
+        }
         self.head = head;
         Ok(())
     }
 
-    /// Forgets what no signed checkpoint covers.
+    /// Reads again what the disk has, where that is not known.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if self.is_stale { self.roll_back() } else { Ok(()) }
+    }
+
+    /// Forgets what no signed checkpoint covers. Never what the head on the disk says: of all that were written it is the newest, and heads
+    /// only grow, so whichever of them a power cut leaves has its hashes.
     pub fn roll_back(&mut self) -> io::Result<()> {
+        if self.is_stale {
+            self.head = read(&self.dir)?;
+        }
+        // Until all of it is done.
+        self.is_stale = true;
         let size = self.head.size;
         let mut partials = Vec::new();
         self.levels.clear();
@@ -202,6 +226,7 @@ impl Tree {
         }
         let edge = Edge::from_partials(size, partials);
         self.edge = edge.ok_or_else(|| broken("the levels do not fit each other"))?;
+        self.is_stale = false;
         Ok(())
     }
 
@@ -241,15 +266,21 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-fn read(path: &Path) -> io::Result<Head> {
-    match std::fs::read(path) {
-        Ok(text) => Head::read(&text),
-        Err(cause) if cause.kind() == ErrorKind::NotFound => {
-            let (size, root) = (0, Hash::EMPTY);
-            Ok(Head { size, root, signed: (size, root), note: String::new() })
-        }
-        Err(cause) => Err(cause),
-    }
+/// The head that is kept in a directory.
+pub(super) fn read(dir: &Path) -> io::Result<Head> {
+    let text = disk::read(&dir.join(HEAD))?;
+    text.map_or_else(|| Ok(Head::none()), |text| Head::read(&text))
+}
+
+pub(super) fn write(dir: &Path, head: &Head) -> io::Result<()> {
+    let text = serde_json::to_vec(&head.written()).map_err(io::Error::other)?;
+    disk::replace(&dir.join(HEAD), &text)
+}
+
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    let path = dir.join(HEAD);
+    std::fs::remove_file(&path)?;
+    disk::sync_directory(&path)
 }
 
 fn broken(cause: &'static str) -> io::Error {
@@ -340,6 +371,34 @@ mod tests {
             assert_eq!(tree.signed_root(1_000), Some(head(&all, 1_000).root));
             assert_eq!(tree.signed_root(999).is_some(), to == 1_000);
         }
+    }
+
+    /// Renamed, and the sync of the directory failed: whichever head the next start finds has its hashes.
+    #[test]
+    fn nothing_is_cut_off_below_a_head_that_may_be_on_the_disk() {
+        let (dir, all) = (tempfile::tempdir().unwrap(), leaves(0, 700));
+        let mut tree = Tree::open(dir.path()).unwrap();
+        assert!(tree.go_on(&all[..300], head(&all[..300], 300)).unwrap());
+        disk::faults::at(&[dir.path()]);
+        for _ in 0..2 {
+            assert!(tree.go_on(&all[256..600], head(&all[..600], 600)).is_err());
+            assert!(tree.settle().is_err());
+        }
+        // The disk recovers for a start, or for this process.
+        disk::faults::at(&[]);
+        assert_eq!(Tree::open(dir.path()).unwrap().head().size, 600);
+        tree.settle().unwrap();
+        assert_eq!((tree.head().size, tree.size()), (600, 600));
+        assert!(tree.go_on(&all[512..], head(&all, 700)).unwrap());
+        // Before the rename: what was appended goes, and comes again.
+        let (path, more) = (dir.path().join(HEAD), leaves(0, 800));
+        disk::faults::at(&[&path]);
+        assert!(tree.go_on(&more[512..], head(&more, 800)).is_err());
+        disk::faults::at(&[]);
+        tree.settle().unwrap();
+        assert_eq!((tree.head().size, tree.size()), (700, 700));
+        assert!(tree.go_on(&more[512..], head(&more, 800)).unwrap());
+        assert_eq!(Tree::open(dir.path()).unwrap().root(800), proof::root(&more, 800).ok());
     }
 
     #[test]

@@ -198,6 +198,28 @@ async fn a_log_is_mirrored_and_judged_and_a_restart_goes_on() {
     scene.stop().await;
 }
 
+/// Hashes are fetched again, and nothing that was judged is judged twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_that_begins_anew_is_judged_on_from_where_it_was() {
+    let scene = Scene::open().await;
+    let judged: u64 =
+        lanes(&scene.grown().await).iter().map(|lane| lane["judged"].as_u64().unwrap()).sum();
+    eventually("how far it was judged is on the disk", async || scene.kept() == judged).await;
+    let Scene { lab, served, config, witness, dir, fresh } = scene;
+    witness.stop().await;
+    let mirror = std::fs::read_dir(dir.path().join("state/mirror")).unwrap().last().unwrap();
+    std::fs::write(mirror.unwrap().path().join("lane-0/level-0"), "").unwrap();
+    let witness = haetae::app::witness::start(config.clone()).await.unwrap();
+    let scene = Scene { lab, served, config, witness, dir, fresh };
+    scene.alarmed("mirror_broken").await;
+    let status = scene.caught_up().await;
+    assert_eq!(status["mirrors"][0]["decisions"], 0, "{status}");
+    let status = scene.grown().await;
+    assert_eq!(status["mirrors"][0]["judged"], 40, "{status}");
+    assert_eq!(status["alarms"]["total"], 1, "{status}");
+    scene.stop().await;
+}
+
 /// Only what is to be kept needs room.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_room_what_is_mirrored_is_judged() {
