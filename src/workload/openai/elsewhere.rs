@@ -1,4 +1,4 @@
-//! Keys by which a request tells a routing server (LiteLLM, OpenRouter) to send it to another place than the one that was decided
+//! Keys by which a request tells a routing server (`LiteLLM`, `OpenRouter`) to send it to another place than the one that was decided
 //! on, to add to it what nobody looked at, or to make the answer up.
 //!
 //! Servers that are no routers know none of them, so nothing is lost by a refusal. No list of them is whole: where a site has a router, what
