@@ -215,6 +215,7 @@ async fn build(
     let reads = config.database.reader_pool().await?;
     let (registry, forward) = (Arc::new(registry), Arc::new(forward));
     follow_sites(Arc::clone(&registry), Arc::clone(&forward), tracker, stop.clone());
+    follow_altered(&registry, audit.clone(), tracker, stop.clone());
     let instance = audit.new_id()?;
     let (pool, clock, shelf) = (aside.clone(), clock.clone(), Arc::clone(&policy));
     let parts = shadow::Parts { pool, clock: clock.clone(), policy: shelf, instance };
@@ -267,6 +268,25 @@ async fn bundle(config: &Config, clock: &Clock) -> anyhow::Result<Policy> {
     let Some(dir) = &config.policy.dir else { return Ok(Policy::new(None)) };
     let loaded = Policy::load(dir, clock.unix_s()).await;
     loaded.with_context(|| format!("the policy bundle `{}` cannot be used", dir.display()))
+}
+
+/// Puts into the log that entries of the registry were altered in the database, as often as this process sees it anew.
+fn follow_altered(
+    registry: &Registry,
+    audit: Audit,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) {
+    let mut altered = registry.altered();
+    altered.mark_changed();
+    tracker.spawn(stop.run_until_cancelled_owned(async move {
+        while altered.changed().await.is_ok() {
+            let about = altered.borrow_and_update().as_deref().map(str::to_owned);
+            if let Some(about) = about {
+                audit.alarm("facts_altered", about, None);
+            }
+        }
+    }));
 }
 
 /// Keeps the forward room's sites those of the registry.

@@ -171,6 +171,11 @@ pub enum RegistryError {
         "`{0}` is no kind of entry: write one of organisation, site, dataset, ground, order, list, outside, authority, access_row, role_grant"
     )]
     UnknownSort(String),
+    /// By somebody with rights that no command of ours has. Nothing is judged on them, and nothing is changed on top of them.
+    #[error(
+        "the entries of the registry are not those that the change of version {version} left: they, or the digest beside it, were altered in the database. Put them back as they were (a backup has them), or bring a directory of which you know that all of it is true: `haetae registry apply DIR`"
+    )]
+    Altered { version: i64 },
     #[error("{} `{id}` is not registered", .sort.name())]
     NotFound { sort: Sort, id: String },
     #[error("`{service}` is no service of `{org}`: `haetae registry show organisation` lists them")]

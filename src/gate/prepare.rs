@@ -17,7 +17,7 @@ use verdict::told;
 
 use super::beside::Other;
 use super::recheck::{Rechecks, Used};
-use super::standing::Standing;
+use super::standing::{NO_FACTS, Standing};
 use crate::audit::{Held, Retention, Text};
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -287,7 +287,7 @@ impl Preparer {
         &self.standing.registry
     }
 
-    /// The refusal while the bundle in force is not here.
+    /// The refusal while the bundle in force is not here, or there are no facts to judge with it.
     fn unready(
         &self,
         caller: &Caller,
@@ -295,6 +295,10 @@ impl Preparer {
         snapshot: &Snapshot,
         now: i64,
     ) -> Prepared {
+        if snapshot.is_without_facts() {
+            let gap = gap(caller, Reason::MissingFact, NO_FACTS.to_owned());
+            return self.refused(&gap, snapshot.version(), now);
+        }
         // Why it is not is for operators (/readyz): it may name files and lines.
         let what = match &*unready.digest {
             "" => String::new(),

@@ -59,6 +59,10 @@ impl Standing {
     }
 
     pub fn bundle(&self, snapshot: &Snapshot, now: i64) -> Result<Arc<Bundle>, Unready> {
+        if snapshot.is_without_facts() {
+            let digest = snapshot.in_force().map_or_else(Arc::default, |it| Arc::clone(&it.digest));
+            return Err(Unready { digest, why: Some(NO_FACTS.into()) });
+        }
         bundle_in_force(&self.policy, snapshot, now)
     }
 
@@ -90,5 +94,7 @@ impl Standing {
     }
 }
 
+/// Why no bundle judges. What was altered is for operators (`/readyz`).
+pub(super) const NO_FACTS: &str = "the registry's entries are not those that were registered";
 /// Longer than a swap takes (a look at the database), shorter than a caller's patience.
 const BUNDLE_WAIT_MAX: Duration = Duration::from_millis(1_500);

@@ -21,6 +21,8 @@ pub struct Snapshot {
     version: i64,
     /// Which change made this version.
     made_by: Option<MadeBy>,
+    /// There are entries, and they were altered.
+    without_facts: bool,
     valid_until: Option<i64>,
     in_force: Option<InForce>,
     pub(super) organisations: BTreeMap<Arc<str>, Organisation>,
@@ -74,6 +76,11 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    /// No entry at all, because none is what it was: nothing may be judged on this but a refusal.
+    pub(super) fn without_facts(version: i64) -> Self {
+        Self { version, without_facts: true, ..Self::default() }
+    }
+
     /// The snapshot of a tree that is in no database: for `decide`, for tests.
     pub fn of(tree: &Tree, version: i64, at: i64) -> Result<Self, RegistryError> {
         Self::build(version, at, tree.documents())
@@ -95,6 +102,12 @@ impl Snapshot {
 
     pub(super) const fn made_by(&self) -> Option<&MadeBy> {
         self.made_by.as_ref()
+    }
+
+    /// Whether the registry's entries were altered in the database, and so are not in here.
+    #[must_use]
+    pub const fn is_without_facts(&self) -> bool {
+        self.without_facts
     }
 
     /// The bundle in force; `None`: that of the configuration's directory.

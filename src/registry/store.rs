@@ -55,10 +55,17 @@ pub struct Version {
 
 /// Makes the registry say what the tree says. What was put by a single change and is not in the tree stays; what the
 /// tree contradicts is an error, so an old directory lifts no suspension and no order.
+///
+/// Entries that were changed past the registry become the directory's: nobody else can say what they were.
 pub async fn apply(pool: &PgPool, tree: &Tree, who: &str) -> Result<Applied, RegistryError> {
     let mut transaction = begin(pool).await?;
-    let present = present(&mut transaction).await?;
+    let present = found(&mut transaction).await?;
     let mut change = Change::new("apply");
+    match unaltered(&mut transaction, &present).await {
+        // What it neither has nor may take out would stay, and nobody vouches for that.
+        Err(RegistryError::Altered { .. }) if is_all_of(tree, &present) => change.anew = true,
+        unaltered => unaltered?,
+    }
     for (key, document) in &tree.documents {
         match present.get(key) {
             None => change.put(key.clone(), document.clone(), false),
@@ -83,6 +90,12 @@ pub async fn apply(pool: &PgPool, tree: &Tree, who: &str) -> Result<Applied, Reg
     // If we stop here, then nothing happened.
     transaction.commit().await?;
     Ok(applied)
+}
+
+/// Whether nothing but what this directory says is left once it is applied.
+fn is_all_of(tree: &Tree, present: &Presents) -> bool {
+    let says = |key, entry: &Present| tree.documents.get(key) == Some(&entry.document);
+    present.iter().all(|(key, entry)| entry.how == "apply" || says(key, entry))
 }
 
 /// Registers or replaces one ground. What it names must be registered.
@@ -161,6 +174,24 @@ pub async fn snapshot(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError>
         present.iter().map(|((sort, id), entry)| (*sort, id.as_str(), &entry.document)),
     )?;
     Ok(snapshot.with_bundle(in_force, at).with_made_by(made_by))
+}
+
+/// Whether the entries are those that the newest change left: [`RegistryError::Altered`] if not.
+pub async fn check(pool: &PgPool) -> Result<(), RegistryError> {
+    let mut transaction =
+        pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    present(&mut transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// [`snapshot`] without an entry, for as long as that says that they were altered: it refuses everything.
+pub(super) async fn without_facts(pool: &PgPool, at: i64) -> Result<Snapshot, RegistryError> {
+    let mut transaction =
+        pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let (version, made_by) = state(&mut *transaction).await?;
+    let in_force = in_force(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(Snapshot::without_facts(version).with_bundle(in_force, at).with_made_by(made_by))
 }
 
 /// The bundle in force in the state that this transaction sees.
@@ -268,9 +299,31 @@ pub(super) struct Present {
     by: String,
 }
 
+/// What is present; an error when it is not what the registry's last change left.
 pub(super) async fn present(
     transaction: &mut PgTransaction<'_>,
 ) -> Result<Presents, RegistryError> {
+    let present = found(transaction).await?;
+    unaltered(transaction, &present).await?;
+    Ok(present)
+}
+
+/// Holds entries against the digest that the newest change wrote. Not every version has one of its own: what a failover lost is
+/// passed over, and leaves the entries as they were.
+async fn unaltered(
+    transaction: &mut PgTransaction<'_>,
+    present: &Presents,
+) -> Result<(), RegistryError> {
+    let select = "SELECT v.version, v.digest FROM registry_version v JOIN fact_head h ON v.version <= h.version
+         WHERE h.id = 1 ORDER BY v.version DESC LIMIT 1";
+    let newest: Option<(i64, Vec<u8>)> =
+        sqlx::query_as(select).fetch_optional(&mut **transaction).await?;
+    let (version, stated) = newest.unwrap_or_else(|| (0, Sha256::digest("").to_vec()));
+    let now = digest(present.iter().map(|(key, entry)| (key, &entry.document)));
+    if stated == now { Ok(()) } else { Err(RegistryError::Altered { version }) }
+}
+
+async fn found(transaction: &mut PgTransaction<'_>) -> Result<Presents, RegistryError> {
     let rows = sqlx::query(
         "SELECT e.sort, e.id, e.document, e.how, e.version_from, v.applied_by
          FROM registry_entry e JOIN registry_version v ON v.version = e.version_from
@@ -293,13 +346,15 @@ pub(super) async fn present(
 
 pub(super) struct Change {
     how: &'static str,
+    /// A version is taken even where nothing changes: the digest of what is there is written anew.
+    anew: bool,
     documents: Vec<((Sort, String), Json)>,
     pub applied: Applied,
 }
 
 impl Change {
     pub fn new(how: &'static str) -> Self {
-        Self { how, documents: Vec::new(), applied: Applied::default() }
+        Self { how, anew: false, documents: Vec::new(), applied: Applied::default() }
     }
 
     pub fn put(&mut self, key: (Sort, String), document: Json, replaces: bool) {
@@ -335,7 +390,7 @@ pub(super) async fn write(
     present: &Presents,
     who: &str,
 ) -> Result<Applied, RegistryError> {
-    if change.applied.is_nothing() {
+    if change.applied.is_nothing() && !change.anew {
         change.applied.version = sqlx::query_scalar(HEAD).fetch_one(&mut **transaction).await?;
         return Ok(change.applied);
     }
@@ -347,7 +402,7 @@ pub(super) async fn write(
     .bind(version)
     .bind(who)
     .bind(change.how)
-    .bind(digest(&change, present).to_vec())
+    .bind(digest(after(&change, present)).to_vec())
     .execute(&mut **transaction)
     .await?;
     end_old(transaction, &change.applied, version).await?;
@@ -430,11 +485,11 @@ fn after<'a>(change: &'a Change, present: &'a Presents) -> BTreeMap<&'a (Sort, S
     after
 }
 
-/// SHA-256 over each entry present after the change, in order: sort, id and canonical document, each followed by a
-/// line feed (none of them contains one).
-fn digest(change: &Change, present: &Presents) -> [u8; 32] {
+/// SHA-256 over entries in order (of sorts: that of [`Sort`], so a new one goes to its end): sort, id and canonical document,
+/// each followed by a line feed (none of them contains one).
+fn digest<'a>(entries: impl IntoIterator<Item = (&'a (Sort, String), &'a Json)>) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for ((sort, id), document) in after(change, present) {
+    for ((sort, id), document) in entries {
         for part in [sort.name(), id, &document.to_string()] {
             hash.update(part);
             hash.update("\n");

@@ -33,6 +33,8 @@ struct Shared {
     changed: watch::Sender<i64>,
     /// The same.
     look: ArcSwap<Look>,
+    /// The same: why the entries are not believed, while they are not.
+    altered: watch::Sender<Option<Arc<str>>>,
 }
 
 /// How the last look at the database went.
@@ -51,6 +53,10 @@ pub struct Health {
     pub age: Duration,
     /// Why the last look failed, if it did.
     pub error: Option<String>,
+    /// That is because the entries were altered in the database.
+    pub altered: bool,
+    /// Nothing is known from before that: everything is refused.
+    pub without_facts: bool,
     /// False while changes are seen by polling only.
     pub listening: bool,
 }
@@ -59,14 +65,18 @@ impl Health {
     /// True while the snapshot is known to be recent. An old one is safe (it cannot be committed on) but of no use.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.age <= AGE_MAX
+        self.age <= AGE_MAX && !self.altered
     }
 
     /// For people: what is in force, and what is wrong.
     #[must_use]
     pub fn cause(&self) -> String {
         let (version, age) = (self.version, self.age.as_secs());
-        let facts = format!("facts are those of version {version}, seen {age} s ago");
+        let facts = if self.without_facts {
+            "everything is refused until then".to_owned()
+        } else {
+            format!("facts are those of version {version}, seen {age} s ago")
+        };
         match (&self.error, self.listening) {
             (Some(error), _) => format!("{error}; {facts}"),
             (None, true) => facts,
@@ -76,7 +86,8 @@ impl Health {
 }
 
 impl Registry {
-    /// Loads a snapshot, then follows the changes until `stop`. An empty registry is a registry: it refuses everything.
+    /// Loads a snapshot, then follows the changes until `stop`. An empty registry is a registry: it refuses everything. So does one
+    /// whose entries were altered, for as long as they are.
     ///
     /// # Errors
     /// When the first snapshot cannot be read: a gateway without facts does not start.
@@ -86,12 +97,22 @@ impl Registry {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, RegistryError> {
-        let snapshot = in_time(store::snapshot(&pool, clock.unix_s())).await?;
-        let look = Look { succeeded_at: Instant::now(), error: None, listening: false };
+        let now = clock.unix_s();
+        let (snapshot, altered) = match in_time(store::snapshot(&pool, now)).await {
+            Err(altered @ RegistryError::Altered { .. }) => {
+                (in_time(store::without_facts(&pool, now)).await?, Some(altered.to_string()))
+            }
+            snapshot => (snapshot?, None),
+        };
+        if let Some(error) = &altered {
+            tracing::error!(error, "everything is refused");
+        }
+        let look = Look { succeeded_at: Instant::now(), error: altered.clone(), listening: false };
         let shared = Arc::new(Shared {
             changed: watch::Sender::new(snapshot.version()),
             current: ArcSwap::from_pointee(snapshot),
             look: ArcSwap::from_pointee(look),
+            altered: watch::Sender::new(altered.map(Arc::from)),
         });
         let watcher = Watcher { pool, clock, shared: shared.clone(), listener: None };
         tracker.spawn(stop.run_until_cancelled_owned(watcher.run()));
@@ -110,6 +131,12 @@ impl Registry {
         self.shared.changed.subscribe()
     }
 
+    /// Why the entries in the database are not believed; `None` while they are.
+    #[must_use]
+    pub fn altered(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.shared.altered.subscribe()
+    }
+
     #[must_use]
     pub fn health(&self) -> Health {
         let look = self.shared.look.load();
@@ -117,6 +144,8 @@ impl Registry {
             version: self.shared.current.load().version(),
             age: look.succeeded_at.elapsed(),
             error: look.error.clone(),
+            altered: self.shared.altered.borrow().is_some(),
+            without_facts: self.shared.current.load().is_without_facts(),
             listening: look.listening,
         }
     }
@@ -143,8 +172,8 @@ impl Watcher {
             if self.listener.is_none() {
                 self.listener = listen(&self.pool).await;
             }
-            let error = self.look().await.err().map(|error| error.to_string());
-            self.note(error);
+            let error = self.look().await.err();
+            self.note(error.as_ref());
         }
     }
 
@@ -159,22 +188,46 @@ impl Watcher {
             version < known || (version == known && made_by.as_ref() != current.made_by());
         let burnt = if is_lost { in_time(store::burn(&self.pool, known)).await } else { Ok(()) };
         let ran_out = current.valid_until().is_some_and(|until| until <= now);
-        if version == known && !is_lost && !ran_out {
+        let is_known = version == known && !is_lost && !ran_out;
+        if is_known && !current.is_without_facts() {
             return Ok(());
         }
         if is_lost {
             tracing::error!(version, known, "the database has lost changes of facts");
         }
-        let snapshot = in_time(store::snapshot(&self.pool, now)).await?;
+        match in_time(store::snapshot(&self.pool, now)).await {
+            // Refusals are recorded under the version that is in force.
+            Err(RegistryError::Altered { version }) if current.is_without_facts() => {
+                if !is_known {
+                    self.put(in_time(store::without_facts(&self.pool, now)).await?);
+                }
+                return Err(RegistryError::Altered { version });
+            }
+            snapshot => self.put(snapshot?),
+        }
+        burnt
+    }
+
+    fn put(&self, snapshot: Snapshot) {
         let version = snapshot.version();
         self.shared.current.store(Arc::new(snapshot));
         self.shared.changed.send_replace(version);
         tracing::info!(version, "the facts moved: a new snapshot is in force");
-        burnt
     }
 
-    fn note(&self, error: Option<String>) {
+    fn note(&self, error: Option<&RegistryError>) {
         let last = self.shared.look.load();
+        let altered = error.filter(|error| matches!(error, RegistryError::Altered { .. }));
+        let altered = altered.map(|error| Arc::from(error.to_string()));
+        let error = error.map(ToString::to_string);
+        // What could not be looked at is as it was seen last.
+        if altered.is_some() || error.is_none() {
+            self.shared.altered.send_if_modified(|seen| {
+                let new = *seen != altered;
+                *seen = altered;
+                new
+            });
+        }
         if let Some(error) = error.as_ref().filter(|error| last.error.as_ref() != Some(*error)) {
             tracing::warn!(error, "the registry could not be read: the last snapshot stays");
         }

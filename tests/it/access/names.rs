@@ -1,6 +1,7 @@
 //! No name can be written that means anything to an engine, or that is another organisation's.
 
 use super::*;
+use crate::registry::vouch;
 
 /// What somebody might try to write in the place of a name.
 const HOSTILE: [&str; 30] = [
@@ -175,6 +176,7 @@ async fn an_entry_that_is_not_understood_refuses_its_organisation_and_nobody_els
         .execute(lab.pool())
         .await
         .unwrap();
+        vouch(lab.pool()).await;
         for who in [&teller, &user] {
             let answer = lab.may(RETAILER, who, MODEL, "submit").await;
             assert_eq!(answer, Err(Reason::EngineError), "{bad}");
@@ -185,6 +187,7 @@ async fn an_entry_that_is_not_understood_refuses_its_organisation_and_nobody_els
             .execute(lab.pool())
             .await
             .unwrap();
+        vouch(lab.pool()).await;
     }
     assert_eq!(lab.may(RETAILER, &teller, MODEL, "cancel").await, Ok(()));
 }

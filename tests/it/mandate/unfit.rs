@@ -150,7 +150,8 @@ async fn unready(stage: &Stage) -> String {
 const BY_HAND: &str = "
     with head as (update fact_head set version = version + 1 returning version),
     made as (
-        insert into registry_version (version, applied_by, how, digest) select version, 'x', 'activate', sha256('') from head
+        insert into registry_version (version, applied_by, how, digest) select version, 'x', 'activate',
+            (select digest from registry_version order by version desc limit 1) from head
         returning version
     ), enacted as (
         insert into policy_enacted (version, bundle, how, reason, notes, enacted_by, enacted_at_s)

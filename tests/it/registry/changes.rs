@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
-use super::{BY_LEE, example, example_files, example_with};
+use super::{BY_LEE, example, example_files, example_with, vouch};
 use crate::support::fresh_database;
 
 #[tokio::test]
@@ -204,6 +204,7 @@ async fn a_document_that_is_not_understood_is_named() {
     .execute(&pool)
     .await
     .unwrap();
+    vouch(&pool).await;
     let error = store::snapshot(&pool, 0).await.unwrap_err().to_string();
     assert!(
         error
