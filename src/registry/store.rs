@@ -537,8 +537,12 @@ pub async fn tell<P: AsRef<str>>(
     let insert =
         "INSERT INTO log_outbox (event, kind, people, body) VALUES (gen_random_uuid(), $1, $2, $3)";
     let query = sqlx::query(insert).bind(kind).bind(people).bind(body);
-    query.execute(&mut **transaction).await.map(drop)
+    let told = query.execute(&mut **transaction).await?.rows_affected();
+    if told == 1 { Ok(()) } else { Err(sqlx::Error::Protocol(NOT_TOLD.to_owned())) }
 }
 
+/// The database took the row and kept none: a trigger drops it, or a rule.
+const NOT_TOLD: &str =
+    "`log_outbox` did not keep the row of this act: without its record it is not done";
 const HEAD: &str = "SELECT version FROM fact_head WHERE id = 1";
 const RAISE: &str = "UPDATE fact_head SET version = version + 1 WHERE id = 1 RETURNING version";

@@ -10,14 +10,17 @@ use super::{Act, ActKind};
 use crate::audit::store::{Identity, TASK_LOCKS};
 
 pub(super) async fn insert(connection: &mut PgConnection, act: &Act) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into log_outbox (event, kind, people, body) values ($1, $2, $3, $4)")
+    let insert = "insert into log_outbox (event, kind, people, body) values ($1, $2, $3, $4)";
+    let told = sqlx::query(insert)
         .bind(act.event)
         .bind(act.kind.name())
         .bind(act.people.iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(Json(&act.body))
         .execute(connection)
-        .await?;
-    Ok(())
+        .await?
+        .rows_affected();
+    // A trigger, or a rule, that drops the row would leave an act without its record.
+    if told == 1 { Ok(()) } else { Err(sqlx::Error::Protocol(NOT_TOLD.to_owned())) }
 }
 
 pub(super) async fn connect(
@@ -54,3 +57,6 @@ pub(super) async fn waiting(
     }
     Ok((acts, unreadable))
 }
+
+const NOT_TOLD: &str =
+    "`log_outbox` did not keep the row of this act: without its record it is not done";

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::lab::{Lab, eventually, leaves};
 use crate::support::fresh_database;
 
-fn act(number: u128, body: &Value) -> Act {
+pub(super) fn act(number: u128, body: &Value) -> Act {
     Act {
         event: Uuid::from_u128(number),
         kind: ActKind::Order,
