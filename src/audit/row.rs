@@ -41,10 +41,21 @@ pub(super) struct Leaf<'l> {
     pub found: Option<u64>,
     #[serde(borrow)]
     pub decision: Option<Text<'l>>,
+    /// Of an act, and of a `fact_change`.
+    #[serde(borrow)]
+    pub event: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub act: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub order: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub hold: Option<Text<'l>>,
+    #[serde(borrow)]
+    pub digest: Option<Text<'l>>,
     #[serde(borrow)]
     org: Option<Text<'l>>,
     #[serde(borrow)]
-    actor: Option<Text<'l>>,
+    pub actor: Option<Text<'l>>,
     #[serde(borrow)]
     pub outcome: Option<Text<'l>>,
     #[serde(borrow)]

@@ -16,6 +16,7 @@ use super::AuditError;
 use crate::clock::Clock;
 
 mod absent;
+mod acts;
 mod canonical;
 mod cosignatures;
 mod ends;
@@ -105,7 +106,10 @@ impl Report {
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "lane {}", self.lane)?;
+        match self.lane {
+            NO_LANE => out.write_str("no lane")?,
+            lane => write!(out, "lane {lane}")?,
+        }
         if let Some(index) = self.index {
             write!(out, ", index {index}")?;
         }
@@ -213,6 +217,7 @@ pub async fn verify_watched(
     walk.ends.check(&mut walk.report.findings);
     texts::check(&mut snapshot, &mut walk).await?;
     absent::rows(&mut snapshot, &mut walk).await?;
+    std::mem::take(&mut walk.told).check(&mut snapshot, &mut walk.report.findings).await?;
     walk.report.findings.sort_by_key(|finding| (finding.lane, finding.index.unwrap_or(u64::MAX)));
     if let Some(state) = &terms.state {
         state.done()?;
@@ -268,5 +273,7 @@ impl Terms {
     }
 }
 
+/// Of what is in none, or in one that has no such number: no deployment has so many.
+const NO_LANE: u16 = u16::MAX;
 /// Lanes read at once, a connection each; one core is busy with one lane.
 const SIDE_BY_SIDE: usize = 3;

@@ -30,5 +30,6 @@ mod strange;
 mod strangers;
 mod tables;
 mod tamper;
+mod told;
 mod trusted;
 mod writing;

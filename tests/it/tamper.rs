@@ -3,6 +3,7 @@
 //! what it said.
 
 mod database;
+mod facts;
 mod key;
 mod lanes;
 mod processes;
@@ -26,6 +27,7 @@ fn every_row_of_the_table_is_a_test_and_every_test_a_row() {
     let rows: Vec<String> = table().lines().filter_map(named).collect();
     let sources = [
         include_str!("tamper/database.rs"),
+        include_str!("tamper/facts.rs"),
         include_str!("tamper/key.rs"),
         include_str!("tamper/lanes.rs"),
         include_str!("tamper/processes.rs"),

@@ -110,6 +110,7 @@ impl Position {
 
 /// What is checked over all lanes when the walk is over.
 pub(super) fn gather(leaf: &Leaf<'_>, at: &At, projected: bool, walk: &mut Walk) {
+    walk.told.gather(leaf, at);
     let id = leaf.id.parse().ok();
     let of = leaf.decision.as_deref().and_then(|id| id.parse().ok());
     let texts = [&leaf.facts, &leaf.detail, &leaf.bundle];

@@ -176,7 +176,7 @@ impl Head {
     fn new(trusted: &[VerifierKey]) -> Self {
         let mut keys: Vec<String> = trusted.iter().map(ToString::to_string).collect();
         keys.sort_unstable();
-        Self { format: "haetae-verify-state".to_owned(), v: 1, keys }
+        Self { format: "haetae-verify-state".to_owned(), v: 2, keys }
     }
 }
 

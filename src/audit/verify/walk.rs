@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tlog::Hash;
 use uuid::Uuid;
 
-use super::{Finding, Report, What, ends::Ends, rules::DIGEST_CHARS};
+use super::{Finding, Report, What, acts::Told, ends::Ends, rules::DIGEST_CHARS};
 
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -20,6 +20,7 @@ pub(super) struct Walk {
     /// Heads that heartbeats state: where the heartbeat is, and (lane, size, root).
     pub beats: Vec<(At, (u16, u64, String))>,
     pub ends: Ends,
+    pub told: Told,
     /// Which texts have been named together, with or without rows: base64 of the three digests.
     pub named: HashSet<[u8; 3 * DIGEST_CHARS + 1]>,
     /// Texts that decisions name: digest -> kind and where it is named first.
@@ -109,6 +110,7 @@ impl Walk {
         self.broken.extend(other.broken);
         self.beats.extend(other.beats);
         self.ends.join(other.ends);
+        self.told.join(other.told);
         for (digest, named) in other.texts {
             self.texts.entry(digest).or_insert(named);
         }

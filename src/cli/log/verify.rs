@@ -12,6 +12,7 @@ use tlog::{Policy, VerifierKey};
 use tokio::time::Instant;
 
 use crate::audit::{self, Progress, Report, State, Watch};
+use crate::registry::{RegistryError, store};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -51,7 +52,8 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
     if std::io::stderr().is_terminal() {
         eprint!("\r\u{1b}[K");
     }
-    print(&report);
+    let altered = store::check(pool).await.map_or_else(altered, |()| Ok(None))?;
+    print(&report, altered.as_deref());
     let seconds = began.elapsed().as_secs_f64().max(f64::EPSILON);
     #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let rate = (report.records - report.before) as f64 / seconds;
@@ -65,7 +67,7 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
     if trusted.is_empty() {
         eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
     }
-    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_whole() && altered.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whom the reader trusts, nobody in particular when nothing was given; and which witnesses.
@@ -114,11 +116,22 @@ fn bar(Progress { records, of, before }: Progress, ms: u64) -> String {
     )
 }
 
-fn print(report: &Report) {
+/// What is wrong with the facts that decisions are made on.
+fn altered(cause: RegistryError) -> anyhow::Result<Option<String>> {
+    match cause {
+        RegistryError::Altered { .. } => Ok(Some(cause.to_string())),
+        other => Err(other.into()),
+    }
+}
+
+fn print(report: &Report, altered: Option<&str>) {
     for finding in &report.findings {
         println!("{finding}");
     }
-    let verdict = match report.findings.len() {
+    if let Some(altered) = altered {
+        println!("the facts: {altered}");
+    }
+    let verdict = match report.findings.len() + usize::from(altered.is_some()) {
         0 if report.lanes == 0 => "nothing: there is no log in this database".to_owned(),
         0 => "whole".to_owned(),
         1 => "1 difference".to_owned(),
@@ -164,6 +177,9 @@ const TELL_EVERY_MS: u64 = 200;
 const BAR: u64 = 24;
 
 const AFTER_HELP: &str = "\
+Beside the log itself: that the registry's entries are those of the newest change's digest, and each digest the one that the log told;
+and that acts that stand in the database (orders, bundles in force, ends of holds) are told or wait to be, and the reverse.
+
 Exit codes: 0 whole; 1 something differs (each difference a line), or there is no log at all in this database; 2 it could not be verified:
 the command line, the database, the trust file or the state; 3 interrupted (Ctrl-C with `--state`), so that not everything was looked at.
 

@@ -156,7 +156,7 @@ async fn rows_of_no_lane_and_of_no_index_are_counted_and_named() {
             "lane 0: row: 1 rows of `row_decision` have no record: of lane 0, the first with index -1",
             "lane 0: row: 1 rows of `row_ended` have no record: of lane 0, the first with index 9223372036854775807",
             "lane 99: row: 3 rows of `row_decision` have no record: of lane 99, the first with index 1",
-            "lane 65535: row: 1 rows of `row_started` have no record: of lane -7, the first with index 4",
+            "no lane: row: 1 rows of `row_started` have no record: of lane -7, the first with index 4",
         ]
     );
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::LaneStood;
 use crate::audit::verify::{
     Finding, Report,
+    acts::Told,
     ends::Ends,
     rules::Position,
     tree::Stood,
@@ -40,6 +41,7 @@ pub(super) struct Part {
     /// Id of the decision, index, id of the record.
     started: String,
     ended: String,
+    told: Told,
 }
 
 impl Part {
@@ -76,6 +78,7 @@ impl Part {
             decisions: pack(walk.ends.decisions().iter().map(decision)),
             started: ends(walk.ends.all_started())?,
             ended: ends(walk.ends.all_ended())?,
+            told: walk.told.clone(),
         })
     }
 
@@ -109,6 +112,7 @@ impl Part {
                 ..Report::default()
             },
             beats: self.beats.clone(),
+            told: self.told.clone(),
             ..Walk::default()
         };
         for root in unpack::<40>(&self.roots)? {
