@@ -11,7 +11,7 @@ end $$;
 revoke all on function log_outbox_kept from public;
 
 create or replace function policy_fall_back(box bigint, now_s bigint) returns bigint
-language plpgsql security definer set search_path = pg_catalog, public as $$
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
     last policy_enacted;
     raised bigint;
