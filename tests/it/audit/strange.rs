@@ -165,7 +165,7 @@ async fn a_commit_of_which_something_is_swallowed_is_none() {
     let config = Config { lanes: 1, record_ms_max: 1_500, ..Config::default() };
     let key = Arc::new(Key::generate().unwrap());
     let lab = Lab::signed_by(&fresh.pool, config, Clock::system(), vec![key]).await;
-    lab.allow().await;
+    lab.deny().await.unwrap();
     let make = "create schema evil; grant usage on schema evil to public;
         create function evil.eat() returns trigger language plpgsql as $$ begin return null; end $$;
         create function evil.lazy() returns trigger language plpgsql as $$
