@@ -232,10 +232,26 @@ impl Database {
 
 fn address(url: &str, key: &str) -> anyhow::Result<PgConnectOptions> {
     // The URL may hold a password: the error must not repeat it.
-    PgConnectOptions::from_str(url).ok().with_context(|| {
+    let options = PgConnectOptions::from_str(url).ok().with_context(|| {
         format!("`{key}` is not a Postgres URL: write postgres://user@host/database")
-    })
+    })?;
+    Ok(searching(options))
 }
+
+/// Which tables a name of ours means is the client's to say: what a session asks for at its start outranks what the server has set for
+/// its role or its database, which would show us other tables under the same names. A path that the operator's own URL (or
+/// `PGOPTIONS`) names stays.
+fn searching(options: PgConnectOptions) -> PgConnectOptions {
+    // Postgres reads names of settings in any case, and `-` as `_` where they follow `--`.
+    let asked = options.get_options().unwrap_or_default().to_lowercase().replace('-', "_");
+    if asked.contains("search_path") {
+        return options;
+    }
+    options.options([("search_path", SEARCH_PATH)])
+}
+
+/// `pg_catalog` is searched before them, and is not named, so that migrations make their tables in `public`. Temporary tables come last.
+const SEARCH_PATH: &str = "public,pg_temp";
 
 /// Registry, projection and reads; the lanes of the log have connections of their own.
 const POOL_CONNECTIONS_MAX: u32 = 6;
