@@ -44,6 +44,8 @@ pub(super) struct Board {
     water: Mutex<Option<String>>,
     /// Why nobody can look whether the database still has what was committed.
     unseen: Mutex<Option<String>>,
+    /// Why a signed checkpoint is not where it was published.
+    unpublished: Mutex<Option<String>>,
     /// The heads of all lanes, and in which of ours they are to be written: by turns, so that each lane bears witness to the others.
     beat: Mutex<Beat>,
 }
@@ -94,6 +96,7 @@ impl Board {
             }),
             water: Mutex::new(None),
             unseen: Mutex::new(None),
+            unpublished: Mutex::new(None),
             beat: Mutex::default(),
         }
     }
@@ -175,11 +178,15 @@ impl Board {
         *self.unseen.lock().unwrap_or_else(PoisonError::into_inner) = cause;
     }
 
+    pub fn unpublished(&self, cause: Option<String>) {
+        *self.unpublished.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
     /// Everything that speaks against readiness.
     pub fn causes(&self) -> Vec<String> {
         let look = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut causes = look.causes;
-        for one in [&self.water, &self.unseen] {
+        for one in [&self.water, &self.unseen, &self.unpublished] {
             causes.extend(one.lock().unwrap_or_else(PoisonError::into_inner).clone());
         }
         if self.lanes_held() == 0 {

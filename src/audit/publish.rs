@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tlog::{Note, VerifierKey};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{health::Look, key::Key, leaf::Notice, recorder::Shared, tables};
+use super::{
+    health::{Look, Signed},
+    key::Key,
+    leaf::Notice,
+    recorder::Shared,
+    tables,
+};
 
 mod look_back;
 mod store;
@@ -15,7 +22,7 @@ mod store;
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut tick = interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut published = BTreeMap::new();
+    let mut published = Published::default();
     let (mut minute, mut beat) = (shared.clock.unix_s().div_euclid(60), 0_u64);
     while !shared.stop.is_cancelled() {
         tokio::select! { _ = tick.tick() => {}, () = shared.stop.cancelled() => {} }
@@ -127,7 +134,52 @@ impl Looked {
     }
 }
 
-async fn checkpoints(shared: &Arc<Shared>, published: &mut BTreeMap<u16, u64>) {
+/// By lane.
+#[derive(Debug, Default)]
+struct Published {
+    /// Size of the last checkpoint that is there as it was signed.
+    sizes: BTreeMap<u16, u64>,
+    /// Why one is not.
+    swallowed: BTreeMap<u16, String>,
+}
+
+impl Published {
+    /// What the database has of a checkpoint after it was published.
+    fn read_back(&mut self, signed: &Signed, kept: Option<(String, String)>) {
+        let Signed { lane, size, .. } = *signed;
+        let about = match kept {
+            Some(kept) if is_kept(signed, &kept) => {
+                self.swallowed.remove(&lane);
+                self.sizes.insert(lane, size);
+                return;
+            }
+            Some(_) => "is there as another one",
+            None => "is not there",
+        };
+        let cause = format!(
+            "of lane {lane} the signed checkpoint of size {size} {about} after the database took it: look for triggers and rules of \
+             `log_checkpoint`"
+        );
+        if !self.swallowed.contains_key(&lane) {
+            tracing::error!(cause, "a checkpoint is not published");
+        }
+        self.swallowed.insert(lane, cause);
+    }
+}
+
+/// Whether what is kept says what was signed. While keys change it may have been signed by another one, of another replica.
+fn is_kept(signed: &Signed, (note, vkey): &(String, String)) -> bool {
+    if *note == signed.note {
+        return true;
+    }
+    let (Ok(kept), Ok(ours)) = (note.parse::<Note>(), signed.note.parse::<Note>()) else {
+        return false;
+    };
+    let key = vkey.parse::<VerifierKey>();
+    kept.text() == ours.text() && key.is_ok_and(|key| kept.verify([&key]).is_ok())
+}
+
+async fn checkpoints(shared: &Arc<Shared>, published: &mut Published) {
     let signed = shared.board.signed();
     // Remembered before the world sees it. If we stop between, we know more than was published.
     let water = Arc::clone(shared);
@@ -143,17 +195,17 @@ async fn checkpoints(shared: &Arc<Shared>, published: &mut BTreeMap<u16, u64>) {
         return;
     }
     for signed in signed {
-        let last = published.entry(signed.lane).or_insert(0);
-        if *last == signed.size {
+        if published.sizes.get(&signed.lane) == Some(&signed.size) {
             continue;
         }
         // If we stop here, the next start publishes one again: the same tree, the same signature.
         match timeout(QUERY_MAX, store::publish(shared, &signed)).await {
-            Ok(Ok(())) => *last = signed.size,
+            Ok(Ok(kept)) => published.read_back(&signed, kept),
             Ok(Err(cause)) => tracing::warn!(%cause, "a checkpoint is not published"),
             Err(_) => tracing::warn!("a checkpoint is not published: no answer from the database"),
         }
     }
+    shared.board.unpublished(published.swallowed.values().next().cloned());
 }
 
 async fn heartbeat(shared: &Shared) {

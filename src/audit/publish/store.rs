@@ -10,11 +10,19 @@ use crate::audit::{
     store::{big, hash, small},
 };
 
-pub(super) async fn publish(shared: &Shared, signed: &Signed) -> Result<(), sqlx::Error> {
+/// Gives the note that is kept of this size afterwards, and its key: a trigger can swallow what is inserted, or change it.
+pub(super) async fn publish(
+    shared: &Shared,
+    signed: &Signed,
+) -> Result<Option<(String, String)>, sqlx::Error> {
     let insert = "insert into log_checkpoint (lane, size, note, vkey) values ($1, $2, $3, $4)
                   on conflict do nothing";
     let query = sqlx::query(insert).bind(i32::from(signed.lane)).bind(big(signed.size));
-    query.bind(&signed.note).bind(&signed.vkey).execute(&shared.pool).await.map(drop)
+    query.bind(&signed.note).bind(&signed.vkey).execute(&shared.pool).await?;
+    // Of its own, after the commit: what is done at its end is then done.
+    let kept = "select note, vkey from log_checkpoint where lane = $1 and size = $2";
+    let query = sqlx::query_as(kept).bind(i32::from(signed.lane)).bind(big(signed.size));
+    query.fetch_optional(&shared.pool).await
 }
 
 pub(super) async fn heads(pool: &PgPool) -> Result<Vec<Head>, AuditError> {
