@@ -76,7 +76,8 @@ pub use retention::Retention;
 pub use reviewer::{Reviewer, ReviewerError, add_reviewer, remove_reviewer, reviewers};
 pub use served::{checkpoint, resource, text};
 pub use verify::{
-    Finding, Plain, Progress, Report, State, Watch, verify, verify_watched, verify_with,
+    Finding, NO_LANE, Newest, OPEN_S, Plain, Progress, Report, State, Watch, verify,
+    verify_watched, verify_with,
 };
 
 /// Everything unique to one request that its leaf keeps. No payload, no token, no raw personal field:

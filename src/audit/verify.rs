@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tlog::{Policy, VerifierKey};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::AuditError;
 use crate::clock::Clock;
@@ -53,6 +54,12 @@ pub struct Report {
     pub to_come: Vec<String>,
     /// Of each lane what no quorum of witnesses vouches for; nothing where nobody asked for a quorum.
     pub unwitnessed: Vec<Unwitnessed>,
+    /// Of each lane when it was written to last.
+    pub newest: Vec<Newest>,
+    /// ALLOWs of more than [`OPEN_S`] before, by their ids, that have no `ended`; and the oldest of them. An answer may take so long, and
+    /// that of a gateway that died has its end when one is started again: no fault by itself.
+    pub open: u64,
+    pub oldest_open: Option<Uuid>,
     /// In the order of lanes and indexes; empty when the log is whole.
     pub findings: Vec<Finding>,
 }
@@ -66,9 +73,19 @@ pub struct Unwitnessed {
     pub since_ns: Option<i64>,
 }
 
+/// The newest record of a lane. A gateway that serves writes one every ten seconds in one of its lanes, by turns: where the newest is old,
+/// none does, or this is not the database that it writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    pub lane: u16,
+    /// As it says itself: nanoseconds since 1970. Nothing where there is no record that says it.
+    pub at_ns: Option<i64>,
+}
+
 /// One difference and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
+    /// [`NO_LANE`] where it is in none.
     pub lane: u16,
     pub index: Option<u64>,
     /// Record id, as far as the record can still be read.
@@ -156,23 +173,24 @@ pub async fn verify(pool: &PgPool) -> Result<Report, AuditError> {
 
 /// Verifies every lane; checkpoints must be signed by one of these keys (by the stated ones when there are none).
 pub async fn verify_with(pool: &PgPool, trusted: &[VerifierKey]) -> Result<Report, AuditError> {
-    verify_watched(pool, trusted, None, Arc::new(|_| {}), None).await
+    let now_ns = Clock::system().unix_ns();
+    verify_watched(pool, trusted, None, now_ns, Arc::new(|_| {}), None).await
 }
 
-/// The same; what is kept of witnesses is held against those of a trust file. `watch` hears after each page how far it is. Lanes are
+/// The same; what is kept of witnesses is held against those of a trust file. Ages are those at `now_ns`, by the clock of whoever
+/// verifies, however long it is read. `watch` hears after each page how far it is. Lanes are
 /// read side by side, in one snapshot. With a state goes on where an interrupted run under the same keys stopped, and removes the
 /// state at the end. Cancel-safe: dropped, it has stopped.
 pub async fn verify_watched(
     pool: &PgPool,
     trusted: &[VerifierKey],
     witnesses: Option<&Policy>,
+    now_ns: i64,
     watch: Watch,
     state: Option<State>,
 ) -> Result<Report, AuditError> {
     let mut snapshot = store::snapshot(pool).await?;
     let name = store::snapshot_name(&mut snapshot).await?;
-    // Ages are those in the snapshot, however long it is read.
-    let now_ns = Clock::system().unix_ns();
     let mut walk = Walk::default();
     let heads = store::heads(&mut snapshot).await?;
     if let Some(state) = &state {
@@ -215,7 +233,10 @@ pub async fn verify_watched(
     walk.heartbeats();
     walk.same_ids(ids);
     walk.ends.check(&mut walk.report.findings);
+    (walk.report.open, walk.report.oldest_open) = walk.ends.open(now_ns / NS - OPEN_S);
     texts::check(&mut snapshot, &mut walk).await?;
+    absent::texts(&mut snapshot, &mut walk).await?;
+    absent::flows(&mut snapshot, &mut walk).await?;
     absent::rows(&mut snapshot, &mut walk).await?;
     std::mem::take(&mut walk.told).check(&mut snapshot, &mut walk.report.findings).await?;
     walk.report.findings.sort_by_key(|finding| (finding.lane, finding.index.unwrap_or(u64::MAX)));
@@ -273,7 +294,10 @@ impl Terms {
     }
 }
 
-/// Of what is in none, or in one that has no such number: no deployment has so many.
-const NO_LANE: u16 = u16::MAX;
+/// Where something is in no lane; there is none of this number.
+pub const NO_LANE: u16 = u16::MAX;
+/// Longer than most answers take, and than a gateway needs to close those of another that died.
+pub const OPEN_S: i64 = 600;
+const NS: i64 = 1_000_000_000;
 /// Lanes read at once, a connection each; one core is busy with one lane.
 const SIDE_BY_SIDE: usize = 3;

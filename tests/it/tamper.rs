@@ -7,6 +7,7 @@ mod facts;
 mod key;
 mod lanes;
 mod processes;
+mod unread;
 mod written;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ fn every_row_of_the_table_is_a_test_and_every_test_a_row() {
         include_str!("tamper/key.rs"),
         include_str!("tamper/lanes.rs"),
         include_str!("tamper/processes.rs"),
+        include_str!("tamper/unread.rs"),
     ];
     let tests: BTreeSet<String> = sources
         .iter()

@@ -33,8 +33,15 @@ pub(super) async fn read(
     let mut all = store::cosignatures(connection, lane);
     while let Some(one) = all.try_next().await? {
         found.faults.extend(none(&one, witnesses));
+        let Some(note) = &one.note else {
+            let size = one.size;
+            found.faults.push(format!(
+                "cosignatures are kept of a checkpoint of size {size}, and there is none"
+            ));
+            continue;
+        };
         if let Some(policy) = witnesses.filter(|policy| may_speak(policy, &one)) {
-            found.held(policy, &one, &is_right);
+            found.held(policy, (&one, note), &is_right);
         }
     }
     Ok(found)
@@ -45,17 +52,11 @@ impl Found {
     fn held(
         &mut self,
         policy: &Policy,
-        one: &Cosigned,
+        (one, note): (&Cosigned, &str),
         is_right: &impl Fn(u64, &Checkpoint) -> bool,
     ) {
-        let Some(note) = &one.note else {
-            let size = one.size;
-            return self.faults.push(format!(
-                "cosignatures are kept of a checkpoint of size {size}, and there is none"
-            ));
-        };
         let lines: Vec<String> = one.kept.iter().map(|(_, _, line)| line.clone()).collect();
-        let note = store::cosigned(note.clone(), &lines);
+        let note = store::cosigned(note.to_owned(), &lines);
         match policy.check(&note) {
             Ok(trusted) if is_right(one.size, &trusted.checkpoint) => self.vouched = one.size,
             Ok(_) | Err(TrustError::Quorum { .. }) => {}

@@ -63,6 +63,20 @@ impl Ends {
         }
     }
 
+    /// ALLOWs without an `ended`, with an id of before this second: how many, and the first. After `check`, which sorts.
+    pub fn open(&self, before_s: i64) -> (u64, Option<Uuid>) {
+        let before_ms = u128::try_from(before_s).unwrap_or(0) * 1_000;
+        let mut ended = self.ended.iter().map(|(decision, _)| *decision).peekable();
+        // A UUIDv7 begins with its milliseconds, 48 bits.
+        let old = self.decisions.iter().take_while(|(id, _)| id.as_u128() >> 80 < before_ms);
+        let mut open = old.filter_map(|(id, allows)| {
+            while ended.next_if(|end| end < id).is_some() {}
+            (*allows && ended.peek() != Some(id)).then_some(*id)
+        });
+        let first = open.next();
+        (u64::from(first.is_some()) + open.count() as u64, first)
+    }
+
     pub fn check(&mut self, findings: &mut Vec<Finding>) {
         self.sort();
         for (list, name) in [(&self.started, "started"), (&self.ended, "ended")] {

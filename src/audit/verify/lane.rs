@@ -122,6 +122,7 @@ impl Walker {
     }
 
     fn batch(&mut self, batch: &StoredBatch, rows: &mut Rows) {
+        self.at.batch();
         let Some(until) = batch.until(self.at.next) else { return self.within(batch) };
         if batch.first != self.at.next {
             let (lane, index, what) = (self.at.lane, Some(self.at.next), What::Missing);

@@ -16,6 +16,9 @@ pub(super) struct Position {
     epoch: u64,
     /// Fact version of the last `lane_open` or `fact_change`.
     version: Option<i64>,
+    /// How many batches were read; `None` where an earlier build began.
+    #[serde(default)]
+    batches: Option<u64>,
 }
 
 /// What a leaf says of its place.
@@ -58,13 +61,24 @@ impl Stands {
 
 impl Position {
     pub const fn new(lane: u16) -> Self {
-        Self { lane, next: 0, last_ns: None, epoch: 0, version: None }
+        Self { lane, next: 0, last_ns: None, epoch: 0, version: None, batches: Some(0) }
     }
 
     /// Over records that are missing.
     pub const fn jump(&mut self, next: u64, epoch: u64) {
         (self.version, self.epoch) = (None, epoch);
         self.next = next;
+    }
+
+    /// A batch was read.
+    pub const fn batch(&mut self) {
+        if let Some(batches) = &mut self.batches {
+            *batches += 1;
+        }
+    }
+
+    pub const fn batches(&self) -> Option<u64> {
+        self.batches
     }
 
     /// `at` of the latest record so far.

@@ -146,6 +146,26 @@ pub(in crate::audit) async fn batches(
     query.fetch_all(connection).await?.into_iter().map(StoredBatch::read).collect()
 }
 
+/// How many batches of the lane are kept, from its first record on.
+pub(in crate::audit) async fn batches_kept(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<u64, sqlx::Error> {
+    let select = "select count(*) from log_batch where lane = $1 and first_index >= 0";
+    sqlx::query_scalar(select).bind(i32::from(lane)).fetch_one(connection).await.map(small)
+}
+
+/// The first index at which several begin.
+pub(in crate::audit) async fn batches_at_one(
+    connection: &mut PgConnection,
+    lane: u16,
+) -> Result<Option<u64>, sqlx::Error> {
+    let select = "select first_index from log_batch where lane = $1
+                  group by first_index having count(*) > 1 order by first_index limit 1";
+    let query = sqlx::query_scalar(select).bind(i32::from(lane));
+    Ok(query.fetch_optional(connection).await?.map(small))
+}
+
 /// First index of the batch that holds a leaf.
 pub(in crate::audit) async fn batch_of(
     connection: &mut PgConnection,
@@ -290,13 +310,13 @@ pub(in crate::audit) fn cosignatures(
     rows.map(move |row| row.and_then(cosigned)).boxed()
 }
 
-/// Rows of one of the tables of rows that are of no lane or no index: for each such lane how many, and the first index.
+/// Rows of one of the tables of the log that are of no lane or no index: for each such lane how many, and the first index.
 pub(in crate::audit) async fn rows_outside(
     connection: &mut PgConnection,
-    table: &'static str,
+    (table, index): (&'static str, &'static str),
 ) -> Result<Vec<(i32, i64, i64)>, sqlx::Error> {
-    // A name of ours.
-    let select = AssertSqlSafe(OUTSIDE.replace("{table}", table));
+    // Names of ours.
+    let select = AssertSqlSafe(OUTSIDE.replace("{table}", table).replace("{index}", index));
     sqlx::query_as(select).fetch_all(connection).await
 }
 
@@ -366,6 +386,23 @@ pub(in crate::audit) async fn text(
 ) -> Result<Option<(String, Vec<u8>)>, sqlx::Error> {
     let select = sqlx::query_as("select kind, bytes from log_text where digest = $1").bind(digest);
     select.fetch_optional(connection).await
+}
+
+/// The next digests of texts after this one, in order, each with how often it is kept.
+pub(in crate::audit) async fn digests_after(
+    connection: &mut PgConnection,
+    digest: &[u8],
+) -> Result<Vec<(Vec<u8>, i64)>, sqlx::Error> {
+    let select = "select digest, count(*) from log_text where digest > $1
+                  group by digest order by digest limit $2";
+    sqlx::query_as(select).bind(digest).bind(DIGESTS).fetch_all(connection).await
+}
+
+/// Every `detail` that flows are kept of, with how many.
+pub(in crate::audit) fn details_with_flows(
+    connection: &mut PgConnection,
+) -> BoxStream<'_, Result<(Vec<u8>, i64), sqlx::Error>> {
+    sqlx::query_as("select detail, count(*) from row_flow group by detail").fetch(connection)
 }
 
 pub(in crate::audit) async fn flows(
@@ -475,16 +512,18 @@ const OUTSIDE: &str = "
         union all select max(lane)::bigint, null from log_head
     )
     select lane, count(*), min(index) from (
-        select r.lane, r.index from gap join {table} r
+        select r.lane, r.{index} as index from gap join {table} r
             on r.lane > coalesce(after, -2147483649) and r.lane < coalesce(until, 2147483648)
         union all
-        select r.lane, r.index from log_head h join {table} r on r.lane = h.lane and r.index < 0
+        select r.lane, r.{index} from log_head h join {table} r on r.lane = h.lane and r.{index} < 0
         union all
-        select r.lane, r.index from log_head h join {table} r on r.lane = h.lane and r.index = 9223372036854775807
+        select r.lane, r.{index} from log_head h join {table} r on r.lane = h.lane and r.{index} = 9223372036854775807
     ) outside
     group by lane order by lane limit 64";
 
 const SNAPSHOT: &str = "begin transaction isolation level repeatable read, read only; \
                         set local idle_in_transaction_session_timeout = 0";
+/// Some 400 kB.
+const DIGESTS: i64 = 10_000;
 /// Checkpoints, one a second at most.
 const COSIGNED_WITHIN: i64 = 10;

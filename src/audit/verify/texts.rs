@@ -10,26 +10,29 @@ pub(super) async fn check(
     connection: &mut PgConnection,
     walk: &mut Walk,
 ) -> Result<(), AuditError> {
-    for (digest, (kind, at)) in std::mem::take(&mut walk.texts) {
+    let texts = std::mem::take(&mut walk.texts);
+    for (digest, (kind, at)) in &texts {
+        let kind = *kind;
         walk.report.texts += 1;
-        match store::text(connection, &digest).await? {
-            None => walk.find(&at, What::Text, format!("its `{kind}` text is missing")),
+        match store::text(connection, digest).await? {
+            None => walk.find(at, What::Text, format!("its `{kind}` text is missing")),
             Some((found, _)) if found != kind => {
-                walk.find(&at, What::Text, format!("its `{kind}` text is kept as `{found}`"));
+                walk.find(at, What::Text, format!("its `{kind}` text is kept as `{found}`"));
             }
-            Some((_, bytes)) if *Sha256::digest(&bytes) != *digest => {
+            Some((_, bytes)) if *Sha256::digest(&bytes) != **digest => {
                 walk.find(
-                    &at,
+                    at,
                     What::Text,
                     format!("its `{kind}` text was edited: the bytes have another digest"),
                 );
             }
             Some((_, bytes)) if kind == "detail" => {
-                flows(connection, walk, &digest, &bytes, &at).await?;
+                flows(connection, walk, digest, &bytes, at).await?;
             }
             Some(_) => {}
         }
     }
+    walk.texts = texts;
     Ok(())
 }
 

@@ -104,6 +104,7 @@ impl Walk {
         report.uncovered += more.uncovered;
         report.unprojected += more.unprojected;
         report.unwitnessed.extend(more.unwitnessed);
+        report.newest.extend(more.newest);
         report.findings.extend(more.findings);
         self.roots.extend(other.roots);
         self.sizes.extend(other.sizes);

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tlog::{Policy, VerifierKey};
 use tokio::time::Instant;
 
-use crate::audit::{self, Progress, Report, State, Watch};
+use crate::audit::{self, Newest, Plain, Progress, Report, State, Watch};
+use crate::clock::Clock;
 use crate::registry::{RegistryError, store};
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,9 @@ pub(super) struct Args {
     /// Look at everything again, whatever the state says.
     #[arg(long, requires = "state")]
     from_start: bool,
+    /// Print one JSON object instead of sentences.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> {
@@ -38,7 +43,8 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
     let open = |path: &PathBuf| State::open(path, &trusted, args.from_start);
     let state = args.state.as_ref().map(open).transpose()?;
     let witnesses = witnesses.as_ref();
-    let verified = audit::verify_watched(pool, &trusted, witnesses, watch(began), state);
+    let now_ns = Clock::system().unix_ns();
+    let verified = audit::verify_watched(pool, &trusted, witnesses, now_ns, watch(began), state);
     let report = match &args.state {
         None => verified.await?,
         Some(path) => tokio::select! {
@@ -53,7 +59,19 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
         eprint!("\r\u{1b}[K");
     }
     let altered = store::check(pool).await.map_or_else(altered, |()| Ok(None))?;
-    print(&report, altered.as_deref());
+    if args.json {
+        println!("{}", json(&report, altered.as_deref(), now_ns));
+    } else {
+        print(&report, altered.as_deref(), now_ns);
+        print_rate(&report, began);
+    }
+    if trusted.is_empty() {
+        eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
+    }
+    Ok(if report.is_whole() && altered.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_rate(report: &Report, began: Instant) {
     let seconds = began.elapsed().as_secs_f64().max(f64::EPSILON);
     #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
     let rate = (report.records - report.before) as f64 / seconds;
@@ -64,10 +82,6 @@ pub(super) async fn run(pool: &PgPool, args: &Args) -> anyhow::Result<ExitCode> 
             report.before
         );
     }
-    if trusted.is_empty() {
-        eprintln!("the keys are those that the database states: give `--vkey` to trust your own");
-    }
-    Ok(if report.is_whole() && altered.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whom the reader trusts, nobody in particular when nothing was given; and which witnesses.
@@ -124,7 +138,7 @@ fn altered(cause: RegistryError) -> anyhow::Result<Option<String>> {
     }
 }
 
-fn print(report: &Report, altered: Option<&str>) {
+fn print(report: &Report, altered: Option<&str>, now_ns: i64) {
     for finding in &report.findings {
         println!("{finding}");
     }
@@ -145,12 +159,71 @@ fn print(report: &Report, altered: Option<&str>) {
         "beyond the newest signed checkpoint: {} records; not in the query tables yet: {} records",
         report.uncovered, report.unprojected
     );
+    for one in &report.newest {
+        println!("{}", newest(one, now_ns));
+    }
+    let oldest = report.oldest_open.map(|id| format!(", the oldest decision {id}"));
+    println!(
+        "allows of more than {} minutes ago that have no end in the log: {}{}",
+        audit::OPEN_S / 60,
+        report.open,
+        oldest.unwrap_or_default()
+    );
     print_witnessed(report);
     for name in &report.to_come {
         println!(
             "not there yet: `{name}`, whose key is trusted; an earlier lane of its slot is alive"
         );
     }
+}
+
+/// How long ago a lane was written to last. For people to judge: a gateway that was stopped writes nothing, and one that serves does, into
+/// one of its lanes every ten seconds.
+fn newest(Newest { lane, at_ns }: &Newest, now_ns: i64) -> String {
+    let Some(at_ns) = at_ns else {
+        return format!("lane {lane}: no record says when it was written");
+    };
+    let at = crate::cli::instant(at_ns.div_euclid(NS));
+    let ago_s = now_ns.saturating_sub(*at_ns) / NS;
+    let ago = match ago_s {
+        0.. => format!("{ago_s} s before"),
+        _ => format!("{} s after", ago_s.unsigned_abs()),
+    };
+    format!("lane {lane}: the newest record says {at}, {ago} this was asked by the clock here")
+}
+
+/// The same for programs.
+fn json(report: &Report, altered: Option<&str>, now_ns: i64) -> Value {
+    let findings = report.findings.iter().map(|found| {
+        let lane = (found.lane != audit::NO_LANE).then_some(found.lane);
+        let id = found.id.as_ref().map(|id| Plain(id).to_string());
+        json!({
+            "lane": lane, "index": found.index, "record": id, "what": found.what.code(),
+            "about": Plain(&found.about).to_string(),
+        })
+    });
+    let newest = report.newest.iter().map(|one| {
+        let age = one.at_ns.map(|at_ns| now_ns.saturating_sub(at_ns) / NS);
+        let at = one.at_ns.map(|at_ns| crate::cli::instant(at_ns.div_euclid(NS)));
+        json!({ "lane": one.lane, "newest_at": at, "newest_age_s": age })
+    });
+    let unwitnessed = report.unwitnessed.iter().map(|one| {
+        let since = one.since_ns.map(|since_ns| crate::cli::instant(since_ns.div_euclid(NS)));
+        json!({ "lane": one.lane, "records": one.records, "since": since })
+    });
+    json!({
+        "whole": report.is_whole() && altered.is_none(),
+        "facts": altered,
+        "findings": findings.collect::<Vec<_>>(),
+        "lanes": newest.collect::<Vec<_>>(),
+        "not_witnessed": unwitnessed.collect::<Vec<_>>(),
+        "to_come": report.to_come,
+        "allows_without_end": { "count": report.open, "older_than_s": audit::OPEN_S, "oldest": report.oldest_open },
+        "counts": {
+            "lanes": report.lanes, "records": report.records, "before": report.before, "checkpoints": report.checkpoints,
+            "texts": report.texts, "rows": report.rows, "beyond_checkpoint": report.uncovered, "without_rows": report.unprojected,
+        },
+    })
 }
 
 /// What no quorum vouches for, where one was asked for.
@@ -173,6 +246,7 @@ fn print_witnessed(report: &Report) {
 const INTERRUPTED: u8 = 3;
 /// Often enough to be seen moving.
 const TELL_EVERY_MS: u64 = 200;
+const NS: i64 = 1_000_000_000;
 /// Characters of the bar.
 const BAR: u64 = 24;
 
@@ -182,6 +256,9 @@ and that acts that stand in the database (orders, bundles in force, ends of hold
 
 Exit codes: 0 whole; 1 something differs (each difference a line), or there is no log at all in this database; 2 it could not be verified:
 the command line, the database, the trust file or the state; 3 interrupted (Ctrl-C with `--state`), so that not everything was looked at.
+
+How old the newest record of each lane is, and how many old allows have no end, is said and is no difference: a gateway that was stopped
+writes nothing, and an answer may take long. Where one serves, some lane has a record of the last ten seconds: is this its database?
 
 With `--state FILE` an interrupted run (Ctrl-C, kill, power) loses about a second of work: the same command goes on where it was.
   Looked at again: all texts, everything between lanes, and whatever came after the point where it stopped. And that the log

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haetae::audit::{Finding, Key, State, Watch, prove_place, verify, verify_watched};
+use haetae::clock::Clock;
 use sqlx::PgPool;
 use tlog::{Checkpoint, Hash};
 
@@ -70,9 +71,10 @@ async fn what_is_hidden_where_a_run_was_interrupted_is_found_by_the_next() {
         });
         opened.unwrap_or_else(|| open().unwrap()).every(Duration::ZERO)
     };
+    let now_ns = Clock::system().unix_ns();
     let stop: Watch = Arc::new(|_| panic!("this is the interruption"));
-    verify_watched(&pool, &[], None, stop, Some(state())).await.unwrap_err();
-    let goes_on = || verify_watched(&pool, &[], None, Arc::new(|_| {}), Some(state()));
+    verify_watched(&pool, &[], None, now_ns, stop, Some(state())).await.unwrap_err();
+    let goes_on = || verify_watched(&pool, &[], None, now_ns, Arc::new(|_| {}), Some(state()));
 
     run(&pool, HIDDEN).await;
     let refused = goes_on().await.unwrap_err().to_string();

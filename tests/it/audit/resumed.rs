@@ -11,6 +11,7 @@ use std::time::Duration;
 use haetae::audit::{
     Audit, Ended, How, Progress, Report, State, Watch, verify, verify_watched, verify_with,
 };
+use haetae::clock::Clock;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tlog::VerifierKey;
@@ -60,7 +61,9 @@ impl Written {
             assert!(progress.records < records, "this is the interruption");
         });
         let state = self.state(false).unwrap();
-        verify_watched(self.pool(), &[], None, watch, Some(state)).await.unwrap_err();
+        verify_watched(self.pool(), &[], None, Clock::system().unix_ns(), watch, Some(state))
+            .await
+            .unwrap_err();
         assert!(self.path().exists());
     }
 
@@ -83,8 +86,15 @@ impl Written {
     }
 
     async fn goes_on_at(&self, pool: &PgPool) -> Result<Report, String> {
-        let verified =
-            verify_watched(pool, &[], None, Arc::new(|_| {}), Some(self.state(false)?)).await;
+        let verified = verify_watched(
+            pool,
+            &[],
+            None,
+            Clock::system().unix_ns(),
+            Arc::new(|_| {}),
+            Some(self.state(false)?),
+        )
+        .await;
         verified.map_err(|cause| cause.to_string())
     }
 
@@ -104,7 +114,8 @@ async fn takes_longer_than_a_session_may_be_silent() {
     let options = (*log.pool().connect_options()).clone().options(silence);
     let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
     let slow: Watch = Arc::new(|_| std::thread::sleep(Duration::from_millis(150)));
-    let report = verify_watched(&pool, &[], None, slow, None).await.unwrap();
+    let report =
+        verify_watched(&pool, &[], None, Clock::system().unix_ns(), slow, None).await.unwrap();
     assert!(report.is_whole(), "{:?}", report.findings);
 }
 
@@ -185,8 +196,16 @@ async fn what_is_edited_after_the_point_is_found_and_what_is_edited_before_it_on
 
     log.interrupted_at(200).await;
     let again = log.state(true).unwrap();
-    let from_start =
-        verify_watched(log.pool(), &[], None, Arc::new(|_| {}), Some(again)).await.unwrap();
+    let from_start = verify_watched(
+        log.pool(),
+        &[],
+        None,
+        Clock::system().unix_ns(),
+        Arc::new(|_| {}),
+        Some(again),
+    )
+    .await
+    .unwrap();
     let both = edited(&from_start);
     assert!(matches!(*both, [before, after] if before < 20 && after > 560), "{both:?}");
     assert_eq!(from_start.before, 0);

@@ -9,6 +9,7 @@ use haetae::audit::{
     Key, Published, Range, Report, checkpoint, checkpoints, export, keep_cosignature, published,
     verify, verify_watched, verify_with,
 };
+use haetae::clock::Clock;
 use sqlx::PgPool;
 use tlog::{Note, Policy, SigningKey, VerifierKey, key::Kind};
 
@@ -233,7 +234,9 @@ async fn published_twice() -> (PgPool, Arc<Key>, [Published; 2]) {
 
 async fn under(pool: &PgPool, trust: &Policy) -> Report {
     let keys: Vec<VerifierKey> = trust.logs.iter().map(|log| log.key.clone()).collect();
-    verify_watched(pool, &keys, Some(trust), Arc::new(|_| {}), None).await.unwrap()
+    verify_watched(pool, &keys, Some(trust), Clock::system().unix_ns(), Arc::new(|_| {}), None)
+        .await
+        .unwrap()
 }
 
 /// Everything that is found, and of how many records it says that no quorum vouches for them.

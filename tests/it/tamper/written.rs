@@ -71,7 +71,14 @@ impl Written {
     pub async fn inside_with(&self, witness: &str) -> Vec<String> {
         let trust = format!("log {}\nwitness w {witness}\nquorum w\n", self.vkey());
         let (trust, keys): (Policy, _) = (trust.parse().unwrap(), [self.vkey().parse().unwrap()]);
-        let report = verify_watched(self.pool(), &keys, Some(&trust), Arc::new(|_| {}), None);
+        let report = verify_watched(
+            self.pool(),
+            &keys,
+            Some(&trust),
+            Clock::system().unix_ns(),
+            Arc::new(|_| {}),
+            None,
+        );
         report.await.unwrap().findings.iter().map(ToString::to_string).collect()
     }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use tlog::Checkpoint;
+use tlog::{Checkpoint, VerifierKey};
 
 use super::Walker;
-use crate::audit::verify::{Unwitnessed, Walk, What, cosignatures, rows, store};
-use crate::audit::{AuditError, instant, prove::leaves, row::Leaf};
+use crate::audit::verify::{
+    Finding, Newest, Unwitnessed, Walk, What, cosignatures, rows, store, tree::is_trusted,
+};
+use crate::audit::{AuditError, generation, instant, key::lane_origin, prove::leaves, row::Leaf};
 
 impl Walker {
     pub(super) async fn close(mut self, connection: &mut PgConnection) -> Result<Walk, AuditError> {
@@ -22,6 +24,8 @@ impl Walker {
         self.walk.report.unprojected = end.saturating_sub(head.projected);
         self.walk.sizes.insert(lane, end);
         self.walk.broken.extend(self.tree.is_broken().then_some(lane));
+        self.walk.report.newest.push(Newest { lane, at_ns: self.at.last_ns() });
+        self.unread(connection).await?;
         self.covered(connection).await?;
         self.witnessed(connection).await?;
         let beyond = end / u64::from(tlog::tile::WIDTH);
@@ -32,11 +36,34 @@ impl Walker {
         Ok(self.whole)
     }
 
+    /// That no two batches begin at one index is a constraint, which is its owner's to drop. Pages begin behind the batch that the one
+    /// before ended with, so that one which begins where that did is in none.
+    async fn unread(&mut self, connection: &mut PgConnection) -> Result<(), AuditError> {
+        let lane = self.head.lane;
+        let Some(read) = self.at.batches() else { return Ok(()) };
+        let kept = store::batches_kept(connection, lane).await?;
+        if kept <= read {
+            return Ok(());
+        }
+        let index = store::batches_at_one(connection, lane).await?;
+        let about = format!(
+            "{kept} batches are kept, and {read} follow each other: others begin where one of these does"
+        );
+        let (id, what) = (None, What::Misplaced);
+        self.walk.report.findings.push(Finding { lane, index, id, what, about });
+        Ok(())
+    }
+
     /// Whoever deletes checkpoints could rewrite what they covered without a key: so what is under none must be young. By the records
     /// themselves, because everything beside them can be written anew, and by our clock, because the database's is its owner's.
     async fn covered(&mut self, connection: &mut PgConnection) -> Result<(), AuditError> {
         let (lane, end, signed) = (self.head.lane, self.at.next, self.tree.signed());
         self.walk.report.uncovered = end.saturating_sub(signed);
+        if !is_trusted(&self.terms.trusted, &self.head.origin) {
+            let about = no_key(&self.terms.trusted, &self.head.origin, lane);
+            self.walk.find_lane(lane, What::Checkpoint, about);
+            return Ok(());
+        }
         if signed >= end {
             return Ok(());
         }
@@ -91,6 +118,24 @@ impl Walker {
         }
         Ok(())
     }
+}
+
+/// To whoever brought keys a lane without one of them is somebody else's, until he has its key. What to type is said only of a deployment
+/// that the reader himself names: of any other it would be words of the database.
+fn no_key(trusted: &[VerifierKey], origin: &str, lane: u16) -> String {
+    let none =
+        format!("no trusted key is named `{origin}`, and none of its checkpoints is believed");
+    let deployments = trusted.iter().filter_map(|key| Some(key.name().rsplit_once('/')?.0));
+    let mut ours = deployments.filter(|deployment| lane_origin(deployment, lane) == origin);
+    let Some(deployment) = ours.next() else {
+        return format!("{none}: it is of another deployment than the trusted keys");
+    };
+    let (generation, slot) = (lane / generation::SLOTS, generation::slot(lane));
+    format!(
+        "{none}: if it is this deployment's (generation {generation} of lane {slot}), who has the log's key prints it with `haetae \
+         keygen --origin {deployment} --of FILE --generation {generation} --lanes {}`",
+        slot + 1
+    )
 }
 
 /// `at` of one record; `None` when it is not there or says none.
