@@ -65,10 +65,10 @@ impl Ends {
 
     /// ALLOWs without an `ended`, with an id of before this second: how many, and the first. After `check`, which sorts.
     pub fn open(&self, before_s: i64) -> (u64, Option<Uuid>) {
-        let before_ms = u128::try_from(before_s).unwrap_or(0) * 1_000;
+        let young_ms = u128::try_from(before_s).unwrap_or(0) * 1_000;
         let mut ended = self.ended.iter().map(|(decision, _)| *decision).peekable();
         // A UUIDv7 begins with its milliseconds, 48 bits.
-        let old = self.decisions.iter().take_while(|(id, _)| id.as_u128() >> 80 < before_ms);
+        let old = self.decisions.iter().take_while(|(id, _)| id.as_u128() >> 80 < young_ms);
         let mut open = old.filter_map(|(id, allows)| {
             while ended.next_if(|end| end < id).is_some() {}
             (*allows && ended.peek() != Some(id)).then_some(*id)

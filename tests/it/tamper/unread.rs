@@ -160,9 +160,9 @@ async fn show_a_copy_of_before() {
     assert!(said.starts_with("whole: "), "{said}");
     let line = said.lines().find(|line| line.starts_with("lane 0: ")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&printed(log.pool(), &["--json"])).unwrap();
-    let lane = &json["lanes"][0];
-    assert!(lane["newest_age_s"].as_i64().unwrap() >= 120, "{json}");
-    let at = lane["newest_at"].as_str().unwrap();
+    let newest = &json["lanes"][0];
+    assert!(newest["newest_age_s"].as_i64().unwrap() >= 120, "{json}");
+    let at = newest["newest_at"].as_str().unwrap();
     let (before, after) = line.split_once(&format!(" {at}, ")).expect(line);
     let (age, after) = after.split_once(' ').unwrap();
     assert!(age.parse::<u64>().unwrap() >= 120, "{line}");
