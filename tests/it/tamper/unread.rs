@@ -23,9 +23,9 @@ async fn show_a_copy_under_the_same_names() {
         create schema evil;
         do $$ declare name text; begin
             for name in select relname from pg_class
-                        where relnamespace = 'public'::regnamespace and relkind = 'r' and relname ~ '^(log|row|projection)_' and relname <> 'log_outbox' loop
-                execute format('create table evil.%I (like public.%I including all)', name, name);
-                execute format('insert into evil.%I select * from public.%I', name, name);
+                        where relnamespace = 'public'::regnamespace and relkind = 'r'
+                          and relname ~ '^(log|row|projection|registry|policy|hold|fact)_' loop
+                execute format('create table evil.%I as table public.%I', name, name);
             end loop;
             execute format('alter role %I in database %I set search_path = evil, public', current_user, current_database());
             execute format('alter database %I set search_path = evil, public', current_database());
