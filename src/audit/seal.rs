@@ -22,10 +22,9 @@ impl Seals {
     }
 
     pub fn seal(&self, size: u64, root: &Hash) -> Seal {
-        let mut seal = Seal::default();
         let tag = self.0.first().map(|key| hmac::sign(key, &message(size, root)));
-        tag.iter().for_each(|tag| seal.copy_from_slice(tag.as_ref()));
-        seal
+        // Without a key there is no lane.
+        tag.and_then(|tag| tag.as_ref().try_into().ok()).unwrap_or_default()
     }
 
     pub fn fits(&self, size: u64, root: &Hash, seal: &[u8]) -> bool {
@@ -49,20 +48,22 @@ const DERIVE: &[u8] = b"haetae lane seal v1\0";
 mod tests {
     //! A seal is of one lane, one size, one root and one log's key.
 
+    use std::slice::from_ref;
+
     use super::*;
 
     #[test]
     fn only_the_sealed_head_of_the_same_lane_and_log_fits() {
         let (ours, other) = (Key::generate().unwrap(), Key::generate().unwrap());
         let (root, another) = (Hash::leaf(b"a"), Hash::leaf(b"b"));
-        let seals = Seals::new(&[ours.clone()], "gw.example/log/0");
+        let seals = Seals::new(from_ref(&ours), "gw.example/log/0");
         let seal = seals.seal(7, &root);
         assert!(seals.fits(7, &root, &seal));
         assert!(!seals.fits(8, &root, &seal) && !seals.fits(7, &another, &seal));
         assert!(!seals.fits(7, &root, &[0; 32]) && !seals.fits(7, &root, &[]));
-        let lane = Seals::new(&[ours.clone()], "gw.example/log/1");
+        let lane = Seals::new(from_ref(&ours), "gw.example/log/1");
         assert!(!lane.fits(7, &root, &seal));
-        assert!(!Seals::new(&[other.clone()], "gw.example/log/0").fits(7, &root, &seal));
+        assert!(!Seals::new(from_ref(&other), "gw.example/log/0").fits(7, &root, &seal));
         // While keys change, the former one's counts.
         assert!(Seals::new(&[other, ours], "gw.example/log/0").fits(7, &root, &seal));
     }

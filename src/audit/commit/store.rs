@@ -50,7 +50,7 @@ pub(in crate::audit) async fn commit(
 fn swallowed(cause: sqlx::Error) -> sqlx::Error {
     let is_so = cause
         .as_database_error()
-        .and_then(|cause| cause.code())
+        .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code == "22012");
     if !is_so {
         return cause;

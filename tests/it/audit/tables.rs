@@ -1,6 +1,6 @@
 //! The gateway says when the log's tables are not as the migrations made them.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgPool};
 
 use super::lab::{Lab, eventually, leaves};
 use crate::support::fresh_database;
@@ -49,14 +49,15 @@ async fn a_trigger_a_rule_or_a_table_without_a_log_of_its_own_is_an_alarm_and_tu
         let says = || lab.audit.health().causes.iter().any(|cause| cause.contains("haetae migrate"));
         assert!(!says());
         sqlx::raw_sql(AssertSqlSafe(change)).execute(&fresh.pool).await.unwrap();
-        eventually("it is an alarm", async || {
-            let all = leaves(&fresh.pool).await;
-            all.iter().any(|leaf| {
-                leaf["what"] == "tables_changed" && leaf["about"].as_str().unwrap().contains(said)
-            })
-        })
-        .await;
+        eventually("it is an alarm", async || alarms(&fresh.pool).await.contains(said)).await;
         assert!(says() && !lab.audit.health().ready, "{:?}", lab.audit.health());
         lab.stop().await;
     }
+}
+
+/// What was said of the tables.
+async fn alarms(pool: &PgPool) -> String {
+    let all = leaves(pool).await;
+    let of_tables = all.iter().filter(|leaf| leaf["what"] == "tables_changed");
+    of_tables.map(|leaf| leaf["about"].to_string()).collect()
 }
