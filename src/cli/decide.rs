@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use verdict::question::Question;
+use verdict::read::read_question;
 use verdict::stamp::Stamp;
 use verdict::told::{self, Language};
 
@@ -160,29 +160,23 @@ impl Answer {
 }
 
 fn answer(bundle: &Bundle, text: &str) -> Answer {
-    let decided = serde_json::from_str::<Question>(text)
-        .map_err(|error| format!("the question cannot be read: {error}"))
-        .and_then(|question| {
-            let decision = bundle.decide(&question)?;
+    let question = match read_question(text) {
+        Ok(question) => question,
+        Err((id, error)) => {
+            let error = format!("the question cannot be read: {error}");
+            return Answer::Error(Unanswered { id, error });
+        }
+    };
+    match bundle.decide(&question) {
+        Ok(decision) => {
             // a question without an instant is not decided
             let at = question.at.as_ref().map_or(0, Stamp::starts);
             let vocabulary = &bundle.rules().book().vocabulary;
             let meanings = told::meanings(&decision.obligations, &vocabulary.obligations);
-            Ok(Shown { decision, meanings, at })
-        });
-    match decided {
-        Ok(shown) => Answer::Decision(shown),
-        Err(error) => {
-            let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
-            Answer::Error(Unanswered { id, error })
+            Answer::Decision(Shown { decision, meanings, at })
         }
+        Err(error) => Answer::Error(Unanswered { id: question.id, error }),
     }
-}
-
-/// The id of a question that is otherwise wrong.
-#[derive(Deserialize)]
-struct OnlyId {
-    id: Option<String>,
 }
 
 fn read(path: &Path) -> Result<String> {

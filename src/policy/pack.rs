@@ -50,7 +50,9 @@ struct Entry {
     citation: String,
     basis: Vec<Basis>,
     mark: Mark,
-    from: Stamp,
+    /// Absent: it holds at any time, as what has no date of its own.
+    #[serde(default)]
+    from: Option<Stamp>,
     #[serde(default)]
     until: Option<Stamp>,
     reviewed_on: Stamp,
@@ -141,17 +143,17 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Option<Vec<(usize, RuleTex
             let mend = "write the article, notice or decision that it rests on";
             faults.add(line, format!("rule `{id}` has no citation"), mend);
         }
-        if let Some(until) = &entry.until
-            && until.ends() <= entry.from.starts()
+        if let (Some(from), Some(until)) = (&entry.from, &entry.until)
+            && until.ends() <= from.starts()
         {
             let mend = "write the later one as `until`: such a rule would never be in force";
             faults.add(
                 line,
-                format!("rule `{id}` ends (`{until}`) before it begins (`{}`)", entry.from),
+                format!("rule `{id}` ends (`{until}`) before it begins (`{from}`)"),
                 mend,
             );
         }
-        for stamp in [Some(&entry.from), entry.until.as_ref()].into_iter().flatten() {
+        for stamp in entry.from.iter().chain(&entry.until) {
             if !stamp.as_str().contains('T') {
                 let mend = "write midnight where the law is, as `2025-09-16T00:00:00+09:00`";
                 faults.add(line, format!("`{stamp}` has no zone"), mend);
@@ -163,7 +165,7 @@ fn read_texts(text: &str, faults: &mut Faults<'_>) -> Option<Vec<(usize, RuleTex
             text: Text { en: entry.en, ko: entry.ko },
             citation: entry.citation,
             mark: entry.mark,
-            from: Some(entry.from),
+            from: entry.from,
             until: entry.until,
             reviewed_on: Some(entry.reviewed_on),
             persons: entry.persons,

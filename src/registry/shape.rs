@@ -9,7 +9,7 @@ mod legal;
 use super::{
     Sort,
     places::{country, place, subdivision},
-    text::{Reader, base_url, dataset, host, id, identity, plain, service, stamp, term, uri},
+    text::{Reader, base_url, dataset, eccn, host, id, identity, plain, service, stamp, term, uri},
     words::Known,
 };
 
@@ -284,8 +284,10 @@ const KEYS: Shape = Shape {
     ]],
 };
 
-const ACCELERATOR: Shape =
-    Shape { noun: "an accelerator", groups: &[&[must("model", ID), must("eccn", ID)]] };
+const ACCELERATOR: Shape = Shape {
+    noun: "an accelerator",
+    groups: &[&[must("model", ID), must("eccn", Kind::Text(eccn))]],
+};
 
 const OUTSIDE: Shape = Shape {
     noun: "an outside host",

@@ -83,6 +83,11 @@ pub(super) fn dataset(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An export control classification number, as `haetae decide` reads it: of one that is misspelt no rule would speak.
+pub(super) fn eccn(text: &str) -> Result<String, String> {
+    if verdict::is_eccn(text) { Ok(text.to_owned()) } else { Err(verdict::not_an_eccn(text)) }
+}
+
 /// A sentence or reference for people.
 pub(super) fn plain(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {

@@ -24,7 +24,7 @@
 //! | `accelerator:E` | the site has an accelerator of ECCN E or a sub-item of it |
 //! | `order:K` | an order of kind K is in force and covers the flow |
 //! | `listed:K` | a list of kind K of the cell's regime has the flow's place |
-//! | `volume:T` | threshold T is exceeded: counted before plus this component |
+//! | `volume:T` | threshold T is exceeded: counted before plus all components under the regime |
 //! | `ground:T`, `ground:T/no_problem`, `ground:T/measure.M` | a live ground of type T covers the cell; with that assessment |
 
 use alloc::{

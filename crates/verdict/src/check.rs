@@ -9,6 +9,7 @@ use crate::{
     question::Window,
     rule::{Book, Kind, Mode, Out, Row, Vocabulary},
     stamp,
+    terms::is_eccn,
 };
 
 pub(crate) fn check_book(book: &Book, problems: &mut Vec<String>) {
@@ -122,6 +123,7 @@ pub(crate) fn check_atom(book: &Book, row: &Row, atom: &Atom) -> Result<(), Stri
         Test::CategoryIn(set) => words.category_sets.contains_key(set),
         Test::PurposeIn(set) => words.purpose_sets.contains_key(set),
         Test::Certificate(scheme) => knows(&words.schemes, scheme),
+        Test::Accelerator(eccn) => is_eccn(eccn),
         Test::Volume(id) => book.limits.thresholds.iter().any(|threshold| threshold.id == *id),
         Test::Ground(kind, qualifier) => {
             words.grounds.iter().any(|known| known.id == *kind)

@@ -1,6 +1,12 @@
 //! One question at one site: all its cells, each matched by symbols and then filled in again with ids, dates and texts.
 
-use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 use core::cmp::Reverse;
 
 use crate::{
@@ -9,9 +15,9 @@ use crate::{
     decision::{CellOutcome, CellRef, Outcome, Why},
     evaluate::{Scene, View},
     explain::{self, UNKNOWN},
-    flow::legs,
+    flow::{contradicting, legs},
     judge::allows,
-    question::{Component, Identifiability, Profile},
+    question::{Component, Ground, Identifiability, Profile},
     reason::Reason,
     release::released,
     rule::{Kind, Mode, Out, Row, Rulebook},
@@ -57,7 +63,7 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
         whole.contradicted(view.rulebook, &facts);
     }
     let (legs, subject) = (legs(question, view.site), question.subject.party());
-    let released = released(view);
+    let (both, released) = (contradicting(question), released(view));
     for (number, component) in question.components.iter().enumerate() {
         let mut regimes: Vec<&str> = component.regimes.iter().map(String::as_str).collect();
         regimes.sort_unstable();
@@ -70,6 +76,7 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
                 let scene = Scene {
                     view,
                     subject: &subject,
+                    both: both.as_ref(),
                     released: &released,
                     number,
                     component,
@@ -86,6 +93,9 @@ pub(crate) fn compose(view: View<'_>, matcher: &mut dyn Matcher) -> Composed {
                 whole.add(at, found);
             }
         }
+    }
+    if let Some(both) = &both {
+        whole.needed(view.rulebook, &both.paths);
     }
     whole.turns = whole.turns.into_iter().chain(released.turns()).min();
     whole.finish(view.rulebook)
@@ -135,13 +145,22 @@ fn unasked(view: View<'_>) -> Vec<String> {
 }
 
 /// Facts of the question that cannot both be true, as their paths: who gets the result cannot be the subject itself under
-/// another name, and what is declared non-personal, and passes for that, cannot be of a kind that is about persons.
+/// another name, one id cannot stand for two grounds, and what is declared non-personal, and passes for that, cannot be of
+/// a kind that is about persons.
 fn contradictions(view: View<'_>) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let (subject, recipient) = (&view.question.subject.entity, &view.question.recipient);
     let names = subject.as_ref().zip(recipient.entity.as_ref());
     if recipient.same_entity && names.is_some_and(|(own, other)| own != other) {
         found.push(SAME_ENTITY.map(String::from).into());
+    }
+    let mut known: BTreeMap<&str, (usize, &Ground)> = BTreeMap::new();
+    for (number, ground) in view.question.grounds.iter().enumerate() {
+        let Some(id) = ground.id.as_deref() else { continue };
+        let (first, other) = *known.entry(id).or_insert((number, ground));
+        if other != ground {
+            found.push([first, number].map(|place| format!("grounds[{place}].id")).into());
+        }
     }
     for (number, component) in view.question.components.iter().enumerate() {
         if component.identifiability == Some(Identifiability::NonPersonal)
@@ -278,7 +297,9 @@ fn no_permit(
     for (rule, ground) in carried {
         let mut why = explain::why(rulebook, Reason::NoGround, rule, Some(at));
         why.ground = ground;
-        why.facts = scene.without_ground(&asked_types(rulebook, all, rule));
+        let asked = rows(rulebook, all, Kind::Permit).filter(|(_, row)| Some(&*row.rule) == rule);
+        why.facts = scene.without_ground(&asked.map(|(id, _)| id).collect::<Vec<_>>());
+        explain::not_begun(rulebook, &mut why, scene.view.at);
         why.missing = missing.iter().cloned().collect();
         if !why.missing.is_empty() {
             let list = explain::quoted(&why.missing);
@@ -287,21 +308,6 @@ fn no_permit(
         }
         verdict.add(Outcome::Deny, why);
     }
-}
-
-/// Types of ground that the permits of a rule ask for.
-fn asked_types<'a>(rulebook: &'a Rulebook, all: &[RowId], rule: Option<&str>) -> Vec<&'a str> {
-    let of_rule = rows(rulebook, all, Kind::Permit).filter(|(_, row)| Some(&*row.rule) == rule);
-    let literals = of_rule.flat_map(|(id, _)| rulebook.literals(id));
-    let mut types: Vec<&str> = Vec::new();
-    for literal in literals {
-        if let Some(Test::Ground(kind, _)) = rulebook.atom(literal.symbol).map(|atom| &atom.test)
-            && !types.contains(&kind.as_str())
-        {
-            types.push(kind);
-        }
-    }
-    types
 }
 
 /// A component that no regime covers must be declared non-personal; that it was anonymised or made up is a claim which a
@@ -409,6 +415,18 @@ impl Whole {
         why.text.ko = format!("{facts}: {}", why.text.ko);
         self.broken = true;
         self.reasons.push((Outcome::Deny, why));
+    }
+
+    /// Two descriptions of one party that differ, where the answer of a rule turned on it.
+    fn needed(&mut self, rulebook: &Rulebook, paths: &[String]) {
+        let asked = |path: &&String| self.reasons.iter().any(|(_, why)| why.missing.contains(path));
+        let asked: Vec<&String> = paths.iter().filter(asked).collect();
+        if !asked.is_empty() {
+            let like = |path: &String| [path.clone(), path.replacen("recipient", "subject", 1)];
+            let facts = [SAME_ENTITY[0].into()].into_iter();
+            let facts: Vec<String> = facts.chain(asked.into_iter().flat_map(like)).collect();
+            self.contradicted(rulebook, &facts);
+        }
     }
 
     fn add(&mut self, at: CellRef, cell: CellVerdict) {

@@ -11,11 +11,14 @@ use alloc::{
 };
 
 use crate::{
-    atom::{Area, Atom, PartyTest, Test, Who},
-    cell::{Literal, Truth},
+    atom::{Area, Atom, PartyTest, Qualifier, Test, Who},
+    cell::{Literal, RowId, Truth},
     decision::Fact,
     evaluate::Scene,
+    explain,
+    papers::assessed,
     question::{Ground, Party},
+    rule::GroundType,
     stamp::Stamp,
 };
 
@@ -33,14 +36,29 @@ impl Scene<'_> {
         facts
     }
 
-    /// Why nothing permits the cell: where it goes, and each ground of its regime that is on file and does not carry it.
-    pub(crate) fn without_ground(&self, types: &[&str]) -> Vec<Fact> {
+    /// Why none of these rows permits the cell: where it goes, and each ground that they ask for, is on file and does not
+    /// carry it.
+    pub(crate) fn without_ground(&self, rows: &[RowId]) -> Vec<Fact> {
         let mut facts = self.behind_place();
-        for kind in types {
-            facts.extend(self.dead_grounds(kind));
+        let mut types: Vec<&str> = Vec::new();
+        for (kind, _) in rows.iter().flat_map(|row| self.asked(*row)) {
+            if !types.contains(&kind) {
+                types.push(kind);
+                facts.extend(self.dead_grounds(kind, rows));
+            }
         }
         facts.truncate(FACTS_MAX);
         facts
+    }
+
+    /// The types of ground that a row asks for.
+    fn asked(&self, row: RowId) -> impl Iterator<Item = (&str, Option<&Qualifier>)> {
+        let rulebook = self.view.rulebook;
+        let literals = rulebook.literals(row).iter().filter(|literal| !literal.negated);
+        literals.filter_map(|literal| match &rulebook.atom(literal.symbol)?.test {
+            Test::Ground(kind, qualifier) => Some((kind.as_str(), qualifier.as_ref())),
+            _ => None,
+        })
     }
 
     fn behind(&self, atom: &Atom, negated: bool) -> Vec<Fact> {
@@ -98,7 +116,7 @@ impl Scene<'_> {
             )],
             Test::Order(_) => self.behind_orders(atom),
             Test::Volume(_) => self.behind_volume(),
-            Test::Ground(kind, _) if negated => self.dead_grounds(kind),
+            Test::Ground(kind, _) if negated => self.dead_grounds(kind, &[]),
             Test::Ground(..) | Test::InForce(_) => Vec::new(),
         }
     }
@@ -198,14 +216,20 @@ impl Scene<'_> {
     }
 
     fn behind_volume(&self) -> Vec<Fact> {
-        let amount = |key: &str, amount: Option<u64>| {
-            amount.map(|amount| plain(self.own(key), amount.to_string()))
-        };
-        let component = self.component;
-        let now = [
-            amount("sensitive_subjects", component.sensitive_subjects),
-            amount("subjects", component.subjects),
-        ];
+        let components = self.view.question.components.iter().enumerate();
+        let together = components.filter(|(number, component)| {
+            *number == self.number || component.regimes.iter().any(|regime| regime == self.regime)
+        });
+        let now = together.flat_map(|(number, component)| {
+            let amount = move |key: &str, amount: Option<u64>| {
+                let path = format!("components[{number}].{key}");
+                amount.map(|amount| plain(path, amount.to_string()))
+            };
+            [
+                amount("sensitive_subjects", component.sensitive_subjects),
+                amount("subjects", component.subjects),
+            ]
+        });
         let before = self
             .view
             .question
@@ -216,24 +240,68 @@ impl Scene<'_> {
         let before = before.map(|(number, counter)| {
             plain(format!("counters[{number}].amount_before"), counter.amount_before.to_string())
         });
-        now.into_iter().flatten().chain(before).collect()
+        now.flatten().chain(before).collect()
     }
 
-    /// The grounds of this type on file, each with what keeps it from carrying the cell.
-    fn dead_grounds(&self, kind: &str) -> Vec<Fact> {
+    /// The grounds of this type on file, each with what keeps it from carrying the cell by one of these rows.
+    fn dead_grounds(&self, kind: &str, rows: &[RowId]) -> Vec<Fact> {
         let Some(kind) = self.view.rulebook.ground_type(kind) else { return Vec::new() };
         let grounds = self.view.question.grounds.iter().enumerate();
         let named = grounds.filter(|(_, ground)| ground.r#type.as_ref() == Some(&kind.id));
         named
             .filter_map(|(number, ground)| {
                 let path = format!("grounds[{number}]");
-                let defect = self.defect(kind, ground, &path)?;
+                let defect = self
+                    .defect(kind, ground, &path)
+                    .or_else(|| self.unmet(kind, ground, &path, rows))?;
                 let id = ground.id.as_deref().unwrap_or(&kind.id);
                 let fact = plain(path, format!("{id}: {defect}"));
                 let since = ground.valid_from.clone();
                 Some(Fact { source: source(ground), since, ..fact })
             })
             .collect()
+    }
+
+    /// What these rows ask for beside a live ground of this type and do not get: of the rows that its assessment carries,
+    /// the one that lacks least.
+    fn unmet(
+        &self,
+        kind: &GroundType,
+        ground: &Ground,
+        path: &str,
+        rows: &[RowId],
+    ) -> Option<String> {
+        let mut asking = rows
+            .iter()
+            .filter_map(|row| {
+                let asked = self.asked(*row).find(|(asked, _)| *asked == kind.id);
+                asked.map(|(_, qualifier)| (*row, qualifier))
+            })
+            .peekable();
+        asking.peek()?;
+        let carried = asking.filter(|(_, wanted)| {
+            wanted.is_none_or(|wanted| assessed(ground, wanted, path).truth == Truth::True)
+        });
+        let lacking = carried.map(|(row, _)| self.lacking(row));
+        let Some(lacking) = lacking.min_by_key(Vec::len) else {
+            return Some("its assessment does not carry this".into());
+        };
+        (!lacking.is_empty())
+            .then(|| format!("live, but this does not hold: {}", explain::quoted(&lacking)))
+    }
+
+    /// What a row asks for and does not get, its grounds apart.
+    fn lacking(&self, row: RowId) -> Vec<String> {
+        let rulebook = self.view.rulebook;
+        let literals = rulebook.literals(row).iter().filter(|literal| !self.has(**literal));
+        literals.map(|literal| rulebook.text(*literal)).collect()
+    }
+
+    /// The literal holds, or asks for a ground.
+    fn has(&self, literal: Literal) -> bool {
+        let Some(atom) = self.view.rulebook.atom(literal.symbol) else { return false };
+        let wanted = if literal.negated { Truth::False } else { Truth::True };
+        matches!(atom.test, Test::Ground(..)) || self.evaluate(atom).truth == wanted
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     atom::{Area, Atom, PartyTest, Test, Who},
     cell::Truth,
     finding::Finding,
-    flow::Leg,
+    flow::{Both, Leg},
     place,
     question::{
         Accelerator, Certificate, Component, Identifiability, Parent, Party, Question, Role, Site,
@@ -32,6 +32,8 @@ pub(crate) struct View<'a> {
 pub(crate) struct Scene<'a> {
     pub view: View<'a>,
     pub subject: &'a Party,
+    /// The subject and who receives, where they are one and the facts about it differ.
+    pub both: Option<&'a Both>,
     pub released: &'a Released<'a>,
     /// Position in the question, for paths.
     pub number: usize,
@@ -130,6 +132,15 @@ impl<'a> Scene<'a> {
     /// The component has the category or a narrower one.
     pub(crate) fn has_category(&self, category: &str) -> bool {
         self.component.categories.iter().any(|own| self.is_a(own, category))
+    }
+
+    /// The same; where the component only says a broader one, it is unknown whether it has this.
+    pub(crate) fn may_have_category(&self, category: &str) -> Finding {
+        let may = || self.component.categories.iter().any(|own| self.is_a(category, own));
+        match self.has_category(category) {
+            false if may() => Finding::unknown(self.own("categories")),
+            has => Finding::known(has),
+        }
     }
 
     fn has_any_of(&self, set: &str) -> bool {
@@ -247,6 +258,8 @@ impl<'a> Scene<'a> {
         Finding::any(self.view.site.accelerators.iter().enumerate().map(item))
     }
 
+    /// Where who receives is the subject and is described in another way, the test must come out the same by both; but
+    /// what restricts the subject by its own description restricts it anyway.
     fn party(&self, who: Who, test: &PartyTest) -> Finding {
         let (party, path) = match who {
             Who::Subject => (Some(self.subject), "subject"),
@@ -254,6 +267,23 @@ impl<'a> Scene<'a> {
             Who::Recipient => (self.leg.recipient.as_deref(), self.leg.recipient_path.as_str()),
         };
         let Some(party) = party else { return Finding::unknown(path.into()) };
+        let found = self.passes(party, path, test);
+        let (other, path) = match (who, self.both, &self.leg.otherwise) {
+            (Who::Subject, Some(both), _) if found.truth == Truth::False => {
+                (&both.recipient, "recipient")
+            }
+            (Who::Recipient, _, Some(subject)) => (subject, "subject"),
+            _ => return found,
+        };
+        let otherwise = self.passes(other, path, test);
+        if otherwise.truth == found.truth {
+            return found.joined(otherwise);
+        }
+        let missing = self.both.map(|both| both.paths.clone()).unwrap_or_default();
+        Finding { missing, truth: Truth::Unknown, ..found.joined(otherwise) }
+    }
+
+    fn passes(&self, party: &Party, path: &str, test: &PartyTest) -> Finding {
         let (exposure, control) = (self.limits().exposure_share, self.limits().control_share);
         match test {
             PartyTest::Sector(sector) => Finding::known(party.sectors.contains(sector)),
@@ -290,7 +320,7 @@ impl<'a> Scene<'a> {
     /// The law of this place is not the law of every origin of the data.
     fn is_foreign(&self, place: Option<&str>) -> bool {
         let origins = &self.component.origins;
-        let own = |origin: &str| place.is_some_and(|place| place::covers(place, origin));
+        let own = |origin: &str| place.is_some_and(|place| place::meets(place, origin));
         origins.is_empty() || origins.iter().any(|origin| !own(origin))
     }
 
@@ -299,15 +329,11 @@ impl<'a> Scene<'a> {
         self.unended(listing.active_until.as_ref(), || format!("{path}.dpf.active_until"))
     }
 
-    /// The operator's own word, which a ground on record must not contradict.
+    /// The operator's own word, with which the grounds on record must agree.
     fn baa(&self, party: &Party, path: &str) -> Finding {
         let Some(baa) = &party.baa else { return Finding::unknown(format!("{path}.baa")) };
-        let live = self.unended(baa.valid_until.as_ref(), || format!("{path}.baa.valid_until"));
-        let contradicts = self.baa_contradicted(party.entity.as_deref());
-        match contradicts {
-            Some(ground) if live.truth == Truth::True => Finding::unknown(ground),
-            _ => live,
-        }
+        self.unended(baa.valid_until.as_ref(), || format!("{path}.baa.valid_until"))
+            .and(|| self.baa_records_agree(party, path))
     }
 }
 

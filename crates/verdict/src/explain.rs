@@ -63,6 +63,18 @@ pub(crate) fn missing(
     why
 }
 
+/// A rule that asks for something only later is not cited as if it asked now.
+pub(crate) fn not_begun(rulebook: &Rulebook, why: &mut Why, at: i64) {
+    let rule = why.rule.as_deref().and_then(|rule| rulebook.rule(rule));
+    let Some((rule, from)) = rule.and_then(|rule| Some((rule, rule.from.as_ref()?))) else {
+        return;
+    };
+    if from.starts() > at {
+        why.text.en = format!("{} {} is not in force before {from}.", why.text.en, rule.id);
+        why.text.ko = format!("{} {} 규칙은 {from}부터 효력이 있습니다.", why.text.ko, rule.id);
+    }
+}
+
 /// A refusal that precedes the rules.
 pub(crate) fn gap(rulebook: &Rulebook, gap: &Gap) -> Why {
     let mut why = match gap.reason {

@@ -105,6 +105,20 @@ impl Finding {
         all.into_iter().fold(Self::known(true), |found, next| found.and(|| next))
     }
 
+    /// The same truth, found in two ways: what turns either turns both.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        let (truth, ground) = (self.truth, self.ground.or(other.ground));
+        self.join(other, truth, ground)
+    }
+
+    /// What is not so is not denied but in doubt, and this is the fact.
+    pub(crate) fn doubted(self, path: impl FnOnce() -> String) -> Self {
+        match self.truth {
+            Truth::False => Self { truth: Truth::Unknown, missing: [path()].into(), ..self },
+            Truth::True | Truth::Unknown => self,
+        }
+    }
+
     fn join(mut self, other: Self, truth: Truth, ground: Option<usize>) -> Self {
         self.missing.extend(other.missing);
         if truth != Truth::Unknown {

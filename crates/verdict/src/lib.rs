@@ -46,7 +46,7 @@ use sha2::{Digest, Sha256};
 pub use judge::{decide, decide_with, facts_digest, judge, judge_with};
 pub use release::held_digest;
 pub use rule::Rulebook;
-pub use terms::QuestionError;
+pub use terms::{QuestionError, is_eccn, not_an_eccn};
 
 /// The canonical bytes of a value: the subset of RFC 8785 that records use (strings, integers below 2^53, booleans,
 /// arrays, objects with ASCII keys). `serde_json`'s map is ordered by key bytes, which for ASCII keys is the order of

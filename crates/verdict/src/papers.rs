@@ -1,6 +1,6 @@
 //! Predicates over what is on file: grounds, orders, lists and counters.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 use crate::{
     atom::{Area, Qualifier},
@@ -8,7 +8,10 @@ use crate::{
     evaluate::Scene,
     finding::Finding,
     place,
-    question::{Counter, Ground, List, ListKind, Order, OrderKind, Role, TiaOutcome, Window},
+    question::{
+        Component, Counter, Ground, List, ListKind, Order, OrderKind, Party, Role, TiaOutcome,
+        Window,
+    },
     rule::{Detail, GroundType, Measure, Threshold},
     stamp::Stamp,
 };
@@ -43,18 +46,17 @@ impl Scene<'_> {
             .and(|| self.unended(ground.valid_until.as_ref(), || at("valid_until")))
     }
 
-    /// The first thing that keeps a ground of this type from carrying the cell, in a few words; `None` when nothing does.
+    /// The first thing that keeps a ground of this type from being live for the cell, in a few words; `None` when nothing does.
     pub(crate) fn defect(&self, kind: &GroundType, ground: &Ground, path: &str) -> Option<String> {
         let holds = |finding: Finding| finding.truth == Truth::True;
         let until = ground.valid_until.as_ref();
-        let fails: [(&str, bool); 7] = [
+        let fails: [(&str, bool); 6] = [
             ("of another regime", ground.regime.as_deref() == Some(kind.regime.as_str())),
             ("suspended", !ground.suspended),
             ("not begun", holds(self.begun(ground.valid_from.as_ref(), String::new))),
             ("over", holds(self.unended(until, String::new))),
             ("not of this scope", holds(self.in_scope(kind, ground))),
             ("details are wanting or too old", holds(self.details(kind, ground, path))),
-            ("its assessment does not carry this", kind.details.is_empty()),
         ];
         let (what, _) = fails.into_iter().find(|(_, fine)| !fine)?;
         let end = until.and_then(Option::as_ref).filter(|_| what == "over");
@@ -171,19 +173,41 @@ impl Scene<'_> {
         end.map_or_else(|| Finding::unknown(path()), |end| self.dated(None, end.as_ref()))
     }
 
-    /// Path of a `us.baa` ground that covers this entity and is over, suspended or not yet begun.
-    pub(crate) fn baa_contradicted(&self, entity: Option<&str>) -> Option<String> {
+    /// No record of an agreement (a `us.baa` ground) is at odds with what the party says of itself: none that covers it is
+    /// suspended, and one that is over or not yet begun was renewed or is preceded by another.
+    pub(crate) fn baa_records_agree(&self, party: &Party, path: &str) -> Finding {
         let grounds = self.view.question.grounds.iter().enumerate();
-        let mut dead = grounds.filter(|(_, ground)| {
-            let named = |name: &String| name == ANY || Some(name.as_str()) == entity;
-            let end = ground.valid_until.as_ref().and_then(Option::as_ref);
-            ground.r#type.as_deref() == Some(BAA_RECORD)
-                && ground.scope.recipients.iter().any(named)
-                && (ground.suspended
-                    || end.is_some_and(|end| end.ends() <= self.view.at)
-                    || ground.valid_from.as_ref().is_some_and(|from| from.starts() > self.view.at))
-        });
-        dead.next().map(|(number, _)| format!("grounds[{number}]"))
+        let records = grounds.filter(|(_, ground)| ground.r#type.as_deref() == Some(BAA_RECORD));
+        let records: Vec<Record> =
+            records.map(|(number, ground)| self.baa_record(party, path, number, ground)).collect();
+        let carried = Finding::any(
+            records.iter().map(|record| record.covers.clone().and(|| record.live.clone())),
+        );
+        Finding::all(records.into_iter().map(|Record { number, covers, suspended, live }| {
+            let carried = if suspended { Finding::known(false) } else { carried.clone() };
+            let agrees = covers.and(|| live.not()).not().or(carried);
+            agrees.doubted(|| format!("grounds[{number}]"))
+        }))
+    }
+
+    fn baa_record(&self, party: &Party, path: &str, number: usize, ground: &Ground) -> Record {
+        let at = |key: &str| format!("grounds[{number}].{key}");
+        let recipients = &ground.scope.recipients;
+        let covers = if recipients.iter().any(|name| name == ANY) {
+            Finding::known(true)
+        } else if recipients.is_empty() {
+            Finding::unknown(at("scope.recipients"))
+        } else {
+            Finding::compare(
+                party.entity.as_ref(),
+                |own| recipients.contains(own),
+                || format!("{path}.entity"),
+            )
+        };
+        let live = Finding::known(!ground.suspended)
+            .and(|| self.begun(ground.valid_from.as_ref(), || at("valid_from")))
+            .and(|| self.unended(ground.valid_until.as_ref(), || at("valid_until")));
+        Record { number, covers, suspended: ground.suspended, live }
     }
 
     /// An order of this kind is in force and covers the flow. What its `match` leaves out does not narrow it.
@@ -209,8 +233,10 @@ impl Scene<'_> {
                 Finding::known(open(&scope.regimes) || regime())
             })
             .and(|| {
-                let category = || scope.categories.iter().any(|term| self.has_category(term));
-                Finding::known(open(&scope.categories) || category())
+                if open(&scope.categories) {
+                    return Finding::known(true);
+                }
+                Finding::any(scope.categories.iter().map(|term| self.may_have_category(term)))
             })
             .and(|| if open(&scope.to) { Finding::known(true) } else { self.reaches(&scope.to) })
             .and(|| self.begun(order.effective_from.as_ref(), || at("effective_from")))
@@ -242,57 +268,117 @@ impl Scene<'_> {
         Finding::any(thresholds.map(|threshold| self.exceeds(threshold)))
     }
 
-    /// Data of this component adds to the threshold. Whoever's data is sensitive counts whatever its categories.
+    /// Data of the cell's component adds to the threshold.
     pub(crate) fn is_measured(&self, threshold: &Threshold) -> bool {
-        let mut listed = threshold.categories.iter();
-        threshold.measure == Measure::SensitiveSubjects
-            || listed.any(|term| term == ANY || self.has_category(term))
+        self.measures(self.component, threshold)
     }
 
+    /// Whoever's data is sensitive counts whatever its categories.
+    fn measures(&self, component: &Component, threshold: &Threshold) -> bool {
+        threshold.measure == Measure::SensitiveSubjects || self.has_one_of(component, threshold)
+    }
+
+    fn has_one_of(&self, component: &Component, threshold: &Threshold) -> bool {
+        let own = &component.categories;
+        let mut listed = threshold.categories.iter();
+        listed.any(|wide| wide == ANY || own.iter().any(|term| self.is_a(term, wide)))
+    }
+
+    /// What was counted before and what this question adds: to cut a dataset in pieces does not make it smaller, so every
+    /// component under the cell's regime counts that the threshold measures.
     fn exceeds(&self, threshold: &Threshold) -> Finding {
-        let component = self.component;
         if !self.is_measured(threshold) {
             return Finding::known(false);
         }
-        let counted = |window| {
-            let counters = self.view.question.counters.iter();
-            counters
-                .filter(|counter| self.adds_up(counter, threshold, window))
-                .fold(0u64, |sum, counter| sum.saturating_add(counter.amount_before))
-        };
-        let mut before = counted(threshold.window);
-        if threshold.window == Window::Rolling365d {
-            // what this year has seen, the last 365 days have seen as well: never both added, but at least the larger
-            before = before.max(counted(Window::CalendarYear));
-        }
-        let exceeds = |amount: u64| before.saturating_add(amount) > threshold.over;
-        match (threshold.measure, component.subjects, component.sensitive_subjects) {
-            (Measure::Subjects, Some(amount), _)
-            | (Measure::SensitiveSubjects, _, Some(amount)) => Finding::known(exceeds(amount)),
-            // already exceeded, or not even if all of them were sensitive
-            _ if exceeds(0) => Finding::known(true),
-            (Measure::SensitiveSubjects, Some(all), None) if !exceeds(all) => Finding::known(false),
-            (Measure::Subjects, ..) => Finding::unknown(self.own("subjects")),
-            (Measure::SensitiveSubjects, ..) => Finding::unknown(self.own("sensitive_subjects")),
+        let components = self.view.question.components.iter().enumerate();
+        let together = components.filter(|(number, component)| {
+            *number == self.number
+                || component.regimes.iter().any(|regime| regime == self.regime)
+                    && self.measures(component, threshold)
+        });
+        let now = together.map(|(number, component)| self.amount(number, component, threshold));
+        let all = now.fold(self.before(threshold), Amount::plus);
+        if all.least > threshold.over {
+            Finding::known(true)
+        } else if all.most.is_some_and(|most| most <= threshold.over) {
+            Finding::known(false)
+        } else {
+            Finding { missing: all.unknown, ..Finding::unknown(String::new()) }
         }
     }
 
-    /// Does a counter add up to this threshold? What it leaves out does not narrow it.
-    fn adds_up(&self, counter: &Counter, threshold: &Threshold, window: Window) -> bool {
+    /// How many people's data a component adds: of whom the data is sensitive, at most all of them.
+    fn amount(&self, number: usize, component: &Component, threshold: &Threshold) -> Amount {
+        let unknown = |key: &str, most| Amount {
+            least: 0,
+            most,
+            unknown: [format!("components[{number}].{key}")].into(),
+        };
+        let (all, sensitive) = (component.subjects, component.sensitive_subjects);
+        match (threshold.measure, all, sensitive) {
+            (Measure::Subjects, Some(all), _) => Amount::exactly(all),
+            (Measure::Subjects, None, _) => unknown("subjects", None),
+            (Measure::SensitiveSubjects, all, Some(some)) => {
+                let nobody = some == 0 && all != Some(0) && self.has_one_of(component, threshold);
+                if nobody || all.is_some_and(|all| some > all) {
+                    // the facts contradict each other: any number may be the right one
+                    return unknown("sensitive_subjects", None);
+                }
+                Amount::exactly(some)
+            }
+            (Measure::SensitiveSubjects, most, None) => unknown("sensitive_subjects", most),
+        }
+    }
+
+    /// What the counters say that adds up to this threshold.
+    fn before(&self, threshold: &Threshold) -> Amount {
+        let counted = |window| {
+            let counters = self.view.question.counters.iter().enumerate();
+            counters.fold(Amount::exactly(0), |sum, (number, counter)| {
+                match self.adds_up(counter, threshold, window) {
+                    Truth::False => sum,
+                    Truth::True => sum.plus(Amount::exactly(counter.amount_before)),
+                    Truth::Unknown => sum.plus(Amount {
+                        least: 0,
+                        most: Some(counter.amount_before),
+                        unknown: [format!("counters[{number}].category")].into(),
+                    }),
+                }
+            })
+        };
+        let before = counted(threshold.window);
+        if threshold.window == Window::Rolling365d {
+            // what this year has seen, the last 365 days have seen as well: never both added, but at least the larger
+            return before.larger(counted(Window::CalendarYear));
+        }
+        before
+    }
+
+    /// Does a counter add up to this threshold? What it leaves out does not narrow it; a category that is broader than
+    /// those of the threshold may have been one of them.
+    fn adds_up(&self, counter: &Counter, threshold: &Threshold, window: Window) -> Truth {
         let category = counter.category.as_deref().filter(|term| *term != ANY);
         let categories = counter.categories.as_slice();
         let listed = |term: &str| {
-            threshold.categories.iter().any(|wide| wide == ANY || self.is_a(term, wide))
+            let truth = |wide: &String| match wide == ANY || self.is_a(term, wide) {
+                true => Truth::True,
+                false if self.is_a(wide, term) => Truth::Unknown,
+                false => Truth::False,
+            };
+            threshold.categories.iter().map(truth).max().unwrap_or(Truth::False)
         };
         let own = counter.window.or(counter.window_days.map(|_| Window::Rolling365d));
         let from = self.component.from.as_ref().or(self.component.origins.first());
-        counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
+        let others = counter.regime.as_ref().is_none_or(|regime| *regime == threshold.regime)
             && own.is_none_or(|own| own == window)
             && counter.measure.is_none_or(|measure| measure == threshold.measure)
-            && category.is_none_or(listed)
-            && (categories.is_empty() || categories.iter().any(|term| listed(term)))
             && meets(counter.from.as_deref(), from.map(String::as_str))
-            && (!threshold.by_place || self.towards_any(counter))
+            && (!threshold.by_place || self.towards_any(counter));
+        if !others {
+            return Truth::False;
+        }
+        let any_of = categories.iter().map(|term| listed(term)).max().unwrap_or(Truth::True);
+        category.map_or(Truth::True, listed).min(any_of)
     }
 
     fn towards_any(&self, counter: &Counter) -> bool {
@@ -314,18 +400,53 @@ impl Scene<'_> {
     }
 }
 
+/// How many people, as far as it is known: at least, and at most where there is a bound.
+struct Amount {
+    least: u64,
+    most: Option<u64>,
+    /// Paths of what would say it exactly.
+    unknown: Vec<String>,
+}
+
+impl Amount {
+    const fn exactly(amount: u64) -> Self {
+        Self { least: amount, most: Some(amount), unknown: Vec::new() }
+    }
+
+    fn plus(mut self, more: Self) -> Self {
+        self.unknown.extend(more.unknown);
+        Self {
+            least: self.least.saturating_add(more.least),
+            most: self.most.zip(more.most).map(|(one, other)| one.saturating_add(other)),
+            ..self
+        }
+    }
+
+    fn larger(mut self, other: Self) -> Self {
+        self.unknown.extend(other.unknown);
+        let most = self.most.zip(other.most).map(|(one, other)| one.max(other));
+        Self { least: self.least.max(other.least), most, ..self }
+    }
+}
+
+/// One record of a business associate agreement, as it concerns one party.
+struct Record {
+    number: usize,
+    covers: Finding,
+    suspended: bool,
+    live: Finding,
+}
+
 /// The places overlap; one that is not known may.
 fn meets(area: Option<&str>, own: Option<&str>) -> bool {
     match (area, own) {
-        (Some(area), Some(own)) => {
-            area == ANY || place::covers(area, own) || place::covers(own, area)
-        }
+        (Some(area), Some(own)) => area == ANY || place::meets(area, own),
         _ => true,
     }
 }
 
 /// What the assessment kept with a ground says; without one it is unknown.
-fn assessed(ground: &Ground, wanted: &Qualifier, path: &str) -> Finding {
+pub(crate) fn assessed(ground: &Ground, wanted: &Qualifier, path: &str) -> Finding {
     let path = |key: &str| format!("{path}.details.{key}");
     let Some(tia) = &ground.details.tia else { return Finding::unknown(path("tia")) };
     match wanted {

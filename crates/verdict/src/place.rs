@@ -43,11 +43,18 @@ pub fn not_a_place(text: &str) -> String {
 /// Is `place` inside `area`, or the same?
 #[must_use]
 pub fn covers(area: &str, place: &str) -> bool {
-    let (area, place) = (own_code(area), own_code(place));
-    place.strip_prefix(area).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    let begins = |area: &str, place: &str| {
+        place.strip_prefix(area).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    begins(own_code(area), own_code(place)) || begins(area, place) && is_part(place)
 }
 
-/// Some subdivisions also have a country code of their own, and law speaks of that one: Hong Kong as `CN-HK` must not
+/// One of the two is inside the other.
+pub(crate) fn meets(one: &str, other: &str) -> bool {
+    covers(one, other) || covers(other, one)
+}
+
+/// Some subdivisions also have a country code of their own, and law mostly speaks of that one: Hong Kong as `CN-HK` must not
 /// pass for mainland China, nor Puerto Rico as `US-PR` for another code than `PR`.
 fn own_code(place: &str) -> &str {
     // Asked for every pair of places of every cell: most are settled by their first bytes.
@@ -60,6 +67,12 @@ fn own_code(place: &str) -> &str {
         }
         _ => place,
     }
+}
+
+/// Parts with a code of their own that are inside their country all the same: where the law of the Union applies as in the
+/// rest of it (TFEU 355(1) and (4)). Written with the code of their own they are another place.
+fn is_part(place: &str) -> bool {
+    PARTS.contains(&place)
 }
 
 /// Codes that people write and ISO 3166-1 does not have.
@@ -123,6 +136,8 @@ const TWO_CODES: [(&str, &str); 32] = [
     ("US-VI", "VI"),
 ];
 
+const PARTS: [&str; 7] = ["FI-01", "FR-971", "FR-972", "FR-973", "FR-974", "FR-976", "FR-MF"];
+
 #[cfg(test)]
 mod tests {
     //! Proves that a place covers its subdivisions and nothing that only looks like one.
@@ -152,6 +167,17 @@ mod tests {
         assert!(!covers("CN", "CN-HK") && covers("HK", "CN-HK") && covers("CN-HK", "HK"));
         assert!(!covers("CN", "CN-91") && covers("HK", "CN-91") && covers("CN", "CN-11"));
         assert!(!covers("US", "US-PR") && covers("US", "US-VA"));
+    }
+
+    #[test]
+    fn the_outermost_regions_are_in_their_country_and_are_themselves() {
+        for part in PARTS {
+            let country = part.split('-').next().unwrap_or_default();
+            let own = own_code(part);
+            assert!(own != part && covers(country, part) && covers(own, part) && covers(part, own));
+            assert!(!covers(country, own) && !covers(part, country), "{part}");
+        }
+        assert!(!covers("FR", "FR-NC") && !covers("FR", "FR-PF") && !covers("NO", "NO-21"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn read_questions(bytes: &[u8]) -> Result<Vec<Item>, QuestionError> {
         serde_json::from_str(text).map(|item| [item].to_vec())
     };
     let items = items.map_err(|error| whole(&error.to_string()))?;
-    Ok(items.into_iter().map(|item| read_one(item.get())).collect())
+    Ok(items.into_iter().map(|item| read_question(item.get())).collect())
 }
 
 /// An array was given, so an array of decisions is expected.
@@ -39,7 +39,11 @@ fn whole(message: &str) -> QuestionError {
     QuestionError { path: String::new(), message }
 }
 
-fn read_one(text: &str) -> Item {
+/// Reads the text of one question.
+///
+/// # Errors
+/// Its id, where one can be read, and what is wrong with it and where.
+pub fn read_question(text: &str) -> Item {
     serde_json::from_str(text).map_err(|error: serde_json::Error| {
         let id = serde_json::from_str::<Value>(text).ok();
         let id = id.and_then(|value| value.get("id")?.as_str().map(ToOwned::to_owned));

@@ -14,7 +14,7 @@ use crate::{
     compose::{Composed, Refused, compose},
     decision::{Outcome, Remedy, RemedyKind, Text},
     evaluate::View,
-    flow::{Leg, legs},
+    flow::{Leg, contradicting, legs},
     judge::allows,
     question::{Ground, Question, Release},
     reason::Reason,
@@ -162,7 +162,10 @@ impl Search<'_> {
                 moves.push(Change::Ground(Box::new(ground)));
             }
         }
-        for path in state.missing.iter().take(FACTS_MAX) {
+        // that two descriptions of one party differ is not mended by another word
+        let differing = contradicting(question).map(|both| both.paths).unwrap_or_default();
+        let unknown = state.missing.iter().filter(|path| !differing.contains(path));
+        for path in unknown.take(FACTS_MAX) {
             let values = fact::candidates(view, path).into_iter();
             moves.extend(values.map(|value| Change::Fact(path.clone(), value)));
         }

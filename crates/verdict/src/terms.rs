@@ -89,6 +89,12 @@ pub(crate) fn check_site(words: &Vocabulary, site: &Site) -> Checked {
         let path = format!("site.certificates[{number}].scheme");
         one(certificate.scheme.as_ref(), &path, |scheme| known(&words.schemes, scheme, "scheme"))?;
     }
+    for (number, accelerator) in site.accelerators.iter().enumerate() {
+        let path = format!("site.accelerators[{number}].eccn");
+        one(accelerator.eccn.as_ref(), &path, |eccn| {
+            if is_eccn(eccn) { Ok(()) } else { Err(not_an_eccn(eccn)) }
+        })?;
+    }
     let key_place = site.keys.as_ref().and_then(|keys| keys.place.as_ref());
     one(key_place, "site.keys.place", is_place)
 }
@@ -215,6 +221,31 @@ fn is_regime(book: &Book, term: &str) -> Result<(), String> {
     } else {
         Err(unknown("regime", term))
     }
+}
+
+/// An export control classification number as the Commerce Control List writes it (`3A090`, `3A090.a`, `5A992.c.1`), or
+/// `EAR99`. Which numbers there are is not compiled in: the list changes.
+#[must_use]
+pub fn is_eccn(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let entry = parts.next().unwrap_or_default();
+    let listed = match entry.as_bytes() {
+        [category, group, number @ ..] => {
+            category.is_ascii_digit()
+                && matches!(group, b'A'..=b'E')
+                && number.len() == 3
+                && number.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    text == "EAR99" || listed && parts.all(is_part)
+}
+
+/// What is wrong with a text that is no ECCN.
+#[must_use]
+pub fn not_an_eccn(text: &str) -> String {
+    format!("`{text}` is no ECCN: write one such as `3A090`, `3A090.a` or `EAR99`")
 }
 
 fn is_place(term: &str) -> Result<(), String> {

@@ -12,7 +12,7 @@ use crate::{
     atom::Test,
     cell::{Literal, Truth},
     evaluate::{Scene, View},
-    flow::legs,
+    flow::{contradicting, legs},
     question::{Component, Question, Site, Window},
     release::released,
     rule::{Measure, Rulebook, Threshold},
@@ -56,6 +56,7 @@ pub fn slices(rulebook: &Rulebook, question: &Question, site: &Site, at: i64) ->
     let view = View { rulebook, question, site, at };
     let (legs, subject, released) =
         (legs(question, site), question.subject.party(), released(view));
+    let both = contradicting(question);
     let mut slices: Vec<Slice> = Vec::new();
     let components = question.components.iter().enumerate();
     let cells = components.flat_map(|(number, component)| {
@@ -64,8 +65,8 @@ pub fn slices(rulebook: &Rulebook, question: &Question, site: &Site, at: i64) ->
         pairs.map(move |(regime, leg)| (number, component, regime, leg))
     });
     for (number, component, regime, leg) in cells {
-        let (subject, released) = (&subject, &released);
-        let scene = Scene { view, subject, released, number, component, regime, leg };
+        let (subject, both, released) = (&subject, both.as_ref(), &released);
+        let scene = Scene { view, subject, both, released, number, component, regime, leg };
         for counted in counted(&scene) {
             add(&mut slices, &scene, counted);
         }

@@ -179,6 +179,8 @@ proptest! {
         let before = decide(&BOOK, &read(&value)).unwrap();
         let mut more = value;
         let mut unending = ground(kind.0, kind.1, &json!({}));
+        // under the id of the first it would contradict it
+        unending["id"] = json!("g-second");
         unending.as_object_mut().unwrap().remove("valid_until");
         more["grounds"].as_array_mut().unwrap().push(unending);
         prop_assert!(decide(&BOOK, &read(&more)).unwrap().outcome <= before.outcome);
@@ -338,6 +340,7 @@ fn follow(mut value: Value, remedy: &Remedy) -> Value {
                 "approval_ref": "a", "layers": ["*"], "separate_consent": true, "impact_assessment_ref": "i",
                 "licence_ref": "l", "instruction_ref": "i"});
             let mut ground = ground(&kind.regime, &remedy.value, &details);
+            ground["id"] = json!(format!("remedy-{}", value["grounds"].as_array().unwrap().len()));
             ground["scope"] = serde_json::to_value(remedy.scope.as_ref().unwrap()).unwrap();
             value["grounds"].as_array_mut().unwrap().push(ground);
         }

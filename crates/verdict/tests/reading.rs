@@ -1,7 +1,7 @@
 //! Proves that questions are read strictly, with errors that say where; that the two published examples come out as
 //! published; and that vocabulary is closed.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where it breaks")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where it breaks")]
 
 #[path = "reference/book.rs"]
 mod book;
@@ -191,6 +191,11 @@ fn an_unknown_term_is_an_error_that_names_it() {
             "at `orders[0].match.categories[0]`: category `kr:RNR` is not in the vocabulary of this bundle",
         ),
         (
+            "/site/accelerators",
+            json!([{"eccn": "EAR99"}, {"eccn": "3a090"}]),
+            "at `site.accelerators[1].eccn`: `3a090` is no ECCN: write one such as `3A090`, `3A090.a` or `EAR99`",
+        ),
+        (
             "/counters",
             json!([{"window_days": 30}]),
             "at `counters[0].window_days`: a window in days is 365; write `window` for another",
@@ -208,6 +213,38 @@ fn an_unknown_term_is_an_error_that_names_it() {
         assert_eq!(judged.outcome, Outcome::Deny);
         assert_eq!(judged.decision.reasons[0].missing, [error]);
     }
+}
+
+#[test]
+fn an_eccn_is_written_as_the_list_writes_it() {
+    for text in ["3A090", "4A090", "3A090.a", "4A090.a.1", "5A992.c", "9E991", "0A501.y.1", "EAR99"]
+    {
+        assert!(verdict::is_eccn(text), "{text}");
+    }
+    for text in [
+        "",
+        " 3A090",
+        "3A090 ",
+        "3a090",
+        "3A90",
+        "3A0900",
+        "3F090",
+        "AA090",
+        "3A090a",
+        "3A090.",
+        "3A090..a",
+        "3A090/4A090",
+        "ECCN 3A090",
+        "3\u{410}090",
+        "banana",
+        "EAR99.a",
+        "ear99",
+    ] {
+        assert!(!verdict::is_eccn(text), "{text}");
+    }
+    let mut book = book::book();
+    book.rows[0].when.push("accelerator:3a090".into());
+    assert!(Rulebook::new(book).is_err());
 }
 
 #[test]
@@ -256,6 +293,119 @@ fn a_contradiction_about_who_receives_refuses() {
         (decision.outcome, decision.reasons[0].code),
         (Outcome::Deny, Reason::Contradiction)
     );
+}
+
+/// American health data of which the result goes back to the subject.
+fn returned() -> Value {
+    let mut asked = question("US.28CFR202", "US", "US");
+    asked["components"][0]["categories"] = json!(["pd:Health"]);
+    asked["components"][0]["subjects"] = json!(20_000);
+    asked["purpose"]["workload"] = json!("etl");
+    asked
+}
+
+/// The subject is in China and gets the result as an American: whether it is a covered person depends on which is true,
+/// and no remedy is to state the other.
+#[test]
+fn one_entity_in_two_places_refuses_where_a_rule_asks_where_it_is() {
+    let mut asked = returned();
+    let decide = |asked: &Value| {
+        decide(&rulebook(), &serde_json::from_value(asked.clone()).unwrap()).unwrap()
+    };
+    assert_eq!(decide(&asked).outcome, Outcome::Allow);
+    asked["subject"]["seat"] = json!("CN");
+    for (of_recipient, code) in
+        [(json!("US"), Reason::Contradiction), (Value::Null, Reason::DeniedByRule)]
+    {
+        asked["recipient"]["seat"] = of_recipient;
+        let decision = decide(&asked);
+        assert_eq!(decision.outcome, Outcome::Deny);
+        let said = |rule: &str| {
+            decision.reasons.iter().any(|why| (why.code, why.rule.as_deref()) == (code, Some(rule)))
+        };
+        assert!(said(if code == Reason::Contradiction { "R01" } else { "R18" }));
+        assert!(
+            decision.remedy.iter().all(|remedy| !remedy.value.contains("seat")),
+            "{:?}",
+            decision.remedy
+        );
+    }
+    // another entity is another
+    asked["recipient"] =
+        json!({"entity": "other", "seat": "US", "place": "US", "same_entity": false});
+    assert_eq!(decide(&asked).outcome, Outcome::Allow);
+    // a flag of who receives that the subject lacks
+    let mut asked = question("CN.PIPL", "CN", "KR");
+    asked["purpose"]["workload"] = json!("etl");
+    asked["grounds"] = json!([ground(
+        "CN.PIPL",
+        "cn.scc",
+        &json!({"separate_consent": true, "impact_assessment_ref": "p"})
+    )]);
+    asked["components"][0]["sensitive_subjects"] = json!(0);
+    assert_eq!(decide(&asked).outcome, Outcome::Allow);
+    asked["recipient"]["critical_infrastructure"] = json!(true);
+    let decision = decide(&asked);
+    assert_eq!((decision.outcome, decision.reasons[0].code), (Outcome::Deny, Reason::NoGround));
+    assert_eq!(decision.reasons[0].missing, ["recipient.critical_infrastructure"]);
+    assert!(decision.reasons.iter().any(|why| why.code == Reason::Contradiction));
+}
+
+#[test]
+fn one_id_is_one_ground() {
+    let mut asked = question("KR.PIPA", "KR", "US");
+    let decide = |asked: &Value| {
+        decide(&rulebook(), &serde_json::from_value(asked.clone()).unwrap()).unwrap()
+    };
+    let consent = ground("KR.PIPA", "kr.consent", &json!({}));
+    let mut suspended = consent.clone();
+    suspended["suspended"] = json!(true);
+    asked["grounds"] = json!([consent, consent]);
+    assert_eq!(decide(&asked).outcome, Outcome::Allow);
+    for grounds in [json!([consent, suspended]), json!([suspended, consent])] {
+        asked["grounds"] = grounds;
+        let decision = decide(&asked);
+        assert_eq!(
+            (decision.outcome, decision.reasons[0].code),
+            (Outcome::Deny, Reason::Contradiction)
+        );
+    }
+    suspended["id"] = json!("another");
+    asked["grounds"] = json!([consent, suspended]);
+    assert_eq!(decide(&asked).outcome, Outcome::Allow);
+}
+
+/// A ground that is live and does not carry the cell: the reason says what else the rule asks for.
+#[test]
+fn what_a_live_ground_lacks_is_said() {
+    let said = |asked: &Value| {
+        let question: Question = serde_json::from_value(asked.clone()).unwrap();
+        let decision = decide(&rulebook(), &question).unwrap();
+        assert_eq!(decision.outcome, Outcome::Deny);
+        let facts = decision.reasons.iter().flat_map(|why| &why.facts);
+        let grounds = facts.filter(|fact| fact.path == "grounds[0]").map(|fact| fact.value.clone());
+        grounds.collect::<std::collections::BTreeSet<_>>()
+    };
+    let details = json!({"separate_consent": true, "impact_assessment_ref": "p"});
+    let mut asked = question("CN.PIPL", "CN", "KR");
+    asked["grounds"] = json!([ground("CN.PIPL", "cn.scc", &details)]);
+    asked["subject"]["critical_infrastructure"] = json!(true);
+    asked["components"][0]["sensitive_subjects"] = json!(0);
+    let lacks = "g-cn.scc: live, but this does not hold: `!subject.critical_infrastructure`";
+    assert_eq!(said(&asked), [lacks.to_owned()].into());
+    let mut asked = question("EU.GDPR", "DE", "IN");
+    asked["grounds"] =
+        json!([ground("EU.GDPR", "eu.A49-1-a", &json!({"approver": "a", "single": true}))]);
+    asked["purpose"]["recurring"] = json!(true);
+    let lacks = "g-eu.A49-1-a: live, but this does not hold: `!purpose.recurring`";
+    assert_eq!(said(&asked), [lacks.to_owned()].into());
+    let tia = |measures: Value| json!({"tia": {"outcome": "problematic", "measures": measures, "at": "2026-11-01"}});
+    asked["grounds"] = json!([ground("EU.GDPR", "eu.A46-2-c", &tia(json!([])))]);
+    let lacks = "g-eu.A46-2-c: its assessment does not carry this";
+    assert_eq!(said(&asked), [lacks.to_owned()].into());
+    asked["grounds"] = json!([ground("EU.GDPR", "eu.A46-2-c", &tia(json!(["tee"])))]);
+    let lacks = "g-eu.A46-2-c: live, but this does not hold: `tee.affirming`, `keys.in:EEA30`";
+    assert_eq!(said(&asked), [lacks.to_owned()].into());
 }
 
 /// Only a floor applies to health records: `non_personal` contradicts the category, and to leave it out is no way round.

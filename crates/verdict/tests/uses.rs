@@ -44,6 +44,46 @@ fn at(question: &Question) -> i64 {
     question.at.as_ref().unwrap().starts()
 }
 
+/// The same persons in two pieces.
+fn split(mut asked: Value, one: u64, other: Option<u64>) -> Value {
+    let mut second = asked["components"][0].clone();
+    asked["components"][0]["subjects"] = json!(one);
+    second["dataset"] = json!("second@1");
+    second["subjects"] = json!(other);
+    asked["components"].as_array_mut().unwrap().push(second);
+    asked
+}
+
+#[test]
+fn a_dataset_in_pieces_is_as_large_as_in_one() {
+    let outcome = |asked: &Value| decide(&BOOK, &read(asked)).unwrap();
+    assert_eq!(outcome(&split(bulk(0), 5_000, Some(5_000))).outcome, Outcome::Allow);
+    let refused = outcome(&split(bulk(0), 5_000, Some(5_001)));
+    assert_eq!(refused.outcome, Outcome::Deny);
+    let facts = &refused.reasons[0].facts;
+    for path in ["components[0].subjects", "components[1].subjects"] {
+        assert!(facts.iter().any(|fact| fact.path == path), "{facts:?}");
+    }
+    // nobody knows how many there are in the other piece; one that is large enough does not need it
+    let unknown = outcome(&split(bulk(0), 1, None));
+    assert_eq!(unknown.outcome, Outcome::Deny);
+    assert!(unknown.reasons.iter().any(|why| why.missing == ["components[1].subjects"]));
+    let known = outcome(&split(bulk(0), 10_001, None));
+    assert!(known.reasons.iter().any(|why| why.code == Reason::DeniedByRule));
+    // a piece under another law, or of a kind that is not counted, does not add to it
+    for (key, value) in [("regimes", json!(["US.HIPAA"])), ("categories", json!(["pd:General"]))] {
+        let mut apart = split(bulk(0), 5_000, Some(5_001));
+        apart["components"][1][key] = value;
+        assert_eq!(outcome(&apart).outcome, Outcome::Allow, "{key}");
+    }
+    // each piece is used up once
+    let used = slices(&split(bulk(0), 5_000, Some(5_001)));
+    assert_eq!(
+        used.iter().map(|slice| slice.subjects).collect::<Vec<_>>(),
+        [Some(5_000), Some(5_001)]
+    );
+}
+
 // ---- what is used up
 
 #[test]

@@ -7,67 +7,67 @@ use super::Copy;
 const OBLIGATIONS: &[(&str, &str)] = &[
     (
         "[obligations.\"FSS REPORT\"]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: `FSS REPORT` cannot be a code in a row: write it as rows do, as `FSS_REPORT`",
+        "vocabulary.toml:586: `FSS REPORT` cannot be a code in a row: write it as rows do, as `FSS_REPORT`",
     ),
     (
         "[obligations.\"A,B\"]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: `A,B` cannot be a code in a row: write it as rows do, as `FSS_REPORT`",
+        "vocabulary.toml:586: `A,B` cannot be a code in a row: write it as rows do, as `FSS_REPORT`",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"Do.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: obligation `X` lacks a text in both languages: write what is to be done: `en` in English, `ko` in Korean",
+        "vocabulary.toml:586: obligation `X` lacks a text in both languages: write what is to be done: `en` in English, `ko` in Korean",
     ),
     (
         "[obligations.X]\nen = \" \"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: obligation `X` lacks a text in both languages: write what is to be done: `en` in English, `ko` in Korean",
+        "vocabulary.toml:586: obligation `X` lacks a text in both languages: write what is to be done: `en` in English, `ko` in Korean",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \" \"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: obligation `X` has no source: write the article, notice or decision that it rests on",
+        "vocabulary.toml:586: obligation `X` has no source: write the article, notice or decision that it rests on",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: missing field `source`: see policies/README.md for what stands in this file",
+        "vocabulary.toml:586: missing field `source`: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevry = \"once\"",
-        "vocabulary.toml:582: unknown field `evry`, expected one of `en`, `ko`, `source`, `mark`, `every`, `due_days`, `check`: did you mean `every`?: see policies/README.md for what stands in this file",
+        "vocabulary.toml:591: unknown field `evry`, expected one of `en`, `ko`, `source`, `mark`, `every`, `due_days`, `check`: did you mean `every`?: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"mont\"",
-        "vocabulary.toml:582: unknown variant `mont`, expected one of `once`, `year`, `month`: did you mean `month`?: see policies/README.md for what stands in this file",
+        "vocabulary.toml:591: unknown variant `mont`, expected one of `once`, `year`, `month`: did you mean `month`?: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"sure\"\nevery = \"once\"",
-        "vocabulary.toml:581: unknown variant `sure`, expected one of `V`, `M`, `V/M`: see policies/README.md for what stands in this file",
+        "vocabulary.toml:590: unknown variant `sure`, expected one of `V`, `M`, `V/M`: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"\ndue_days = -1",
-        "vocabulary.toml:583: invalid value: integer `-1`, expected u16: see policies/README.md for what stands in this file",
+        "vocabulary.toml:592: invalid value: integer `-1`, expected u16: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"\ndue_days = \"90\"",
-        "vocabulary.toml:583: invalid type: string \"90\", expected u16: see policies/README.md for what stands in this file",
+        "vocabulary.toml:592: invalid type: string \"90\", expected u16: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"\ncheck = \"record\"",
-        "vocabulary.toml:583: unknown variant `record`, expected one of `records`, `access_log`, `ground`: did you mean `records`?: see policies/README.md for what stands in this file",
+        "vocabulary.toml:592: unknown variant `record`, expected one of `records`, `access_log`, `ground`: did you mean `records`?: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"\ncheck = { ground = { type = \"kr.concent\", detail = \"tia\" } }",
-        "vocabulary.toml:577: ground `kr.concent` is not known: did you mean `kr.consent`?: write a ground of `[grounds]`",
+        "vocabulary.toml:586: ground `kr.concent` is not known: did you mean `kr.consent`?: write a ground of `[grounds]`",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"\ncheck = { ground = { type = \"kr.consent\", detail = \"disclosure_rev\" } }",
-        "vocabulary.toml:583: unknown variant `disclosure_rev`, expected one of `disclosure_ref`, `info_provided`, `tia`, `approver`, `single`, `approval_ref`, `layers`, `separate_consent`, `impact_assessment_ref`, `instruction_ref`, `licence_ref`, `statute_ref`, `checked_at`, `single_use`: did you mean `disclosure_ref`?: see policies/README.md for what stands in this file",
+        "vocabulary.toml:592: unknown variant `disclosure_rev`, expected one of `disclosure_ref`, `info_provided`, `tia`, `approver`, `single`, `approval_ref`, `layers`, `separate_consent`, `impact_assessment_ref`, `instruction_ref`, `licence_ref`, `statute_ref`, `checked_at`, `single_use`: did you mean `disclosure_ref`?: see policies/README.md for what stands in this file",
     ),
     (
         "[obligations.X]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"\ncheck = \"access_log\"",
-        "vocabulary.toml:577: obligation `X` is never over for its access log: write `every = \"month\"` or `\"year\"`: what serves once has no time that a log could cover",
+        "vocabulary.toml:586: obligation `X` is never over for its access log: write `every = \"month\"` or `\"year\"`: what serves once has no time that a log could cover",
     ),
     (
         "[obligations.FSS_REPORT]\nen = \"Do.\"\nko = \"한다.\"\nsource = \"s\"\nmark = \"M\"\nevery = \"once\"",
-        "vocabulary.toml:577: duplicate key: see policies/README.md for what stands in this file",
+        "vocabulary.toml:586: duplicate key: see policies/README.md for what stands in this file",
     ),
 ];
 

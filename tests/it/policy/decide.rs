@@ -225,7 +225,7 @@ fn misshapen() -> Vec<(String, &'static str)> {
         (changed("/site/backups", json!(null)), "expected a sequence"),
         (
             changed("/components/0/subjects", json!(-1)),
-            "expected a whole number from 0 to 9007199254740991",
+            "at `components[0].subjects`: invalid type: integer `-1`, expected a whole number from 0 to 9007199254740991",
         ),
         (
             changed("/components/0/subjects", json!(1.5)),
@@ -242,6 +242,10 @@ fn misshapen() -> Vec<(String, &'static str)> {
         (
             changed("/subject/parents/0/share", json!(101)),
             "expected percent from 0 to 100 with at most four decimals",
+        ),
+        (
+            changed("/site/accelerators/0/eccn", json!("3a090")),
+            "at `site.accelerators[0].eccn`: `3a090` is no ECCN",
         ),
         (
             changed("/site/location", json!("UK")),

@@ -1,7 +1,7 @@
 //! Proves that each further slip is refused with its place, what was meant and its mend: one row, text or case at a time, put
 //! at the end of a file or in the place of what is right.
 
-use super::Copy;
+use super::{Copy, bundle};
 
 /// File, what is put at its end, and what must be said of it.
 const ADDED: &[(&str, &str, &str)] = &[
@@ -300,19 +300,19 @@ const CHANGED: &[(&str, &str, &str, &str)] = &[
         "vocabulary.toml",
         "\"kr:RRN\" = \"kr:UniqueId\"",
         "\"kr:RRN\" = \"kr:UniqeId\"",
-        "vocabulary.toml:265: category `kr:UniqeId` is not known: did you mean `kr:UniqueId`?: write a category of `[categories]`",
+        "vocabulary.toml:274: category `kr:UniqeId` is not known: did you mean `kr:UniqueId`?: write a category of `[categories]`",
     ),
     (
         "vocabulary.toml",
         "hr = [\"pd:Professional\"]",
         "hr = [\"pd:Profesional\"]",
-        "vocabulary.toml:117: category `pd:Profesional` is not known: did you mean `pd:Professional`?: write a category of `[categories]`",
+        "vocabulary.toml:121: category `pd:Profesional` is not known: did you mean `pd:Professional`?: write a category of `[categories]`",
     ),
     (
         "vocabulary.toml",
         "\"kr.consent\" = { regime = \"KR.PIPA\" }",
         "\"kr.consent\" = { regime = \"KR.PIPPA\" }",
-        "vocabulary.toml:218: regime `KR.PIPPA` is not known: did you mean `KR.PIPA`?: write a regime of `[regimes]`",
+        "vocabulary.toml:227: regime `KR.PIPPA` is not known: did you mean `KR.PIPA`?: write a regime of `[regimes]`",
     ),
     (
         "bundle.toml",
@@ -406,4 +406,20 @@ async fn a_text_that_cannot_be_read_hides_behind_no_other_fault() {
             .join("\n")
     });
     copy.refuses("packs/kr.pipa/texts.toml:4: rule `R02` has no citation: write the article, notice or decision that it rests on").await;
+}
+
+/// R12 looks at mixed data by this set: a category that it forgets would let such data pass as a map.
+#[tokio::test]
+async fn every_category_is_about_persons_or_about_things() {
+    let bundle = bundle().await;
+    let words = &bundle.rules().book().vocabulary;
+    let persons = &words.category_sets["persons"];
+    let mut others: Vec<&String> = words
+        .categories
+        .iter()
+        .filter(|own| !persons.iter().any(|wide| bundle.rules().is_a(own, wide)))
+        .collect();
+    let things = ["cn:ImportantData", "dpv:NonPersonalData", "kr:HighPrecisionSpatial", "kr:NCT"];
+    others.sort_unstable();
+    assert_eq!(others, things);
 }

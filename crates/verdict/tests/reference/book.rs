@@ -88,7 +88,6 @@ R16 restrict hold EU.DATA_ACT * * purpose.third_country_order
 R16 restrict hold EU.GDPR * * purpose.third_country_order
 R17 restrict deny * * * house class>=restricted operator.exposed:FOREIGN_LAW !keys.in_use
 R17 restrict deny * * * house class>=restricted operator.exposed:FOREIGN_LAW !keys.in_origin
-R17 restrict deny * * * house class>=restricted operator.exposed:FOREIGN_LAW keys.holder:provider
 R18 restrict deny US.28CFR202 * * recipient.covered:US.COC volume:US.bulk !ground:us.cisa_controls
 R18 restrict oblige US.28CFR202 * * recipient.covered:US.COC volume:US.bulk => RETAIN(10y)
 R19 restrict deny * * * cat:us:PHI !operator.baa
