@@ -346,5 +346,4 @@ fn gap(reason: Reason, what: &str) -> Gap {
     Gap { reason, what: what.to_owned() }
 }
 
-/// What the component of the request's own content is called in reasons and cells.
-pub const SENT: &str = "prompt";
+pub use verdict::question::SENT;

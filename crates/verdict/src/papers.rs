@@ -9,8 +9,8 @@ use crate::{
     finding::Finding,
     place,
     question::{
-        Component, Counter, Ground, List, ListKind, Order, OrderKind, Party, Role, TiaOutcome,
-        Window,
+        Component, Counter, Ground, List, ListKind, Order, OrderKind, Party, Role, SENT,
+        TiaOutcome, Window,
     },
     rule::{Detail, GroundType, Measure, Threshold},
     stamp::Stamp,
@@ -285,7 +285,8 @@ impl Scene<'_> {
     }
 
     /// What was counted before and what this question adds: to cut a dataset in pieces does not make it smaller, so every
-    /// component under the cell's regime counts that the threshold measures.
+    /// component under the cell's regime counts that the threshold measures. What is sent may hold the data of all the others: who
+    /// is in both is counted once.
     fn exceeds(&self, threshold: &Threshold) -> Finding {
         if !self.is_measured(threshold) {
             return Finding::known(false);
@@ -296,8 +297,13 @@ impl Scene<'_> {
                 || component.regimes.iter().any(|regime| regime == self.regime)
                     && self.measures(component, threshold)
         });
-        let now = together.map(|(number, component)| self.amount(number, component, threshold));
-        let all = now.fold(self.before(threshold), Amount::plus);
+        let (sent, others): (Vec<_>, Vec<_>) =
+            together.partition(|(_, component)| component.dataset.as_deref() == Some(SENT));
+        let sum = |these: Vec<(usize, &Component)>| {
+            let each = these.into_iter().map(|(number, one)| self.amount(number, one, threshold));
+            each.fold(Amount::exactly(0), Amount::plus)
+        };
+        let all = self.before(threshold).plus(sum(others).larger(sum(sent)));
         if all.least > threshold.over {
             Finding::known(true)
         } else if all.most.is_some_and(|most| most <= threshold.over) {

@@ -516,3 +516,6 @@ macro_rules! never_absent {
 }
 
 never_absent!(u64, Scope, Details, OrderMatch);
+
+/// The component of what a request itself carries, beside the datasets that it declares; it has every label of theirs, and their people.
+pub const SENT: &str = "prompt";

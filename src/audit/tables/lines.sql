@@ -1,11 +1,11 @@
 -- How the tables are made that the log, and what it decides by, lie in: a line for each thing that can change what a statement does to them.
--- Of expressions only that they are there, since Postgres writes them anew in each version.
+-- `fact_head` is only looked at by a commit, which no trigger sees, and whoever raises its version reads it back. Of expressions only that they are there, since Postgres writes them anew in each version.
 with wanted as (
     select c.oid, c.relname::text as name, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity
     from pg_catalog.pg_class c
     where c.relnamespace = (select relnamespace from pg_catalog.pg_class where oid = 'log_head'::regclass)
       and c.relname in ('log_head', 'log_batch', 'log_tile', 'log_text', 'log_checkpoint', 'log_cosignature', 'log_epoch', 'log_outbox',
-                        'log_closer', 'audit_key', 'audit_private', 'fact_head', 'reservation', 'hold', 'projection_cursor',
+                        'log_closer', 'audit_key', 'audit_private', 'reservation', 'hold', 'projection_cursor',
                         'row_decision', 'row_started', 'row_ended', 'row_flow', 'registry_entry', 'registry_version')
 )
 select line from (
@@ -15,7 +15,8 @@ select line from (
            || case when exists (select from pg_catalog.pg_inherits i where oid in (i.inhparent, i.inhrelid)) then ' inherits' else '' end as line
     from wanted
     union all
-    select 'trigger ' || name || '.' || t.tgname || ' ' || p.proname || ' ' || t.tgtype || t.tgenabled::text || ' ' || md5(p.prosrc)
+    select 'trigger ' || name || '.' || t.tgname || ' ' || p.proname || ' ' || t.tgtype || t.tgenabled::text || ' '
+           || left(encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex'), 32)
     from wanted join pg_catalog.pg_trigger t on t.tgrelid = wanted.oid join pg_catalog.pg_proc p on p.oid = t.tgfoid
     where not t.tgisinternal
     union all
