@@ -174,6 +174,15 @@ pub mod faults {
         AT.set(paths.iter().map(|path| path.to_path_buf()).collect());
     }
 
+    /// Of this file first the sync fails, and then that of its directory: each time this must hold.
+    pub fn each(path: &Path, mut holds: impl FnMut() -> bool) {
+        for unsynced in [path, super::parent(path)] {
+            at(&[unsynced]);
+            assert!(holds(), "{}", unsynced.display());
+            at(&[]);
+        }
+    }
+
     pub(super) fn met(path: &Path) -> io::Result<()> {
         let is_met = AT.with_borrow(|at| at.iter().any(|one| one == path));
         if is_met { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
@@ -199,12 +208,7 @@ mod tests {
         assert_eq!(read(&path).unwrap(), None);
         replace(&path, b"old").unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some(&b"old"[..]));
-        for unsynced in [&*path, dir.path()] {
-            faults::at(&[unsynced]);
-            assert!(read(&path).is_err(), "{}", unsynced.display());
-            assert!(replace(&path, b"new").is_err(), "{}", unsynced.display());
-            faults::at(&[]);
-        }
+        faults::each(&path, || read(&path).is_err() && replace(&path, b"new").is_err());
         // Renamed, and perhaps not on the disk: what is told as an error may be there.
         assert_eq!(read_text(&path).unwrap().as_deref(), Some("new"));
         std::fs::write(&path, [0xff]).unwrap();

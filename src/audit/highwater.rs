@@ -234,11 +234,7 @@ mod tests {
         let water = HighWater::open(Some(&path)).unwrap();
         water.raise(0, mark(10));
         water.write().unwrap();
-        for unsynced in [&*path, dir.path()] {
-            disk::faults::at(&[unsynced]);
-            assert!(HighWater::open(Some(&path)).is_err(), "{}", unsynced.display());
-            disk::faults::at(&[]);
-        }
+        disk::faults::each(&path, || HighWater::open(Some(&path)).is_err());
         assert_eq!(HighWater::open(Some(&path)).unwrap().mark(0), Some(mark(10)));
     }
 

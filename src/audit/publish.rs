@@ -63,14 +63,14 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
             look.causes.extend(changed.clone());
             Ok::<_, sqlx::Error>((look, changed))
         };
-        let (look, changed) = match timeout(QUERY_MAX, asked).await {
-            Ok(Ok(look)) => look,
-            Ok(Err(cause)) => {
-                (unknown(format!("the audit database cannot be asked: {cause}")), None)
+        let look = match timeout(QUERY_MAX, asked).await {
+            Ok(Ok((look, changed))) => {
+                tell_changed(&shared, &mut looked.changed, changed);
+                look
             }
-            Err(_) => (unknown("the audit database does not answer".to_owned()), None),
+            Ok(Err(cause)) => unknown(format!("the audit database cannot be asked: {cause}")),
+            Err(_) => unknown("the audit database does not answer".to_owned()),
         };
-        tell_changed(&shared, &mut looked.changed, changed);
         shared.board.database(look);
         let back = match timeout(LOOK_BACK_MAX, look_back::look_back(&shared, &keys)).await {
             Ok(Ok(Ok(()))) => Ok(()),

@@ -108,11 +108,7 @@ mod tests {
         assert!(read(&path).unwrap().is_empty());
         let lanes = BTreeMap::from([("log.example/0".to_owned(), Kept::default())]);
         write(&path, lanes.clone()).unwrap();
-        for unsynced in [&*path, dir.path()] {
-            disk::faults::at(&[unsynced]);
-            assert!(read(&path).is_err(), "{}", unsynced.display());
-            disk::faults::at(&[]);
-        }
+        disk::faults::each(&path, || read(&path).is_err());
         assert_eq!(read(&path).unwrap(), lanes);
     }
 }

@@ -229,11 +229,7 @@ mod tests {
         for name in [Name::Cosigned, Name::Lost, Name::Twice] {
             assert_eq!(read(name).unwrap(), None);
             shelf.write(name, &kept).unwrap();
-            for unsynced in [&*shelf.path(name), dir.path()] {
-                disk::faults::at(&[unsynced]);
-                assert!(read(name).is_err(), "{name:?}: {}", unsynced.display());
-                disk::faults::at(&[]);
-            }
+            disk::faults::each(&shelf.path(name), || read(name).is_err());
             assert_eq!(read(name).unwrap().as_ref(), Some(&kept));
         }
     }
