@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod issuer;
 pub mod pki;
+mod ports;
 pub mod scenario;
 pub mod site;
 mod story;

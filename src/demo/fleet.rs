@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::gateway::{ORIGIN, Program, quoted};
 use super::pki::{By, Identity, Pki};
+use super::ports::Said;
 use super::site::Report;
 
 /// What the demo needs to know of a site to run it.
@@ -38,6 +38,8 @@ pub struct Fleet {
 struct Site {
     plan: Plan,
     guard: Child,
+    /// What the guard wrote since it was started.
+    said: Said,
     service: Child,
     /// Where the service listens, for its guard and for the observer.
     behind: SocketAddr,
@@ -99,24 +101,24 @@ impl Site {
         let file = program.dir.join(format!("{name}.toml"));
         std::fs::write(&file, settings(pki, log, &plan, &identity, guard, behind))?;
         let arguments = ["guard", "serve", "--config", &format!("{name}.toml")];
-        let guard = program.serve(&arguments, &program.dir.join(format!("{name}.log")))?;
-        Ok(Self { plan, guard, service, behind })
+        let log = program.dir.join(format!("{name}.log"));
+        let said = Said::after(&log);
+        let guard = program.serve(&arguments, &log)?;
+        Ok(Self { plan, guard, said, service, behind })
     }
 
     async fn until_open(&mut self) -> Result<()> {
         let deadline = Instant::now() + OPEN_WAIT_MAX;
-        loop {
-            let connected = TcpStream::connect(self.plan.address).await;
-            // Else what listens there is another's, and the guard found its address taken.
+        while !self.said.is_ready()? {
             if let Some(status) = self.guard.try_wait()? {
                 bail!("the guard of {} ended ({status}): see its log", self.plan.id);
             }
-            let Err(error) = connected else { return Ok(()) };
             if Instant::now() > deadline {
-                bail!("the guard of {} does not listen ({error}): see its log", self.plan.id);
+                bail!("the guard of {} does not listen: see its log", self.plan.id);
             }
             sleep(POLL).await;
         }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
+use super::ports::Said;
 
 /// What the configuration file is made of.
 pub struct Settings<'a> {
@@ -172,10 +173,11 @@ fn without_settings(command: &mut Command) {
 pub struct Gateway {
     process: Child,
     log: PathBuf,
+    said: Said,
 }
 
 impl Gateway {
-    /// Starts `haetae serve` and waits until the console says that it is ready.
+    /// Starts `haetae serve` and waits until it listens and the console says that it is ready.
     pub async fn start(program: &Program, console: SocketAddr, client: &Client) -> Result<Self> {
         let mut gateway = Self::launch(program)?;
         gateway.until_ready(console, client).await?;
@@ -185,8 +187,9 @@ impl Gateway {
     /// Starts `haetae serve` and does not wait.
     pub fn launch(program: &Program) -> Result<Self> {
         let log = program.dir.join("gateway.log");
+        let said = Said::after(&log);
         let process = program.serve(&["serve", "--config", "haetae.toml"], &log)?;
-        Ok(Self { process, log })
+        Ok(Self { process, log, said })
     }
 
     async fn until_ready(&mut self, console: SocketAddr, client: &Client) -> Result<()> {
@@ -196,7 +199,8 @@ impl Gateway {
                 bail!("the gateway ended ({status}): {}", self.log_tail());
             }
             let said = match client.get(&format!("http://{console}/readyz")).await {
-                Ok(reply) if reply.status.is_success() => return Ok(()),
+                // Without its own word the console could be that of another demo.
+                Ok(reply) if reply.status.is_success() && self.said.is_ready()? => return Ok(()),
                 Ok(reply) => reply.text(),
                 Err(error) => format!("{error:#}"),
             };

@@ -1,7 +1,7 @@
 //! Everything that the demo runs, made in order and stopped in reverse.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use super::fleet::{Fleet, GATEWAY, Plan};
 use super::gateway::{Gateway, ORIGIN, Program, Settings};
 use super::issuer::{Bearer, Issuer, JWKS_PATH, Mint};
 use super::pki::{By, Identity, Pki};
+use super::ports::free;
 use super::scenario::{ADDITIONS, ORGANISATIONS};
 use crate::clock::Clock;
 use crate::postgres::{Cluster, Options, PostgresError};
@@ -335,12 +336,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// This port on loopback if it is free, else any: nothing of ours listens there yet.
-fn free(port: u16) -> Result<SocketAddr> {
-    let bind = |port| StdListener::bind((Ipv4Addr::LOCALHOST, port));
-    Ok(bind(port).or_else(|_| bind(0))?.local_addr()?)
 }
 
 fn certified(pki: &Pki) -> Result<BTreeMap<&'static str, Client>> {

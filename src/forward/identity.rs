@@ -133,7 +133,10 @@ impl ServerCertVerifier for Pinned {
         )?;
         match self.pin.seen(end_entity) {
             Some(_) => Ok(ServerCertVerified::assertion()),
-            None => Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into()),
+            None => {
+                let other = NotPinned { shown: shown(end_entity) };
+                Err(CertificateError::Other(OtherError(Arc::new(other))).into())
+            }
         }
     }
 
@@ -163,8 +166,26 @@ impl ServerCertVerifier for Pinned {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the certificate does not show the pinned identity")]
-struct NotPinned;
+#[error("the certificate does not show the pinned identity but {shown}")]
+struct NotPinned {
+    shown: String,
+}
+
+/// Both things that could have been pinned, for the log. The id is a stranger's words: quoted, and cut.
+fn shown(certificate: &CertificateDer<'_>) -> String {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return "nothing that can be read".to_owned();
+    };
+    let key = STANDARD.encode(Sha256::digest(certificate.public_key().raw));
+    let id = only_uri(&certificate).map_or_else(
+        || "no single URI".to_owned(),
+        |id| format!("{:?}", id.chars().take(SHOWN_MAX).collect::<String>()),
+    );
+    format!("{id} and the key spki:sha256/{key}")
+}
+
+/// Characters of an id: a path of the registry's own is shorter.
+const SHOWN_MAX: usize = 200;
 
 fn spki(text: &str) -> Option<([u8; 32], Arc<str>)> {
     let digest = STANDARD.decode(text.strip_prefix("spki:sha256/")?).ok()?;

@@ -58,9 +58,8 @@ impl Link {
         let address = (endpoint.host.as_str(), endpoint.port);
         let tcp = TcpStream::connect(address).await.map_err(|_| Failure::Unreachable)?;
         tcp.set_nodelay(true).map_err(|_| Failure::Unreachable)?;
-        let tls = endpoint.tls.connect(endpoint.name.clone(), tcp).await.map_err(|error| {
-            if identity::is_mismatch(&error) { Failure::Identity } else { Failure::Unreachable }
-        })?;
+        let tls = endpoint.tls.connect(endpoint.name.clone(), tcp).await;
+        let tls = tls.map_err(|error| no_handshake(endpoint, &error))?;
         let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let identity = shown.and_then(|leaf| endpoint.pin.seen(leaf)).ok_or(Failure::Identity)?;
         let (sender, connection) = Builder::new()
@@ -115,6 +114,17 @@ impl Link {
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.finished && self.sender.is_ready()
     }
+}
+
+/// Says why: from the failure alone nobody could tell a certificate that ended from another server at the address.
+fn no_handshake(endpoint: &Endpoint, cause: &std::io::Error) -> Failure {
+    let site = endpoint.authority();
+    if identity::is_mismatch(cause) {
+        tracing::warn!(site, %cause, "a site did not prove its identity");
+        return Failure::Identity;
+    }
+    tracing::warn!(site, %cause, "a site made no TLS connection");
+    Failure::Unreachable
 }
 
 /// Idle connections of one site, the last used on top.

@@ -167,6 +167,11 @@ impl SiteState {
 }
 
 impl Endpoint {
+    /// `host[:port]`, as in the registry.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
     fn new(site: &Site, own: &Arc<Own>, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
         let url: Uri = site.base_url.parse().map_err(|_| not_a_base(&site.base_url))?;
         let plain = url.scheme_str() == Some("https") && url.path() == "/" && url.query().is_none();

@@ -34,7 +34,7 @@ pub(crate) fn remedies(view: View<'_>, composed: &Composed) -> Vec<Remedy> {
     }
     let question = Question { site: view.site.clone(), ..view.question.clone() };
     let start = State::new(question, Vec::new(), composed);
-    let mut search = Search { rulebook: view.rulebook, at: view.at, tries: 0 };
+    let mut search = Search { rulebook: view.rulebook, at: view.at, tries: 0, cells: 0 };
     let single = search.enough(&start);
     if single.is_empty() { search.combined(start).into_iter().collect() } else { single }
 }
@@ -78,11 +78,12 @@ impl State {
     }
 }
 
-/// What changes are tried with, and how many were.
+/// What changes are tried with, and how many questions and their cells were judged for it.
 struct Search<'a> {
     rulebook: &'a Rulebook,
     at: i64,
     tries: usize,
+    cells: usize,
 }
 
 impl Search<'_> {
@@ -175,7 +176,7 @@ impl Search<'_> {
     /// The question with these changes, judged; `None` when one cannot be made or enough was tried.
     fn attempt(&mut self, question: &Question, changes: &[Change]) -> Option<State> {
         self.tries += 1;
-        if self.tries > TRIES_MAX {
+        if self.tries > TRIES_MAX || self.cells > CELLS_MAX {
             return None;
         }
         let mut question = question.clone();
@@ -189,6 +190,7 @@ impl Search<'_> {
             at: self.at,
         };
         let composed = compose(view, &mut Pure);
+        self.cells += composed.cells.len();
         Some(State::new(question, changes.to_vec(), &composed))
     }
 
@@ -277,6 +279,27 @@ const REMEDIES_MAX: usize = 6;
 const CHANGES_MAX: usize = 5;
 /// Missing facts looked at.
 const FACTS_MAX: usize = 6;
-/// Questions judged in search of a remedy. One takes about 0.1 ms, and a refusal is judged once for each version of its
-/// facts: at most 10 ms.
+/// Questions judged in search of a remedy. One of ten cells takes about 0.1 ms, and a refusal is judged once for each
+/// version of its facts: at most 10 ms.
 const TRIES_MAX: usize = 96;
+/// Their cells, 9 us each: a question of thousands is not judged a hundred times over for advice. At most 0.1 s, and the
+/// question that passes it.
+const CELLS_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::Component;
+    use alloc::vec;
+
+    #[test]
+    fn a_question_of_thousands_of_cells_is_not_judged_a_hundred_times_for_advice() {
+        let rulebook = Rulebook::none();
+        let components = vec![Component::default(); CELLS_MAX / 3];
+        let question = Question { components, ..Question::default() };
+        let mut search = Search { rulebook: &rulebook, at: 0, tries: 0, cells: 0 };
+        let judged = (0..TRIES_MAX).filter(|_| search.attempt(&question, &[]).is_some()).count();
+        assert!((1..=4).contains(&judged), "{judged} of {TRIES_MAX} with {} cells", search.cells);
+        assert!(search.cells > CELLS_MAX);
+    }
+}
