@@ -18,6 +18,7 @@ use super::record::Named;
 use crate::audit::{self, Range};
 use crate::clock::Clock;
 use crate::config::{Config, Database};
+use crate::disk;
 
 /// Verify the log, export it, print its checkpoints.
 #[derive(Debug, clap::Args)]
@@ -107,7 +108,7 @@ async fn run_any(args: Args) -> anyhow::Result<ExitCode> {
 async fn prove(pool: &PgPool, record: &Named, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let text = record.prove(pool).await?.self_contained().context(UNCOVERED)?;
     match out {
-        Some(path) => std::fs::write(path, text)
+        Some(path) => disk::replace(path, text.as_bytes())
             .with_context(|| format!("cannot write `{}`", path.display()))?,
         None => print!("{text}"),
     }
@@ -133,6 +134,7 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
     file.get_ref().sync_all().with_context(cannot)?;
     // If we stop here, the part file is left and no older export is touched.
     std::fs::rename(&under_way, out).with_context(cannot)?;
+    disk::sync_directory(out).with_context(cannot)?;
     println!(
         "{} records, {} texts, {} checkpoints and {} rows are in `{}`",
         done.leaves,

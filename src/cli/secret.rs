@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::disk;
+
 /// Writes a private key into a new file that only we may read; never over another, and on the disk when it returns.
 pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = std::fs::OpenOptions::new()
@@ -14,8 +16,13 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot make `{}`", path.display()))?;
-    file.write_all(text.as_bytes())?;
-    Ok(file.sync_all()?)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if let Err(cause) = written.and_then(|()| disk::sync_directory(path)) {
+        // Half a key helps nobody, and would keep the next try from its name.
+        let _gone = std::fs::remove_file(path);
+        return Err(cause).with_context(|| format!("cannot write `{}`", path.display()));
+    }
+    Ok(())
 }
 
 /// 32 random bytes, for a new key.

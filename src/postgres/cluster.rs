@@ -213,7 +213,12 @@ impl Cluster {
         }
         self.output(program, command).await?;
         // If we stop here, `data.new` is thrown away by the next start.
-        std::fs::rename(fresh, self.place.data()).map_err(file)
+        std::fs::rename(fresh, self.place.data()).map_err(file)?;
+        if !self.options.fsync {
+            return Ok(());
+        }
+        let directory = std::fs::File::open(&self.place.dir);
+        directory.and_then(|directory| directory.sync_all()).map_err(file)
     }
 
     /// Runs a program to its end; what it said when it failed.

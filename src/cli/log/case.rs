@@ -15,6 +15,7 @@ use verdict::decision::Text;
 
 use super::UNCOVERED;
 use crate::audit::{self, Case};
+use crate::disk;
 
 /// Writes the directory; nothing is left of it when something is missing.
 pub(super) async fn write(pool: &PgPool, ids: &[Uuid], out: &Path) -> anyhow::Result<ExitCode> {
@@ -162,11 +163,12 @@ fn put(out: &Path, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
     for (name, bytes) in files {
         let path = part.join(name);
         let cannot = || format!("cannot write `{}`", path.display());
-        std::fs::create_dir_all(path.parent().unwrap_or(part)).with_context(cannot)?;
-        std::fs::write(&path, bytes).with_context(cannot)?;
+        disk::make_directory(path.parent().unwrap_or(part)).with_context(cannot)?;
+        disk::replace(&path, bytes).with_context(cannot)?;
     }
     // If we stop here, the part directory is left, nothing looks complete, and the next export does not touch it.
-    std::fs::rename(part, out).with_context(|| format!("cannot write `{}`", out.display()))
+    let renamed = std::fs::rename(part, out).and_then(|()| disk::sync_directory(out));
+    renamed.with_context(|| format!("cannot write `{}`", out.display()))
 }
 
 /// Independent verifiers go along; the second imports the first.
