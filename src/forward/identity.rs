@@ -131,13 +131,11 @@ impl ServerCertVerifier for Pinned {
             now,
             self.provider.signature_verification_algorithms.all,
         )?;
-        match self.pin.seen(end_entity) {
-            Some(_) => Ok(ServerCertVerified::assertion()),
-            None => {
-                let other = NotPinned { shown: shown(end_entity) };
-                Err(CertificateError::Other(OtherError(Arc::new(other))).into())
-            }
+        if self.pin.seen(end_entity).is_none() {
+            let other = NotPinned { shown: shown(end_entity) };
+            return Err(CertificateError::Other(OtherError(Arc::new(other))).into());
         }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

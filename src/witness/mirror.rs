@@ -27,10 +27,11 @@ use tokio_util::task::TaskTracker;
 
 use super::alarms::Alarms;
 use super::config::MirrorConfig;
+use super::log::Log;
 use super::metrics::Counters;
 use super::room::Room;
 use super::trouble::{Kind, Standing, Trouble};
-use super::{Config, Log, WitnessError};
+use super::{Config, WitnessError};
 use crate::clock::Clock;
 use crate::disk;
 use crate::remote::Remote;

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Witness;
 use super::alarms::{Alarm, Alarms};
+use super::log::Log;
 use super::mirror::{Mirror, Seen};
 use super::room::Room;
 use super::trouble::Standing;
-use super::{Log, Witness};
 
 pub(super) fn html(witness: &Witness) -> String {
     let own = witness.alarms.own();

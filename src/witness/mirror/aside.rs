@@ -13,7 +13,7 @@ use tlog::{Hash, Note};
 
 use super::tree::{self, Head, Tree};
 use crate::disk;
-use crate::witness::Log;
+use crate::witness::log::Log;
 
 /// A lane's tree; and why it begins anew, where it does.
 pub(super) fn open(dir: &Path, log: &Log) -> io::Result<(Tree, Option<io::Error>)> {
