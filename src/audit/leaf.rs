@@ -62,6 +62,8 @@ pub(super) enum Notice {
         /// SHA-256 of the program's file, where it could be read.
         build: Option<[u8; 32]>,
         version: i64,
+        /// Of the entries of that version, where a change of the registry made it.
+        digest: Option<[u8; 32]>,
         root: [u8; 32],
     },
     LaneClose {
@@ -293,7 +295,7 @@ fn kind<'a>(
 /// The records with which an epoch, or a generation, opens.
 fn opening<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, stamp: &'a Stamp, notice: &'a Notice) {
     match notice {
-        Notice::LaneOpen { origin, key, also, build, version, root } => {
+        Notice::LaneOpen { origin, key, also, build, version, digest, root } => {
             fields.extend([
                 ("kind", Field::Text("lane_open")),
                 ("build", Field::Text(program::BUILD)),
@@ -305,6 +307,7 @@ fn opening<'a>(fields: &mut Vec<(&'static str, Field<'a>)>, stamp: &'a Stamp, no
             ]);
             fields.extend((!also.is_empty()).then_some(("also", Field::Texts(also))));
             fields.extend(build.as_ref().map(|digest| ("build_digest", Field::Bytes(digest))));
+            fields.extend(digest.as_ref().map(|digest| ("digest", Field::Bytes(digest))));
         }
         Notice::Rollback { of, known, found, cluster, cluster_known } => {
             fields.extend([

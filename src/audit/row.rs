@@ -50,6 +50,7 @@ pub(super) struct Leaf<'l> {
     pub order: Option<Text<'l>>,
     #[serde(borrow)]
     pub hold: Option<Text<'l>>,
+    /// Of a `lane_open` too.
     #[serde(borrow)]
     pub digest: Option<Text<'l>>,
     #[serde(borrow)]

@@ -44,12 +44,15 @@ impl Lane {
         timeout(CLAIM_MAX, self.check(&mut connection, &claim))
             .await
             .map_err(within("check"))??;
+        let change = store::fact_change(&mut connection, claim.tip.version);
+        let change = timeout(CLAIM_MAX, change).await.map_err(within("facts"))?.map_err(lost)?;
         let open = Notice::LaneOpen {
             origin: claim.origin.clone(),
             key: self.signers.verifier().to_string(),
             also: self.signers.also(),
             build: self.shared.identity.build,
             version: claim.tip.version,
+            digest: change.map(|(_, digest)| digest),
             root: claim.root.0,
         };
         let in_force = claim.tip.version;

@@ -22,7 +22,7 @@ mod store;
 pub(super) struct Told {
     /// As they stand in `log_outbox`.
     events: Vec<(Uuid, At)>,
-    /// Version, digest, and whether it is said who.
+    /// Version, digest, and whether it is said who, where it must be.
     facts: Vec<(i64, Option<String>, bool, At)>,
     /// Id and version of the facts.
     orders: Vec<((String, i64), At)>,
@@ -38,11 +38,9 @@ impl Told {
         self.events.extend(event.map(|event| (event, at.clone())));
         let act = leaf.act.as_deref().unwrap_or_default();
         match &*leaf.kind {
-            "fact_change" => {
-                let digest = leaf.digest.as_deref().map(ToOwned::to_owned);
-                let fact = |version| (version, digest, leaf.actor.is_some(), at.clone());
-                self.facts.extend(leaf.version.map(fact));
-            }
+            "fact_change" => self.fact(leaf, leaf.actor.is_some(), at),
+            // It does not say who made the version in which it found the facts, and says no digest where no change of the registry did.
+            "lane_open" if leaf.digest.is_some() => self.fact(leaf, true, at),
             "order" if act != "removed" => {
                 let order = leaf.order.as_deref().map(ToOwned::to_owned);
                 let order = order.zip(leaf.fact_version).filter(|_| event.is_some());
@@ -57,6 +55,11 @@ impl Told {
             }
             _ => {}
         }
+    }
+
+    fn fact(&mut self, leaf: &Leaf<'_>, is_whole: bool, at: &At) {
+        let digest = leaf.digest.as_deref().map(ToOwned::to_owned);
+        self.facts.extend(leaf.version.map(|version| (version, digest, is_whole, at.clone())));
     }
 
     /// Takes over those of another lane, or of a later part.

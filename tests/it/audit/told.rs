@@ -86,3 +86,27 @@ async fn what_is_not_kept_for_the_log_is_not_done() {
     let refused = sqlx::query(told).execute(&fresh.pool).await.unwrap_err();
     assert!(refused.to_string().contains("did not keep the row of this act"), "{refused}");
 }
+
+/// No lane told of the change: it was made while no gateway ran.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_that_a_lane_found_when_it_opened_are_told_by_their_digest() {
+    let fresh = fresh_database().await;
+    apply(&fresh.pool, &example(), "kim").await.unwrap();
+    let lab = Lab::start(&fresh.pool, 1).await;
+    eventually("the lane is open", async || {
+        let opened = "select count(*) from log_batch";
+        sqlx::query_scalar::<_, i64>(opened).fetch_one(&fresh.pool).await.unwrap() > 0
+    })
+    .await;
+    let pool = lab.stop().await;
+    assert_eq!(verify(&pool).await.unwrap().findings, []);
+    let alter = "update registry_version set digest = sha256('')";
+    assert_eq!(sqlx::query(alter).execute(&pool).await.unwrap().rows_affected(), 1);
+    let found: Vec<String> =
+        verify(&pool).await.unwrap().findings.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].contains("the registry has another digest beside version 1 of the facts"),
+        "{found:#?}"
+    );
+}
