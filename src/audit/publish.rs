@@ -60,12 +60,13 @@ pub(super) async fn watch(shared: Arc<Shared>, keys: Arc<[Key]>) {
         let asked = async {
             let mut look = store::settings(&shared.pool, shared.config.durability).await?;
             let changed = tables::changed(&shared.pool).await?;
-            look.causes.extend(changed.clone());
+            let hindering = changed.as_ref().filter(|changed| !changed.is_later);
+            look.causes.extend(hindering.map(|changed| changed.about.clone()));
             Ok::<_, sqlx::Error>((look, changed))
         };
         let look = match timeout(QUERY_MAX, asked).await {
             Ok(Ok((look, changed))) => {
-                tell_changed(&shared, &mut looked.changed, changed);
+                tell_changed(&shared, &mut looked.changed, changed.map(|changed| changed.about));
                 look
             }
             Ok(Err(cause)) => unknown(format!("the audit database cannot be asked: {cause}")),
