@@ -264,7 +264,19 @@ pub async fn vacuum(pool: &PgPool) -> Result<(Vec<Step>, Vec<String>), sqlx::Err
     for statement in FILES {
         steps.push(step(&mut connection, statement.to_owned()).await);
     }
+    steps.push(no_strays(&mut connection).await);
     Ok((steps, seers))
+}
+
+/// A server that dies while it rewrites a table, by us or by anybody, leaves the new file behind, with all that the table had then. No
+/// table has that file, so no rewriting reaches it and Postgres never removes it.
+async fn no_strays(connection: &mut PgConnection) -> Step {
+    let fault = match store::strays(connection).await {
+        Ok(strays) if strays.is_empty() => None,
+        Ok(strays) => Some(format!("{STRAY}: {}", strays.join(", "))),
+        Err(cause) => Some(cause.to_string()),
+    };
+    Step { statement: "no file without a table".to_owned(), fault }
 }
 
 async fn step(connection: &mut PgConnection, statement: String) -> Step {
@@ -290,5 +302,8 @@ const TABLES: [&str; 7] = [
 /// write-ahead log, where the server does not recycle its files (`wal_recycle = off`) and nothing wants them still.
 const FILES: [&str; 3] = ["checkpoint", "select pg_switch_wal()", "checkpoint"];
 const COPIED: &str = "rows of before this command are in its new file still: somebody saw them, or this login does not own the table";
+/// What somebody else makes just now has a file before others see its table.
+const STRAY: &str = "no table has these files (in the server's data directory), so a server that died while it rewrote one left them, with \
+                     rows of then. If they are still there when this is run again, stop the server, take them away, and start it";
 const WAITS: u32 = 20;
 const WAIT: std::time::Duration = std::time::Duration::from_millis(250);

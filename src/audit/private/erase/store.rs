@@ -134,6 +134,11 @@ pub(super) async fn has_before(
     sqlx::query_scalar(select).bind(table).bind(since).fetch_one(connection).await
 }
 
+/// Files in this database's directories that have something and are no table's.
+pub(super) async fn strays(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(STRAYS).fetch_all(connection).await
+}
+
 /// Statements that cannot run in a transaction, or ask for nothing.
 pub(super) async fn run(connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
@@ -161,6 +166,18 @@ const SEERS: &str = "
     union all
     select 'the setting ' || name || ' = ' || setting from pg_settings
     where name = 'vacuum_defer_cleanup_age' and setting <> '0'";
+
+/// What is unlinked stays as an empty file until the next checkpoint. `_fsm` and `_vm` have no rows; `t3_1` and the like is of a temporary
+/// table.
+const STRAYS: &str = "
+    select place || file
+    from (select distinct regexp_replace(pg_relation_filepath(oid), '[^/]*$', '') as place
+          from pg_class where relfilenode <> 0 and not relisshared) places,
+         pg_ls_dir(place) file
+    where file ~ '^[0-9]+([.][0-9]+)?$'
+        and (pg_stat_file(place || file, true)).size > 0
+        and not exists (select from pg_class where pg_relation_filenode(oid) = substring(file from '^[0-9]+')::oid)
+    order by 1";
 
 /// Whoever waits for a table to rewrite it has everybody wait who comes after, lanes too: not for ever, where somebody holds it.
 pub(super) const IMPATIENT: &str = "set lock_timeout = '5s'";

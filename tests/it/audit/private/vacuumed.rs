@@ -2,7 +2,8 @@
 //! is that sees them is named.
 
 use haetae::audit::{Step, vacuum};
-use haetae::postgres::{Cluster, Options, migrate};
+use haetae::postgres::{Cluster, Options, Stop, migrate};
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
@@ -96,4 +97,43 @@ async fn whatever_keeps_erased_rows_is_named_and_nothing_is_said_to_be_done() {
         tables.clone().count() == 7 && tables.clone().all(|step| step.fault.is_some()),
         "{steps:?}"
     );
+}
+
+/// What a rewriting had written when its server died is no table's, and stays through every rewriting after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_a_killed_server_left_is_named_and_nothing_is_said_to_be_done() {
+    let dir = scratch("left");
+    let options = Options { ephemeral: true, ..Options::durable(&dir) };
+    let mut cluster = Cluster::start(options).await.unwrap();
+    let open = async |cluster: &Cluster| {
+        PgPoolOptions::new().connect_with(cluster.connect_options()).await.unwrap()
+    };
+    let pool = open(&cluster).await;
+    migrate(&pool).await.unwrap();
+    let sealed = kept(&pool).await;
+    let rewriting = ["begin; cluster audit_private using audit_private_pkey; checkpoint"];
+    let mut under_way = opened(&pool, &rewriting).await;
+    let its = sqlx::query_scalar::<_, i32>("select pg_backend_pid()");
+    let its = its.fetch_one(&mut *under_way).await.unwrap();
+    kill_process(Pid::from_raw(its).unwrap(), Signal::KILL).unwrap();
+    cluster.restart().await.unwrap();
+
+    let pool = open(&cluster).await;
+    sqlx::query("delete from audit_private").execute(&pool).await.unwrap();
+    let (steps, seers) = vacuum(&pool).await.unwrap();
+    assert_eq!((faults(&steps), seers), (vec!["no file without a table"], vec![]), "{steps:?}");
+    let tables = || files_with(&dir, &sealed).into_iter().filter(|file| file.contains("/base/"));
+    let left: Vec<String> = tables().collect();
+    let said = steps.last().and_then(|step| step.fault.as_deref()).unwrap();
+    let named: Vec<&str> = said.rsplit(": ").next().unwrap().split(", ").collect();
+    let is_named = |file: &String| named.iter().any(|name| file.ends_with(name));
+    assert!(left.len() == 1 && left.iter().all(is_named), "{left:?} {said}");
+
+    cluster.stop(Stop::Fast).await.unwrap();
+    for file in named {
+        std::fs::remove_file(dir.join("data").join(file)).unwrap();
+    }
+    cluster.restart().await.unwrap();
+    let (steps, _) = vacuum(&open(&cluster).await).await.unwrap();
+    assert_eq!((faults(&steps), tables().count()), (vec![], 0), "{steps:?}");
 }
