@@ -138,6 +138,8 @@ pub enum AuditError {
     Chance,
     #[error("what is kept of people: {0}")]
     Privacy(#[from] PrivacyError),
+    #[error("the data key {id} cannot be wrapped anew: {cause}")]
+    DataKey { id: uuid::Uuid, cause: PrivacyError },
     #[error("the audit database: {0}")]
     Database(#[from] sqlx::Error),
     #[error("the audit database holds what this program does not understand: {0}")]

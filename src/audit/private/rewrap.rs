@@ -32,7 +32,9 @@ pub async fn rewrap(pool: &PgPool, privacy: &Privacy, by: &str) -> Result<Rewrap
         }
         let mut anew = Vec::new();
         for wrapped in &former {
-            anew.extend(privacy.rewrap(wrapped, chance::bytes()?)?);
+            let id = wrapped.id;
+            let again = privacy.rewrap(wrapped, chance::bytes()?);
+            anew.extend(again.map_err(|cause| AuditError::DataKey { id, cause })?);
         }
         done.keys += small(store::replace(&mut connection, privacy.id(), &anew, by).await?);
     }

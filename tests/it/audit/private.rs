@@ -2,6 +2,7 @@
 
 mod forgotten;
 mod logged;
+mod other_bytes;
 mod vacuumed;
 
 use std::time::Duration;

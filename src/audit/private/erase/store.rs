@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::Subject;
+use crate::privacy::Wrapped;
 
 /// An erasure that is asked for.
 pub(super) struct Wanted<'a> {
@@ -87,6 +88,28 @@ pub(super) async fn organisations(
 /// Names of the master keys that keys are wrapped under.
 pub(super) async fn masters(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("select distinct master from audit_key").fetch_all(connection).await
+}
+
+type Row = (Uuid, String, Vec<u8>, String, Vec<u8>);
+
+/// Keys that are still as a lane made them, in the order of their ids, after `last`; of one organisation, or of all.
+pub(super) async fn as_made(
+    connection: &mut PgConnection,
+    org: Option<&str>,
+    last: Uuid,
+    limit: i64,
+) -> Result<Vec<Wrapped>, sqlx::Error> {
+    let select = "select id, org, subject, master, wrapped from audit_key k
+                  where id > $2 and ($1::text is null or org = $1)
+                      and not exists (select from audit_key_former f where f.key = k.id)
+                  order by id limit $3";
+    let rows: Vec<Row> =
+        sqlx::query_as(select).bind(org).bind(last).bind(limit).fetch_all(connection).await?;
+    let wrapped = |(id, org, subject, master, bytes): Row| {
+        let subject = subject.try_into().unwrap_or_default();
+        Wrapped { id, org, subject, master, bytes }
+    };
+    Ok(rows.into_iter().map(wrapped).collect())
 }
 
 pub(super) async fn is_kept(
