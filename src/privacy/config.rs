@@ -47,7 +47,11 @@ impl Config {
             if !ids.insert(&key.id) {
                 return Err(PrivacyError::Twice(key.id.clone()));
             }
-            secrets.push((key.id.clone(), key.secret()?));
+            let secret = key.secret()?;
+            if let Some((other, _)) = secrets.iter().find(|(_, known)| *known == secret) {
+                return Err(PrivacyError::Same(String::clone(other), key.id.clone()));
+            }
+            secrets.push((key.id.clone(), secret));
         }
         Ok(secrets)
     }
@@ -78,6 +82,11 @@ pub enum PrivacyError {
     Id(String),
     #[error("two master keys are named `{0}`: name each but once")]
     Twice(String),
+    #[error(
+        "the master keys `{0}` and `{1}` are the same bytes: a change from one to the other changes nothing, and what either opened \
+         stays open. `haetae audit keygen` makes another"
+    )]
+    Same(String, String),
     #[error("the master key `{id}` cannot be used: {cause}")]
     Key { id: String, cause: String },
     #[error("the master key `{0}` is not among `[privacy] keys`: without it this cannot be opened")]
@@ -118,6 +127,8 @@ mod tests {
         let key = format!("{{ id = \"a\", file = \"{}\" }}", path.display());
         assert_eq!(read(&format!("keys = [{key}]")), Ok(1));
         wrong(&format!("keys = [{key}, {key}]"), "two master keys");
+        let renamed = key.replace("\"a\"", "\"b\"");
+        wrong(&format!("keys = [{key}, {renamed}]"), "`a` and `b` are the same bytes");
         std::fs::write(&path, "0a".repeat(31)).unwrap();
         let error = read(&format!("keys = [{key}]")).unwrap_err();
         assert!(!error.contains("0a0a"), "{error}");
