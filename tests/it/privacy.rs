@@ -1,6 +1,7 @@
 //! The commands by which what is kept of people is shown and destroyed, on a running gateway, as persons type them; and what a
 //! reader does with what was shown.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -56,6 +57,8 @@ async fn a_name_is_shown_to_one_reader_then_erased_by_two_persons() {
     ];
     eventually("the record can be proven", async || haetae(stage, &disclose).0).await;
     assert!(!haetae(stage, &disclose).0, "a directory that is there is not written into");
+    let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "no other login of the machine looks into it");
     let record = a_reader_opens(stage, &dir, &id, name);
     the_log_says_so(stage, &record).await;
 

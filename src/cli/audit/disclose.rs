@@ -1,5 +1,6 @@
 //! `haetae audit disclose`: a directory for one reader, with the record's proof and what one of its fields hides.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,7 +40,10 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let document = shown.document()?;
     // The directory is there before the record, and empty until after it.
     let cannot = || format!("cannot write into `{}`", args.out.display());
-    std::fs::create_dir(&args.out)
+    // For one reader: no other login of this machine may look into it.
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&args.out)
         .with_context(|| format!("cannot make the directory `{}`", args.out.display()))?;
     let act = shown.act(event()?, by, args.to.trim(), reason);
     let mut transaction = pool.begin().await?;
@@ -50,7 +54,8 @@ pub(super) async fn run(desk: &Desk, args: Args) -> anyhow::Result<ExitCode> {
     let name = format!("{}.json", args.field);
     std::fs::write(args.out.join(&name), document).with_context(cannot)?;
     println!(
-        "`{}` has what the field `{}` of record {} hides, and the record's proof; the log says that {} was shown it",
+        "`{}` has what the field `{}` of record {} hides, and the record's proof; the log says that {} was shown it. Who has other records \
+         of the same lane and month knows the same digest in them",
         args.out.display(),
         args.field,
         shown.id,
