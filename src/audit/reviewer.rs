@@ -24,8 +24,9 @@ pub enum ReviewerError {
     #[error("the database has no login `{0}`: `create role NAME login`")]
     NoRole(String),
     #[error(
-        "`{0}` would see everything all the same: it is a superuser, passes row-level security, replicates, makes roles, reads the \
-         server's files, or may read tables of the log (their owner, a member of another group of Haetae or of `pg_read_all_data`)"
+        "`{0}` would see everything all the same: it is, or may become by `set role`, one who is a superuser, passes row-level security, \
+         replicates, makes roles, reads or writes the server's files, says who reviews what (`pg_write_all_data`), or may read tables of \
+         the log (their owner, a member of another group of Haetae or of `pg_read_all_data`)"
     )]
     SeesAll(String),
     #[error("`{0}` is no reviewer")]

@@ -4,22 +4,25 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use super::Reviewer;
 
-/// Whether a role sees more than a scoped reviewer, whatever is granted here; `None` when there is no such role.
+/// Whether a role sees more than a scoped reviewer, or may write itself more, whatever is granted here; `None` when there is no such role.
 pub(super) async fn sees_all(
     connection: &mut PgConnection,
     role: &str,
 ) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar(
-        "select r.rolsuper or r.rolbypassrls or r.rolreplication or r.rolcreaterole
-                or exists (select from unnest(array['log_batch', 'log_text', 'log_outbox', 'hold', 'hold_vote', 'audit_private']) t
-                           where has_any_column_privilege(r.oid, t, 'select'))
-                or exists (select from pg_roles g
-                           where g.rolname in ('haetae_gateway', 'haetae_reader', 'haetae_registrar', 'haetae_privacy',
-                                               'pg_read_server_files', 'pg_execute_server_program')
-                             and pg_has_role(r.oid, g.oid, 'member'))
-                or exists (select from pg_class c
-                           where c.oid = 'row_decision'::regclass and pg_has_role(r.oid, c.relowner, 'member'))
-         from pg_roles r where r.rolname = $1",
+        "select bool_or(
+                g.rolsuper or g.rolbypassrls or g.rolreplication or g.rolcreaterole
+                or g.rolname in ('haetae_gateway', 'haetae_reader', 'haetae_registrar', 'haetae_privacy', 'pg_read_server_files',
+                                 'pg_write_server_files', 'pg_execute_server_program')
+                or exists (select from unnest(array['log_batch', 'log_text', 'log_outbox', 'hold', 'hold_vote', 'audit_private',
+                                                    'audit_key', 'audit_key_former']) t
+                           where has_any_column_privilege(g.oid, t, 'select'))
+                or has_any_column_privilege(g.oid, 'reviewer', 'insert, update')
+                or exists (select from pg_class c where c.oid = 'row_decision'::regclass and c.relowner = g.oid))
+         from pg_roles r
+         -- itself, and whatever it may take by `set role`, with or without inheriting its rights
+         join pg_roles g on pg_has_role(r.oid, g.oid, 'member')
+         where r.rolname = $1 group by r.oid",
     )
     .bind(role)
     .fetch_optional(connection)

@@ -218,6 +218,25 @@ async fn a_login_that_would_see_everything_is_no_scoped_reviewer() {
     let grant = AssertSqlSafe(format!("grant pg_read_all_data to {}", all.role));
     sqlx::query(grant).execute(&pool).await.unwrap();
     assert!(matches!(add(&all.role).await, Err(ReviewerError::SeesAll(_))));
+    // Nor one that becomes somebody else by `set role`, or that writes what it may see.
+    let options = pool.connect_options();
+    let database = options.get_database().unwrap();
+    for (name, made) in [
+        ("dba", "superuser"),
+        ("backup", "bypassrls"),
+        ("console_group", "in role haetae_reader"),
+        ("importer", "in role pg_write_all_data"),
+        ("files", "in role pg_write_server_files"),
+    ] {
+        let group = format!("{name}_{database}");
+        let login = Psql::login(&pool, &format!("member_of_{name}")).await;
+        let grant = format!(
+            "create role {group} {made}; alter role {role} noinherit; grant {group} to {role}",
+            role = login.role
+        );
+        sqlx::raw_sql(AssertSqlSafe(grant)).execute(&pool).await.unwrap();
+        assert!(matches!(add(&login.role).await, Err(ReviewerError::SeesAll(_))), "{name}");
+    }
     assert!(reviewers(&pool).await.unwrap().is_empty());
     // Who is given more later is said to see it.
     let late = Psql::login(&pool, "later").await;
