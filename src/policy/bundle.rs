@@ -299,12 +299,13 @@ impl Bundle {
     }
 
     /// Which access rows an organisation is judged with: SHA-256 over the digest of this bundle's sheets (as
-    /// [`Bundle::access_digest`] writes it) and, where the organisation granted itself something, the digest of all of that.
+    /// [`Bundle::access_digest`] writes it) and, where the organisation granted itself something, the digest of what may
+    /// be told of all that.
     #[must_use]
     pub fn access_snapshot(&self, own: Option<&OwnAccess>) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(&self.access_digest);
         if let Some(own) = own {
-            hash.update(own.digest());
+            hash.update(own.told());
         }
         hash.finalize().into()
     }

@@ -27,6 +27,7 @@ pub struct OwnAccess {
     /// An entry that could not be read, in words: nothing of this organisation may be judged with then.
     pub broken: Option<String>,
     digest: [u8; 32],
+    told: [u8; 32],
 }
 
 /// Lets, or forbids, a role of the organisation some operations on some services.
@@ -106,7 +107,8 @@ pub fn actor_node(issuer: &str, actor: &str) -> String {
 impl OwnAccess {
     #[must_use]
     pub fn new(org: &str) -> Self {
-        Self { org: org.to_owned(), digest: Sha256::digest(org).into(), ..Self::default() }
+        let digest = Sha256::digest(org).into();
+        Self { org: org.to_owned(), digest, told: digest, ..Self::default() }
     }
 
     /// What these documents say of an organisation; those of others are passed over. Dates are not looked at: what will be
@@ -129,6 +131,13 @@ impl OwnAccess {
     #[must_use]
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// The same for records, without whom a role was given to and without notes: it has no salt and stays, so whoever reads the log, where
+    /// everything else of an entry stands, could try names with it, and that of an erased person too.
+    #[must_use]
+    pub const fn told(&self) -> &[u8; 32] {
+        &self.told
     }
 
     /// Whether some entry names this person or service: else who asks makes no difference.
@@ -191,13 +200,12 @@ impl OwnAccess {
             let text = format!("{} `{id}` in the database is not understood: {cause}", sort.name());
             self.broken.get_or_insert(text);
         }
-        let mut hash = Sha256::new();
-        hash.update(self.digest);
-        for part in [sort.name(), id, &document.to_string()] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
+        self.digest = chained(&self.digest, sort, id, document);
+        let mut told = document.clone();
+        if let Some(said) = told.as_object_mut() {
+            said.retain(|key, _| !matches!(&**key, "actor" | "note"));
         }
-        self.digest = hash.finalize().into();
+        self.told = chained(&self.told, sort, id, &told);
     }
 
     fn row(&mut self, id: &str, document: &Json) -> Result<(), String> {
@@ -250,6 +258,16 @@ pub(super) fn owner(id: &str) -> &str {
     id.split_once('/').map_or(id, |(org, _)| org)
 }
 
+/// A digest over all of before and one entry more.
+fn chained(before: &[u8; 32], sort: Sort, id: &str, document: &Json) -> [u8; 32] {
+    let mut hash = Sha256::new_with_prefix(before);
+    for part in [sort.name(), id, &document.to_string()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
 /// A member from which more than [`CHAIN_MAX`] links lead upwards; a circle is endless.
 #[must_use]
 pub fn long_chain<'a>(links: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
@@ -297,3 +315,37 @@ pub const SERVICES_MAX: usize = 64;
 pub const GRANTS_MAX: usize = 500;
 /// casbin 2.20 silently stops after 10 levels of its graph, the member itself being the first.
 pub const CHAIN_MAX: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    //! What stands in records tells entries apart, and cannot be tried with names.
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn granted(id: &str, role: &str, actor: &str, note: &str) -> OwnAccess {
+        let document = json!({
+            "id": id, "org": "kr-med", "role": role, "actor": actor, "issuer": "https://login.example.kr", "note": note,
+        });
+        let key = (Sort::RoleGrant, id.to_owned());
+        let own = OwnAccess::of("kr-med", std::iter::once((&key, &document)));
+        assert_eq!(own.broken, None);
+        own
+    }
+
+    #[test]
+    fn what_records_have_of_the_entries_is_the_same_for_every_name() {
+        let kim = granted("kr-med/g-1", "administrator", "kim", "in place of lee");
+        for (actor, note) in [("park", "in place of lee"), ("kim", "since may")] {
+            let other = granted("kr-med/g-1", "administrator", actor, note);
+            assert_eq!(kim.told(), other.told(), "{actor} {note}");
+            assert_ne!(kim.digest(), other.digest(), "the engines are others: {actor} {note}");
+        }
+        for (id, role) in [("kr-med/g-2", "administrator"), ("kr-med/g-1", "user")] {
+            let other = granted(id, role, "kim", "in place of lee");
+            assert_ne!(kim.told(), other.told(), "{id} {role}");
+        }
+        assert_ne!(kim.told(), OwnAccess::new("kr-med").told());
+    }
+}
