@@ -198,11 +198,12 @@ impl Keeper {
         Ok(promise::breaks(parts, row, now).await?.map_or(Ok(()), |why| Err(Wrong::Canaries(why))))
     }
 
+    /// By whom, `haetae policy history` says: log lines go where no erasure follows.
     fn told_of(&self, row: &Enacted, wrong: Option<&Wrong>) {
-        let (bundle, version, how, by) = (&*row.bundle, row.version, row.how.name(), &row.by);
+        let (bundle, version, how) = (&*row.bundle, row.version, row.how.name());
         if let Some(wrong) = wrong {
             let why = wrong.why();
-            tracing::error!(bundle, version, how, by, %why, "a bundle that was put in force is not used: everything is refused");
+            tracing::error!(bundle, version, how, %why, "a bundle that was put in force is not used: everything is refused");
             self.shared.metrics.refused.inc();
             self.alarm(wrong.alarm(), format!("version {version}, bundle {bundle}: {why}"));
             return;
@@ -213,13 +214,12 @@ impl Keeper {
             tracing::error!(
                 bundle,
                 version,
-                by,
                 until,
                 reason = row.reason,
                 "BREAK-GLASS: one person put a bundle in force"
             );
         } else {
-            tracing::info!(bundle, version, how, by, "another bundle is in force");
+            tracing::info!(bundle, version, how, "another bundle is in force");
         }
     }
 
@@ -288,8 +288,7 @@ impl Keeper {
         let cause = match (&judges, named, glass) {
             (Err(unready), _, _) => unready.to_string(),
             (Ok(_), Some(named), Some(glass)) => format!(
-                "BREAK-GLASS by {} until unix second {} (`{}`): bundle {} since version {}",
-                glass.by,
+                "BREAK-GLASS until unix second {} (`{}`): bundle {} since version {}; `haetae policy history` says by whom",
                 glass.until_s.unwrap_or_default(),
                 glass.reason,
                 named.digest,

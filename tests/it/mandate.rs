@@ -106,7 +106,7 @@ pub async fn enact(
     signed: &[&Person],
 ) -> Result<Enacted, MandateError> {
     let bundle = bundle.clone();
-    let (reason, by) = ("a test".into(), "a test".into());
+    let (reason, by) = ("a test".into(), WHO.into());
     let wish = Wish { how, bundle, lasts_s, reason, by, at_s: now() };
     let act = store::act(pool, &wish).await?;
     let notes = signed.iter().map(|one| act.sign(&one.key).unwrap()).collect();
@@ -129,6 +129,9 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Who types it.
+pub const WHO: &str = "yu-na.choi@op.example";
 
 const HALT: [(&str, &str); 5] = [
     (

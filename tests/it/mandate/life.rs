@@ -4,7 +4,7 @@
 use haetae::mandate::{How, store};
 use serde_json::Value;
 
-use super::{enact, people, propose, register, staged, two_bundles};
+use super::{WHO, enact, people, propose, register, staged, two_bundles};
 use crate::support::stage::{CHAT, ORDERS, SEOUL, Stage, chat, eventually, leaves};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,6 +112,10 @@ async fn a_broken_glass_is_loud_and_mends_itself() {
             && metrics.contains("haetae_policy_break_glass 1")
     })
     .await;
+    // By whom, is in the record and in the history; a log line goes where no erasure follows.
+    let log = std::fs::read_to_string(stage.world.dir.join("gateway.log")).unwrap();
+    let ready = stage.console("/readyz").await.text();
+    assert!(log.contains("BREAK-GLASS") && !format!("{log}{ready}").contains(WHO));
     assert_eq!(ask(&stage).await, 403);
     eventually("it is over", async || {
         store::history(&pool, glass.version).await.unwrap().len() == 1
