@@ -321,7 +321,7 @@ const BATCH: i64 = 1_000;
 /// Somebody's first record of a new organisation, between two statements, is rare.
 const TRIES: u32 = 3;
 /// What had something of a person.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "audit_private",
     "audit_key",
     "audit_key_former",
@@ -329,6 +329,7 @@ const TABLES: [&str; 7] = [
     "hold",
     "hold_vote",
     "erasure",
+    "former_forgetting",
 ];
 /// Rows that are dead, with the files that had them, are gone when this was done after the tables were rewritten; so is the
 /// write-ahead log, where the server does not recycle its files (`wal_recycle = off`) and nothing wants them still.

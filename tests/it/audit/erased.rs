@@ -110,6 +110,10 @@ async fn erase(pool: &PgPool, [kim, lee]: &[PgPool; 2]) {
     let done = confirm(of(KIM), "lee").await.unwrap();
     // In the same month and lane the act used the digest of the decision.
     assert_eq!(done, Confirmed::Erased(Erased { keys: 1, values: 1, holds: 0, holds_left: 0 }));
+    // Nor is who asked to be found by who has the name.
+    let asker = "select count(*) from erasure where asked = sha256(asked_salt || convert_to('kim', 'UTF8'))";
+    let found: i64 = sqlx::query_scalar(asker).fetch_one(pool).await.unwrap();
+    assert_eq!(found, 0);
     let again = confirm(of(KIM), "lee").await.unwrap();
     assert!(matches!(again, Confirmed::Already(_)), "{again:?}");
     let again = ask_erasure(kim, &privacy(), of(KIM), "kim", "request 31").await.unwrap();

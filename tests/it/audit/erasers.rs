@@ -359,6 +359,8 @@ async fn what_keys_were_is_forgotten_by_two_logins_once_each_opens_as_it_is() {
     let done = confirm_forget(&second, &masters(&[("new", 8)]), id, "lab", "lee").await.unwrap();
     assert!(matches!(done, Forgot::Keys { keys, left: 0 } if keys > 0), "{done:?}");
     assert_eq!(asked().await, None, "nothing is left");
+    let found = "select count(*) from former_forgetting where asked = sha256(asked_salt || convert_to('kim', 'UTF8'))";
+    assert_eq!(count(found).await, 0, "who asked is not found by who has the name");
     let place = (0, leaf["index"].as_u64().unwrap());
     let shown = disclose(&lab.pool, &masters(&[("new", 8)]), place, "actor").await.unwrap();
     assert_eq!(shown.values[0].1.value, KIM.name);

@@ -94,7 +94,7 @@ async fn whatever_keeps_erased_rows_is_named_and_nothing_is_said_to_be_done() {
     let (steps, _) = vacuum(&stranger).await.unwrap();
     let tables = steps.iter().filter(|step| step.statement.starts_with("vacuum"));
     assert!(
-        tables.clone().count() == 7 && tables.clone().all(|step| step.fault.is_some()),
+        tables.clone().count() == 8 && tables.clone().all(|step| step.fault.is_some()),
         "{steps:?}"
     );
 }
