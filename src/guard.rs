@@ -185,6 +185,8 @@ impl Guard {
         if proven.body_bytes > self.body_bytes_max {
             return Err(named(Refused::BodyTooLarge));
         }
+        // What would be refused anyway takes no memory: whoever has a used receipt could send its body any number of times at once.
+        self.used.look(&proven.tree.origin, proven.index).map_err(named)?;
         let body = whole(body, proven.body_bytes).await.map_err(named)?;
         if Sha256::digest(&body).as_slice() != proven.body {
             return Err(named(Refused::OtherBody));

@@ -32,6 +32,12 @@ impl Used {
         Self { window_ns, lanes: Mutex::default() }
     }
 
+    /// Whether [`Used::take`] would refuse the index, as far as is known now: nothing is marked.
+    pub fn look(&self, origin: &str, index: u64) -> Result<(), Refused> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.get(origin).map_or(Ok(()), |lane| lane.look(index))
+    }
+
     /// Marks the index as used, or says that it was.
     pub fn take(&self, origin: &str, index: u64, now_ns: i64) -> Result<(), Refused> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,6 +73,13 @@ impl Lane {
         let held = usize::try_from(words).unwrap_or(usize::MAX).min(self.words.len());
         self.words.drain(..held);
         self.base += words * BITS;
+    }
+
+    fn look(&self, index: u64) -> Result<(), Refused> {
+        let Some(place) = index.checked_sub(self.base) else { return Err(Refused::TooOld) };
+        let word = usize::try_from(place / BITS).ok().and_then(|word| self.words.get(word));
+        let is_used = word.is_some_and(|word| word & (1 << (place % BITS)) != 0);
+        if is_used { Err(Refused::Used) } else { Ok(()) }
     }
 
     fn take(&mut self, index: u64) -> Result<(), Refused> {
@@ -123,6 +136,7 @@ mod tests {
                 if used.take(origin, index, now).is_ok() {
                     prop_assert!(taken.insert(index), "{index} twice");
                 }
+                prop_assert!(used.look(origin, index).is_err(), "{index} is not free any more");
             }
         }
 

@@ -7,15 +7,17 @@ mod heads;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use axum::Router;
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{future::join_all, stream};
 use haetae::audit::{Draft, Ended, How, Key, Proof, Recorded, allows};
 use haetae::clock::Clock;
 use haetae::guard::{Allow, Config, Entry, Guard, Mismatch, What, entries, reconcile};
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -215,6 +217,23 @@ async fn a_receipt_is_used_when_its_body_is_there() {
     assert_eq!(site.guard.handle("203.0.113.0/24", late).await.status(), StatusCode::OK);
     let kept = entries(&site.config.journal).unwrap();
     assert_eq!((kept[1].what, kept[1].at_ns), (What::Consumed, there));
+    site.lab.stop().await;
+}
+
+/// Whoever has a used receipt can send its body any number of times at once: none of it is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_used_receipt_no_body_is_read() {
+    let site = Site::open().await;
+    let proof = site.allow().await;
+    assert_eq!(site.send(request(&proof)).await.0, StatusCode::OK);
+    let again = request(&proof).map(|_| {
+        StreamBody::new(stream::poll_fn(|_| -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            panic!("its body is read")
+        }))
+    });
+    assert_eq!(site.guard.handle("203.0.113.0/24", again).await.status(), StatusCode::FORBIDDEN);
+    let kept = entries(&site.config.journal).unwrap();
+    assert_eq!(kept.last().unwrap().why.as_deref(), Some("receipt_used"));
     site.lab.stop().await;
 }
 
