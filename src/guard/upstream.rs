@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::http::{HeaderMap, Uri};
+use hyper::http::{HeaderMap, Uri, Version};
 use hyper::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
@@ -76,6 +76,8 @@ impl Upstream {
         *request.headers_mut() = headers;
         let mut response =
             self.client.request(request).await.map_err(|cause| format!("{cause}: {cause:?}"))?;
+        // Of that connection too: an answer of HTTP/1.0 must not make ours end where nobody sees whether it is whole.
+        *response.version_mut() = Version::HTTP_11;
         of_one_connection(response.headers_mut());
         Ok(response)
     }
@@ -83,6 +85,10 @@ impl Upstream {
 
 /// Takes out what RFC 9110 section 7.6.1 says must not be passed on.
 fn of_one_connection(headers: &mut HeaderMap) {
+    // A length beside chunks does not count (RFC 9112 section 6.3): with it the answer would be cut there and taken for whole.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }

@@ -2,6 +2,7 @@
 //! says what happened.
 
 mod ahead;
+mod answers;
 mod follow;
 mod heads;
 
