@@ -19,7 +19,8 @@ pub struct Args {
     /// Journals of one site's guard, oldest first.
     #[arg(required = true)]
     journals: Vec<PathBuf>,
-    /// Only from this instant on (RFC 3339); without it from the first start of the guard.
+    /// From this instant on (RFC 3339), also where the journals begin later: what was sent in between was not let in by them.
+    /// Without it from the first start of the guard.
     #[arg(long)]
     since: Option<String>,
     /// Only before this instant; without it until a minute ago, because what was just allowed may be on its way. Of journals that
@@ -33,7 +34,8 @@ pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<Ex
     let until = args.until.as_deref().map(instant).transpose()?;
     let until = until.unwrap_or_else(|| settled(clock));
     let before = Reading::of(&args.journals)?;
-    let from = before.from(from);
+    // Whoever names an instant asks from there on: what was sent before these journals begin is in none of them, and is told.
+    let from = from.unwrap_or(before.first);
     let allows = before.allows(pool, (from, until)).await?;
     let after = Reading::of(&args.journals)?;
     let report = guard::reconcile([&before.entries, &after.entries], &allows, from, until);
@@ -87,13 +89,9 @@ impl Reading {
         pool: &PgPool,
         (from, to): (Option<i64>, i64),
     ) -> anyhow::Result<Report> {
-        let from = self.from(from);
+        let from = from.map_or(self.first, |from| from.max(self.first));
         let allows = self.allows(pool, (from, to)).await?;
         Ok(guard::reconcile([&self.entries, &self.entries], &allows, from, to))
-    }
-
-    fn from(&self, wanted: Option<i64>) -> i64 {
-        wanted.unwrap_or(self.first).max(self.first)
     }
 
     /// By the gateway's clock, what was let in by the site's was allowed shortly before, or a little after. What is not among that is
@@ -129,9 +127,16 @@ fn site<'e>(entries: &'e [Entry<'_>]) -> anyhow::Result<&'e str> {
     sites.sort_unstable();
     sites.dedup();
     match *sites.as_slice() {
+        // It is printed and asked for.
+        [site] if site.contains(char::is_control) => {
+            anyhow::bail!("the site that the journal names is none: is it the journal of a guard?")
+        }
         [site] => Ok(site),
         [] => anyhow::bail!("no journal says of which site it is: is it the journal of a guard?"),
-        _ => anyhow::bail!("journals of {}: give those of one site at a time", sites.join(", ")),
+        _ => {
+            let sites = sites.join(", ");
+            anyhow::bail!("journals of {}: give those of one site at a time", sites.escape_debug())
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A journal read back, and its chain checked.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -56,10 +56,17 @@ pub(super) fn chain(
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(wrong)?;
-        let Some(text) = line.strip_suffix(b"\n") else { return Ok(chain) };
+        // Another's journal may be one line of gigabytes.
+        let some = &mut reader.by_ref().take(LINE_MAX);
+        let read = some.read_until(b'\n', &mut line).map_err(wrong)? as u64;
         number += 1;
         let broken = |cause, is_none| Some(Broken { line: number, cause, is_none });
+        let Some(text) = line.strip_suffix(b"\n") else {
+            if read == LINE_MAX {
+                chain.broken = broken("it is longer than a line of a journal can be", true);
+            }
+            return Ok(chain);
+        };
         let Ok(entry) = serde_json::from_slice::<Entry<'static>>(text) else {
             chain.broken = broken("it is not a line of a journal", true);
             return Ok(chain);
@@ -70,7 +77,7 @@ pub(super) fn chain(
             return Ok(chain);
         }
         chain.last = hex::encode(Sha256::digest(text));
-        chain.bytes += read as u64;
+        chain.bytes += read;
         chain.newest_ns = chain.newest_ns.max(Some(entry.at_ns));
         if entry.what == What::Started {
             chain.boot = entry.boot.as_deref().map(str::to_owned);
@@ -79,4 +86,24 @@ pub(super) fn chain(
     }
 }
 
+/// Bytes. A line names a decision and a lane: some hundred, and no more than a leaf can hold.
+const LINE_MAX: u64 = 128 * 1024;
 const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_not_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard.jsonl");
+        let said = |bytes: u64| {
+            std::fs::write(&path, "x".repeat(usize::try_from(bytes).unwrap())).unwrap();
+            entries(&path).map(|entries| entries.len()).map_err(|wrong| wrong.to_string())
+        };
+        assert_eq!(said(LINE_MAX - 1), Ok(0), "half a line, which somebody writes at this moment");
+        let wrong = said(LINE_MAX + 1).unwrap_err();
+        assert!(wrong.contains("longer than a line"), "{wrong}");
+    }
+}

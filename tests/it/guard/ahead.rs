@@ -101,6 +101,23 @@ async fn what_was_allowed_is_held_against_its_own_hour() {
     happened.site.lab.stop().await;
 }
 
+/// A site that was reached past its guard could say that its journal begins later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_before_the_journal_begins_is_told_to_who_asks_for_that_time() {
+    let happened = Ahead::happened().await;
+    let Ahead { site, now, ids } = &happened;
+    let (begins, first) = (now + MINUTE / 2, "0".repeat(64));
+    let line = format!(
+        r#"{{"at_ns":{begins},"previous":"{first}","site":"kr-seo-1","v":1,"what":"started"}}"#
+    );
+    std::fs::write(&site.config.journal, line + "\n").unwrap();
+    let (fits, said) = happened.reconcile(now - MINUTE, now + MINUTE).await;
+    assert!(!fits && ids[1..3].iter().all(|id| said.contains(id.as_str())), "{said}");
+    let (fits, said) = happened.reconcile(begins, now + MINUTE).await;
+    assert!(fits, "{said}");
+    happened.site.lab.stop().await;
+}
+
 /// When a batch was written is for the database's clock to say, and that may be wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_let_in_is_looked_up_by_its_place() {
