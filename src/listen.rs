@@ -22,6 +22,7 @@ mod body;
 mod config;
 mod connection;
 mod fault;
+mod files;
 mod framing;
 mod host;
 mod metrics;
@@ -164,7 +165,8 @@ impl Listener {
         let cause = |cause| ConfigError::Bind { address: config.address, cause };
         let socket = bound.map_err(cause)?;
         let address = socket.local_addr().map_err(cause)?;
-        let limits = config.limits.clone();
+        let connections = files::fitting(config.limits.connections);
+        let limits = Limits { connections, ..config.limits.clone() };
         let here_only = name == CONSOLE && config.is_open_here();
         Ok(Self { socket, address, limits, tls, counters, on_fault: None, here_only })
     }

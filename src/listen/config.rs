@@ -73,7 +73,7 @@ pub enum ClientCertificates {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Open connections, handshakes included; one more is closed at once.
+    /// Open connections, handshakes included; one more is closed at once. Fewer where the process may not open five files for each.
     pub connections: usize,
     /// How much of `connections` one network of clients (/24 or /48) may take, in percent. This machine's own are not counted
     /// so, nor are clients that must show a certificate. A proxy, a NAT or a cluster in front is one network: 100 then, and the

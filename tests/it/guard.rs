@@ -5,6 +5,7 @@ mod ahead;
 mod answers;
 mod follow;
 mod heads;
+mod served;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
