@@ -207,13 +207,22 @@ impl Guard {
         Ok(Admitted { method: head.method, uri: head.uri, headers, body })
     }
 
+    /// Writes down that a request was refused before anybody could read it: by which published rule of the wire, and for whom.
+    pub fn unreadable(&self, network: &str, rule: &str) {
+        self.write_down(rule, None, network);
+    }
+
     fn refuse(&self, refused: Refused, decision: Option<&str>, network: &str) -> Response<Body> {
         self.counters.refused(refused);
-        let entry = Entry::refused(refused, decision, network, self.clock.unix_ns());
+        self.write_down(refused.code(), decision, network);
+        answer(refused)
+    }
+
+    fn write_down(&self, why: &str, decision: Option<&str>, network: &str) {
+        let entry = Entry::refused(why, decision, network, self.clock.unix_ns());
         if let Err(cause) = self.journal.refusal(&entry) {
             tracing::error!(%cause, "a refusal could not be written into the journal");
         }
-        answer(refused)
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{Router, http::StatusCode, routing::get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::listen::{self, Factory, Listener, Stop};
+use crate::listen::{self, Factory, Listener, OnFault, Stop};
 use crate::telemetry::Metrics;
 
 /// A process that serves. Dropping it does not stop it: [`Running::stop`] does.
@@ -30,6 +30,8 @@ pub(super) struct Aside {
     pub metrics: Metrics,
     /// What `/readyz` says: whether it is ready, and how it stands.
     pub ready: Ready,
+    /// Told of what its listener refuses itself.
+    pub on_fault: Option<OnFault>,
 }
 
 /// Asked for each `/readyz`.
@@ -42,6 +44,7 @@ impl Aside {
             inner_stop: CancellationToken::new(),
             metrics: Metrics::new(),
             ready: Arc::new(|| (true, "ready\n".to_owned())),
+            on_fault: None,
         }
     }
 
@@ -53,10 +56,13 @@ impl Aside {
         console: Option<&listen::Config>,
         factory: impl Factory,
     ) -> anyhow::Result<Running> {
-        let Self { inner, inner_stop, metrics, ready } = self;
+        let Self { inner, inner_stop, metrics, ready, on_fault } = self;
         let (edge, stop, wire) = (TaskTracker::new(), Stop::default(), listen::Metrics::default());
         metrics.with(|all| wire.register(all));
-        let bound = Listener::bind(name, listener, &wire).await.context("`listen`")?;
+        let mut bound = Listener::bind(name, listener, &wire).await.context("`listen`")?;
+        if let Some(on_fault) = on_fault {
+            bound = bound.on_fault(on_fault);
+        }
         let address = bound.local_addr();
         edge.spawn(bound.serve(factory, edge.clone(), stop.clone()));
         let console = match console {

@@ -9,7 +9,7 @@ use super::aside::{Aside, Running};
 use crate::caller;
 use crate::clock::Clock;
 use crate::guard::{Config, Guard, Stands};
-use crate::listen::Peer;
+use crate::listen::{Fault, Peer};
 
 /// # Errors
 /// When a part cannot be built: says which and why. Nothing serves then.
@@ -20,6 +20,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     aside.metrics.with(|all| guard.register(all));
     let followed = Arc::clone(&guard);
     aside.ready = Arc::new(move || ready(&followed.stands(), followed.trouble()));
+    let told = Arc::clone(&guard);
+    aside.on_fault = Some(Arc::new(move |peer: &Peer, fault: Fault| {
+        told.unreadable(&caller::network(peer.remote.ip()), fault.code());
+    }));
     let factory = move |peer: Arc<Peer>| {
         let network: Arc<str> = caller::network(peer.remote.ip()).into();
         let guard = Arc::clone(&guard);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{GuardError, Refused, ticket::Proven};
+use super::{GuardError, ticket::Proven};
 use crate::clock::Clock;
 use crate::disk;
 
@@ -108,7 +108,7 @@ impl<'e> Entry<'e> {
     }
 
     pub(super) fn refused(
-        refused: Refused,
+        why: &'e str,
         decision: Option<&'e str>,
         network: &'e str,
         at_ns: i64,
@@ -116,7 +116,7 @@ impl<'e> Entry<'e> {
         Self {
             decision: decision.map(Cow::Borrowed),
             network: Some(Cow::Borrowed(network)),
-            why: Some(Cow::Borrowed(refused.code())),
+            why: Some(Cow::Borrowed(why)),
             ..Self::new(What::Refused, at_ns)
         }
     }

@@ -78,3 +78,20 @@ fn connections_take_a_part_of_the_files_and_the_process_as_many_as_it_may() {
     let [soft, hard] = [3, 4].map(|at| said.split_whitespace().nth(at).unwrap());
     assert_eq!(soft, hard, "{said}");
 }
+
+/// Two readers could see two requests in it: it is refused below the guard, and the site's journal has it all the same.
+#[test]
+fn what_cannot_be_read_in_one_way_is_written_down_too() {
+    let served = Served::after("true");
+    let mut stream = served.connect();
+    let two =
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(two).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    let kept = entries(&served.dir.path().join("guard.jsonl")).unwrap();
+    let last = kept.last().unwrap();
+    assert_eq!((last.what, last.network.as_deref()), (What::Refused, Some("127.0.0.0/24")));
+    assert_eq!(last.why.as_deref(), Some("framing_length_with_encoding"));
+}
