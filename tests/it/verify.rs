@@ -410,7 +410,11 @@ fn a_kept_checkpoint_shows_what_the_file_alone_does_not() {
     main.checkpoints = vec![1, 100, 300];
     let cut = Export::of(&[&main], &texts);
     assert_eq!(check(&cut).exit(), Exit::Whole);
-    let missing = Finding::Tree(TreeFault::Missing { lane: 0, from: 300, to: 602 });
+    let missing = Finding::Tree(TreeFault::Behind { lane: 0, from: 300, to: 602 });
+    // Whoever has an old file and a new checkpoint is not told that somebody cut it.
+    let said = missing.text();
+    assert!(said.en.contains("index 300 to 601") && said.en.contains("made before it"));
+    assert!(said.ko.contains("먼저 만들어졌습니다"), "{}", said.ko);
     assert_eq!(since(&cut).findings, [missing]);
     // Written anew from there, and signed with the right key.
     main.leaves.truncate(300);

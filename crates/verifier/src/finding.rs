@@ -130,6 +130,12 @@ pub enum TreeFault {
         from: u64,
         to: u64,
     },
+    /// Nor are these, by a checkpoint that the reviewer kept alone: the file can have been cut, or made before it.
+    Behind {
+        lane: u16,
+        from: u64,
+        to: u64,
+    },
     /// The root at size `to` is another one; it was right (or is not known) at size `from`.
     Root {
         lane: u16,
@@ -319,7 +325,7 @@ impl TreeFault {
             Self::Left { .. } => "tree_left",
             Self::Tile { .. } => "tile",
             Self::TileMissing { .. } => "tile_missing",
-            Self::Missing { .. } => "records_missing",
+            Self::Missing { .. } | Self::Behind { .. } => "records_missing",
             Self::Root { .. } => "tree_root",
         }
     }
@@ -334,6 +340,7 @@ impl TreeFault {
             | Self::Tile { lane, .. }
             | Self::TileMissing { lane, .. }
             | Self::Missing { lane, .. }
+            | Self::Behind { lane, .. }
             | Self::Root { lane, .. } => *lane,
         }
     }

@@ -41,7 +41,7 @@ pub(crate) fn roots(
                 report.find(Finding::Tree(fault));
             }
             Ok(Checkpoint { size, .. }) if size > to => {
-                report.find(Finding::Tree(TreeFault::Missing { lane, from: to, to: size }));
+                report.find(Finding::Tree(TreeFault::Behind { lane, from: to, to: size }));
             }
             Ok(Checkpoint { size, .. }) if size < from => {
                 report.open(Open::NotCompared { lane, size });

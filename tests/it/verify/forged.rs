@@ -130,7 +130,7 @@ fn a_kept_checkpoint_newer_than_what_the_file_says_of_itself_is_a_finding() {
     cut.lines[0]["created"] = "2026-11-23T16:00:00.000000300Z".into();
     let said = tlog::cosignature::cosign(&newest, &witness(), 1_795_453_200).unwrap();
     let kept = [newest.to_string(), format!("{newest}{said}\n")];
-    let missing = Finding::Tree(TreeFault::Missing { lane: 0, from: 300, to: 602 });
+    let missing = Finding::Tree(TreeFault::Behind { lane: 0, from: 300, to: 602 });
     for note in kept {
         let (_folder, path) = on_disk(&cut.bytes());
         let trust = Trust::Keys(cut.keys.clone());

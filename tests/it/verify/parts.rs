@@ -139,7 +139,7 @@ fn a_second_lane_of_one_name_does_not_take_the_place_of_the_first() {
     let kept = note(&Export::of(&[&beat], &Texts::default()));
     beat.checkpoints = vec![3];
     let mut cut = Export::of(&[&beat], &Texts::default());
-    let missing = Finding::Tree(TreeFault::Missing { lane: 1, from: 3, to: 4 });
+    let missing = Finding::Tree(TreeFault::Behind { lane: 1, from: 3, to: 4 });
     assert_eq!(since(&cut, &[kept.clone()]).findings, [missing]);
     with_phantom(&mut cut, phantom(0, "gw.example/log/1", 1 << 20));
     let named = FileFault::Origin { lane: 0, origin: "gw.example/log/1".into() };

@@ -135,15 +135,12 @@ fn tree(fault: &TreeFault) -> Text {
             "lane {lane}: the full tile {level}/{n} is not there",
             "레인 {lane}: 가득 찬 타일 {level}/{n}이(가) 없습니다"
         ),
-        TreeFault::Missing { lane, from, to } if from + 1 == *to => say!(
-            "lane {lane}, index {from}: the record is missing",
-            "레인 {lane}, 인덱스 {from}: 기록이 없습니다"
-        ),
-        TreeFault::Missing { lane, from, to } => {
-            let last = to - 1;
+        TreeFault::Missing { lane, from, to } => missing(*lane, *from, *to),
+        TreeFault::Behind { lane, from, to } => {
+            let Text { en, ko } = missing(*lane, *from, *to);
             say!(
-                "lane {lane}, index {from} to {last}: the records are missing",
-                "레인 {lane}, 인덱스 {from}부터 {last}까지: 기록이 없습니다"
+                "{en}, and a checkpoint that you kept covers as many: the end was cut off, or the file was made before it, and a newer one is to be asked for",
+                "{ko}. 보관하신 체크포인트에는 그만큼의 기록이 있습니다: 끝이 잘렸거나, 파일이 그 체크포인트보다 먼저 만들어졌습니다. 먼저 만들어진 경우에는 지금 다시 내보낸 파일로 확인하십시오"
             )
         }
         TreeFault::Root { lane, from, to } => say!(
@@ -151,6 +148,20 @@ fn tree(fault: &TreeFault) -> Text {
             "레인 {lane}: 기록 {to}개의 트리가 서명된 트리와 다릅니다; 첫 차이는 인덱스 {from} 또는 그 뒤에 있습니다"
         ),
     }
+}
+
+fn missing(lane: u16, from: u64, to: u64) -> Text {
+    if from + 1 == to {
+        return say!(
+            "lane {lane}, index {from}: the record is missing",
+            "레인 {lane}, 인덱스 {from}: 기록이 없습니다"
+        );
+    }
+    let last = to - 1;
+    say!(
+        "lane {lane}, index {from} to {last}: the records are missing",
+        "레인 {lane}, 인덱스 {from}부터 {last}까지: 기록이 없습니다"
+    )
 }
 
 pub(crate) fn doubted(doubt: &Doubt) -> Text {
