@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 b64 = lambda text: base64.b64decode(text, validate=True)
 sha = lambda data: hashlib.sha256(data).digest()
 plain = lambda text: "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)  # must not move the cursor
+because = lambda wrong: {"ValueError": str(wrong), "InvalidSignature": "a signature does not fit what it is under"}.get(
+    name := type(wrong).__name__, f"it cannot be read: {name} {wrong}")     # what is thrown here, and what comes from elsewhere
 node = lambda left, right: sha(b"\1" + left + right)             # RFC 6962, section 2.1; a leaf is sha(b"\0" + leaf)
 root = lambda peaks: functools.reduce(lambda right, left: node(left, right), reversed(peaks)) if peaks else sha(b"")
 
@@ -41,6 +43,7 @@ def climb(found, index, size, path):                             # from a leaf t
     return node(sibling, climb(found, index - left, size - left, path))
 
 def checkpoint(note, vkeys):                                     # C2SP signed-note and tlog-checkpoint
+    demand(all(vkey.count("+") > 1 for vkey in vkeys), "a VKEY is a line of the form name+id+base64, and no file")
     text, _, signatures = note.rpartition("\n\n")
     demand(re.fullmatch("(\u2014 [^\\s+]+ [A-Za-z0-9+/]+=*\n)+", signatures), "no signed note")
     origin, size, tree_root = text.split("\n")[:3]
@@ -53,9 +56,9 @@ def checkpoint(note, vkeys):                                     # C2SP signed-n
 
 def proof(file, vkeys):                                          # C2SP tlog-proof
     head, _, note = open(file, encoding="utf-8", newline="").read().partition("\n\n")
-    magic, extra, index, *path = head.split("\n")
-    demand(magic == "c2sp.org/tlog-proof@v1" and extra.startswith("extra "), "no proof that holds its record")
-    demand(re.fullmatch("index (0|[1-9][0-9]*)", index), "no index")
+    whole = "c2sp.org/tlog-proof@v1\nextra \\S*\nindex (0|[1-9][0-9]*)(\n\\S*)*"
+    demand(re.fullmatch(whole, head), "no proof that holds its record, or the ends of its lines were converted")
+    _, extra, index, *path = head.split("\n")
     (origin, size, tree_root), leaf = checkpoint(note, vkeys), b64(extra[6:])
     index, path, record = int(index[6:]), [b64(line) for line in path], read(leaf)
     demand(index < size and climb(sha(b"\0" + leaf), index, size, path) == tree_root and not path, "the record is not in the tree")
@@ -69,6 +72,7 @@ def export(file, vkeys):
         kind, lane = item["type"], lanes.get(item.get("lane"))
         demand(kind in "vkey checkpoint tile text leaf row end".split() if number else kind == "header", "a line out of place")
         if kind == "header":                                     # `left`: the peaks of what stands before the export
+            demand((item.get("format"), item.get("v")) == ("haetae-export", 1), "no export of version 1")
             lanes = {one["lane"]: dict(one, peaks=[*map(b64, one["left"])], next=one["from"], signed={}) for one in item["lanes"]}
             own = [one["origin"].endswith(f"/{one['lane']}") for one in lanes.values()]
             demand(all(own) and len(own) == len(item["lanes"]), "a lane is named twice, or by the number of another")
@@ -104,5 +108,5 @@ def export(file, vkeys):
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[1] not in ("proof", "export"): sys.exit(__doc__)
     try: print(plain(said := (proof if sys.argv[1] == "proof" else export)(sys.argv[2], sys.argv[3:])))
-    except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))
+    except Exception as wrong: sys.exit(plain(f"WRONG: {because(wrong)}"))
     sys.exit(3 * said.startswith("part: "))

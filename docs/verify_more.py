@@ -13,7 +13,7 @@ goes, and what is not there.
 """
 import base64, datetime, json, pathlib, ssl, sys, urllib.request
 sys.dont_write_bytecode = True                                   # nothing is added to a directory of evidence
-from verify import append, b64, checkpoint, demand, export, plain, proof, root, sha
+from verify import append, b64, because, checkpoint, demand, export, plain, proof, root, sha
 
 def root_of(hashes):
     peaks = []
@@ -87,6 +87,7 @@ def leaf_in(proven):                                             # the record th
 
 def disclosed(file, proven, *vkeys):                             # salt and value make the digest in the record again
     said, shown = proof(proven, vkeys), json.load(open(file, encoding="utf-8"))
+    demand((shown.get("format"), shown.get("v")) == ("haetae-disclosure", 1), "no disclosure of version 1")
     record = json.loads(leaf_in(proven))
     demand(all(shown[key] == record[key] for key in ("id", "lane", "index")), "the disclosure is of another record")
     hidden = record[shown["field"]] if isinstance(record[shown["field"]], list) else [record[shown["field"]]]
@@ -100,7 +101,7 @@ SAYS = {"decision": ("outcome", "reason", "rule", "site"), "started": ("identity
 
 def record_of(path, name, vkeys):                                # the record of one proof, and that it is the one of this name
     try: proof(path, vkeys)
-    except Exception as wrong: raise ValueError(f"{name}: {wrong or type(wrong).__name__}") from None
+    except Exception as wrong: raise ValueError(f"{name}: {because(wrong)}") from None
     leaf = leaf_in(path)
     record = json.loads(leaf)
     of = record["id"] if record["kind"] == "decision" else record.get("decision")
@@ -118,6 +119,8 @@ def lacks(of, kinds):                                            # what others s
 def case(folder, *vkeys):                                        # nothing is in it but what a proven record is, or names
     files = (path for path in pathlib.Path(folder).rglob("*") if path.is_symlink() or not path.is_dir())
     files = {path.relative_to(folder).as_posix(): path for path in files}
+    elsewhere = sorted(name for name, path in files.items() if path.is_symlink() or not path.is_file())
+    demand(not elsewhere, f"links, or no plain files: {elsewhere}: what they say lies elsewhere, and may change")
     said, lacking, spare, found = [], [], files.keys() - EXPLAINS, {}
     for name in sorted(name for name in spare if name.endswith(".tlog-proof")):
         leaf, record, of = record_of(files[name], name, vkeys)
@@ -144,7 +147,7 @@ if __name__ == "__main__":
     modes = {"heartbeats": heartbeats, "served": served, "disclosed": disclosed, "case": case}
     if len(sys.argv) < 4 or sys.argv[1] not in modes: sys.exit(__doc__)
     try: said = modes[sys.argv[1]](*sys.argv[2:])
-    except Exception as wrong: sys.exit(plain(f"WRONG: {wrong or type(wrong).__name__}"))
+    except Exception as wrong: sys.exit(plain(f"WRONG: {because(wrong)}"))
     said = [said] if isinstance(said, str) else said
     for line in said: print(plain(line))
     sys.exit(3 * said[-1].startswith("part: "))

@@ -100,7 +100,10 @@ fn a_reader_opens(stage: &Stage, dir: &Path, id: &str, name: &str) -> Value {
         )
     };
     assert!(second(&document).0 && second(&document).1.contains(name), "{:?}", second(&document));
-    let changed = std::fs::read_to_string(&document).unwrap().replace("ha-eun", "ha-yun");
+    let plain = std::fs::read_to_string(&document).unwrap();
+    std::fs::write(&document, plain.replace("\"v\":1", "\"v\":2")).unwrap();
+    assert!(second(&document).1.contains("no disclosure of version 1"), "{:?}", second(&document));
+    let changed = plain.replace("ha-eun", "ha-yun");
     std::fs::write(&document, changed).unwrap();
     assert!(!second(&document).0, "{:?}", second(&document));
     record

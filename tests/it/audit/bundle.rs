@@ -136,6 +136,31 @@ async fn what_a_person_reads_in_a_bundle_a_program_checks() {
     );
 }
 
+/// What a link leads to is no evidence that was handed out, and a pipe never ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_in_a_bundle_is_named_and_nothing_behind_it_is_read() {
+    let (lab, decision) = written().await;
+    let vkeys = [0, 1].map(|lane| lab.key.vkey(ORIGIN, lane).unwrap());
+    let (pool, dir, id) = (lab.stop().await, tempfile::tempdir().unwrap(), decision.to_string());
+    let case = dir.path().join("case");
+    exported(&pool, &[&id], &case).unwrap();
+    let bundle = files(&case);
+    for (begins, ends) in [(&*id, ".tlog-proof"), (&id, ".json"), ("texts/", ".json")] {
+        let name = bundle.keys().find(|name| name.starts_with(begins) && name.ends_with(ends));
+        let name = name.unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::rename(case.join(name), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, case.join(name)).unwrap();
+        let mut command = Command::new(python());
+        let ran = command.current_dir(&case).args(["verify_more.py", "case", "."]).args(&vkeys);
+        let ran = ran.output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("links, or no plain files: ['{name}']")), "{said}");
+        std::fs::rename(&elsewhere, case.join(name)).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allow_whose_end_was_not_found_is_said_to_be_one() {
     let (lab, decision) = written().await;

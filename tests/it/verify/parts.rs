@@ -268,10 +268,24 @@ fn the_second_reader_wants_every_line_as_the_format_says() {
         assert_eq!(wrong(&mark), format!("{place} 5: edited, here or before"));
     }
     let out = "WRONG: a line out of place";
-    for line in [json!({ "type": "something" }), json!({ "type": "header", "lanes": [] })] {
+    let another = json!({ "type": "header", "format": "haetae-export", "v": 1, "lanes": [] });
+    for line in [json!({ "type": "something" }), another] {
         assert_eq!(wrong(&|export| export.lines.insert(3, line.clone())), out);
         assert_eq!(wrong(&|export| export.lines.insert(0, line.clone())), out);
     }
+    for (key, value) in [("v", json!(2)), ("format", json!("other-export"))] {
+        let later = wrong(&|export| export.lines[0][key] = value.clone());
+        assert_eq!(later, "WRONG: no export of version 1");
+    }
+    // Python's error for it has no words of its own.
+    let forged = |export: &mut Export| {
+        let line = export.find("checkpoint", &[("lane", 0.into()), ("size", 602.into())]);
+        let note = export.lines[line]["note"].as_str().unwrap().to_owned();
+        let at = note.trim_end().len() - 20;
+        let other = if note[at..].starts_with('A') { "B" } else { "A" };
+        export.lines[line]["note"] = [&note[..at], other, &note[at + 1..]].concat().into();
+    };
+    assert_eq!(wrong(&forged), "WRONG: a signature does not fit what it is under");
     // Two trees of one size, both signed: the second in the place of the first.
     let fork = |export: &mut Export| {
         let line = export.find("checkpoint", &[("lane", 0.into()), ("size", 602.into())]);
@@ -297,7 +311,7 @@ fn the_second_reader_wants_every_line_as_the_format_says() {
     let another = "{\"anything\":1,\"type\":\"end\"}\n";
     assert_eq!(changed(&format!("{end}{another}")), "WRONG: the file was changed");
     assert_eq!(changed(&format!("{end}{end}")), "WRONG: the file was changed");
-    assert_eq!(changed(&format!("{another}{end}")), "WRONG: 'lines'");
+    assert_eq!(changed(&format!("{another}{end}")), "WRONG: it cannot be read: KeyError 'lines'");
     assert_eq!(changed(&end.replace("\"lines\":", "\"lines\":1")), "WRONG: the file was changed");
     assert_eq!(changed(end.trim_end()), "WRONG: not in canonical form");
     assert_eq!(changed(""), "WRONG: the file was cut");
