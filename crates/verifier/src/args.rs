@@ -1,6 +1,11 @@
 //! The command line: words in, what is asked out.
 
-use std::{fs, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use haetae_verify::{Brought, Trust, export::Digest};
 use tlog::{Checkpoint, Note, VerifierKey};
@@ -31,32 +36,34 @@ pub(crate) enum Lang {
 }
 
 impl Args {
-    /// Reads the words after the program's name.
-    pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Asked, String> {
+    /// Reads the words after the program's name. Names of files are whatever bytes the file system has: an archive from elsewhere may
+    /// have left them in another encoding.
+    pub(crate) fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, String> {
         let mut words = words;
         let (mut file, mut policy, mut keys) = (None, None, Vec::new());
         let (mut lang, mut json, mut kept) = (Lang::En, false, Vec::new());
         let (mut disclosures, mut bundles) = (Vec::new(), None::<Vec<Digest>>);
         while let Some(word) = words.next() {
+            let name = shown(&word);
             let mut value =
-                || words.next().ok_or_else(|| format!("`{word}` wants a value: see `--help`"));
-            match word.as_str() {
-                "-h" | "--help" => return Ok(Asked::Help),
-                "-V" | "--version" => return Ok(Asked::Version),
-                "--json" => json = true,
-                "--lang" => lang = read_lang(&value()?)?,
-                "--key" => keys.push(read_key(&value()?)?),
-                "--checkpoint" => kept.extend(read_notes(&value()?)?),
-                "--bundles" => {
-                    bundles.get_or_insert_default().extend(read_bundles(&value()?)?);
+                || words.next().ok_or_else(|| format!("`{name}` wants a value: see `--help`"));
+            match word.to_str() {
+                Some("-h" | "--help") => return Ok(Asked::Help),
+                Some("-V" | "--version") => return Ok(Asked::Version),
+                Some("--json") => json = true,
+                Some("--lang") => lang = read_lang(&shown(&value()?))?,
+                Some("--key") => keys.push(read_key(&shown(&value()?))?),
+                Some("--checkpoint") => kept.extend(read_notes(value()?.as_ref())?),
+                Some("--bundles") => {
+                    bundles.get_or_insert_default().extend(read_bundles(value()?.as_ref())?);
                 }
-                "--disclosure" => disclosures.push(PathBuf::from(value()?)),
-                "--trust" => policy = Some(value()?),
-                option if option.starts_with('-') => {
-                    return Err(format!("`{option}` is not an option: see `--help`"));
+                Some("--disclosure") => disclosures.push(PathBuf::from(value()?)),
+                Some("--trust") => policy = Some(value()?),
+                _ if word.as_encoded_bytes().starts_with(b"-") => {
+                    return Err(format!("`{name}` is not an option: see `--help`"));
                 }
                 _ if file.is_none() => file = Some(PathBuf::from(word)),
-                _ => return Err(format!("one file at a time, `{word}` is a second one")),
+                _ => return Err(format!("one file at a time, `{name}` is a second one")),
             }
         }
         let file = file.ok_or("which file? see `--help`")?;
@@ -64,13 +71,18 @@ impl Args {
             Some(_) if !keys.is_empty() => {
                 return Err("`--trust` and `--key` at once: the trust file names the keys".into());
             }
-            Some(path) => read_policy(&path)?,
+            Some(path) => read_policy(path.as_ref())?,
             None if keys.is_empty() => Trust::File,
             None => Trust::Keys(keys),
         };
         let brought = Brought { checkpoints: kept, bundles };
         Ok(Asked::Check(Self { file, trust, brought, disclosures, lang, json }))
     }
+}
+
+/// A word that is typed again in a sentence: what is no text in it stands there as a sign for that.
+fn shown(word: &OsStr) -> String {
+    word.to_string_lossy().into_owned()
 }
 
 fn read_lang(word: &str) -> Result<Lang, String> {
@@ -86,7 +98,7 @@ fn read_key(vkey: &str) -> Result<VerifierKey, String> {
 }
 
 /// One signed note after another, perhaps with empty lines between them.
-fn read_notes(path: &str) -> Result<Vec<String>, String> {
+fn read_notes(path: &Path) -> Result<Vec<String>, String> {
     let text = read_file(path)?;
     let mut notes = vec![String::new()];
     let mut signed = false;
@@ -107,26 +119,48 @@ fn read_notes(path: &str) -> Result<Vec<String>, String> {
         note.is_some_and(|note| note.text().parse::<Checkpoint>().is_ok())
     };
     if notes.is_empty() || !notes.iter().all(holds) {
-        return Err(format!("`{path}` holds something else than signed checkpoints"));
+        return Err(format!("`{}` holds something else than signed checkpoints", path.display()));
     }
     Ok(notes)
 }
 
-fn read_bundles(path: &str) -> Result<Vec<Digest>, String> {
+fn read_bundles(path: &Path) -> Result<Vec<Digest>, String> {
     let text = read_file(path)?;
     let digests = Digest::read_list(&text);
-    digests.map_err(|line| format!("`{line}` in `{path}` is no digest of a bundle"))
+    digests.map_err(|line| {
+        let line: String = line.chars().take(SHOWN).collect();
+        let line = line.escape_debug();
+        format!("`{line}` in `{}` is no digest of a bundle", path.display())
+    })
 }
 
-fn read_file(path: &str) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|cause| format!("`{path}`: {cause}"))
+fn read_file(path: &Path) -> Result<String, String> {
+    let text = String::from_utf8(read_bytes(path)?);
+    text.map_err(|_| format!("`{}`: it is no text in UTF-8", path.display()))
 }
 
-fn read_policy(path: &str) -> Result<Trust, String> {
+/// A file beside what is checked. It may be from who is checked too, so it does not fill the memory.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes));
+    match file {
+        Ok(read) if read as u64 > MAX => {
+            Err(format!("`{}`: it is longer than {MAX} bytes", path.display()))
+        }
+        Ok(_) => Ok(bytes),
+        Err(cause) => Err(format!("`{}`: {cause}", path.display())),
+    }
+}
+
+fn read_policy(path: &Path) -> Result<Trust, String> {
     let text = read_file(path)?;
-    text.parse().map(Trust::Policy).map_err(|cause| format!("`{path}`: {cause}"))
+    text.parse().map(Trust::Policy).map_err(|cause| format!("`{}`: {cause}", path.display()))
 }
 
+/// Ten thousand bundles, or the checkpoints of sixteen lanes with all the cosignatures that a note may have.
+const MAX: u64 = 4 * 1024 * 1024;
+/// Characters of a line that is shown again.
+const SHOWN: usize = 80;
 /// What a signature line of a signed note begins with.
 const SIGNATURE: &str = "\u{2014} ";
 
@@ -176,7 +210,7 @@ mod tests {
         };
         let (one, other) = (note("gw.example/log/0"), note("gw.example/log/1"));
         let path = std::env::temp_dir().join(format!("haetae-notes-{}", std::process::id()));
-        let path = path.to_str().unwrap();
+        let path = path.as_path();
         for text in [format!("{one}\n{other}\n"), format!("{one}{other}")] {
             fs::write(path, text).unwrap();
             assert_eq!(read_notes(path).unwrap(), [one.clone(), other.clone()]);

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use verdict::decision::Text;
 
 fn main() -> ExitCode {
-    match Args::read(std::env::args().skip(1)) {
+    match Args::read(std::env::args_os().skip(1)) {
         Ok(Asked::Check(args)) => check(&args),
         Ok(Asked::Help) => {
             say(args::HELP);
@@ -69,9 +69,9 @@ fn check_proof(args: &Args, proof: &str) -> ExitCode {
     // Read before anything is said, so that nothing is said of half of them.
     let mut documents = Vec::new();
     for path in &args.disclosures {
-        match std::fs::read(path) {
+        match args::read_bytes(path) {
             Ok(document) => documents.push((path.display().to_string(), document)),
-            Err(cause) => return unreadable(&format!("`{}`: {cause}", path.display())),
+            Err(cause) => return unreadable(&cause),
         }
     }
     let record = match single::check(proof, &args.trust) {

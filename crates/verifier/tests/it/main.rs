@@ -29,6 +29,55 @@ fn help_names_every_option_and_exit_code() {
     }
 }
 
+/// What lies beside the file can be from who is checked: it neither fills the memory nor moves the cursor.
+#[test]
+fn what_lies_beside_is_bounded_and_shown_as_text() {
+    let folder = std::env::temp_dir().join(format!("haetae-beside-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a directory");
+    let (huge, evil) = (folder.join("huge"), folder.join("evil"));
+    let sparse = std::fs::File::create(&huge).expect("it is made");
+    sparse.set_len(1 << 40).expect("it takes no room");
+    std::fs::write(&evil, "\u{1b}[2K".repeat(100)).expect("it is written");
+    let (huge, evil) = (huge.to_str().expect("UTF-8"), evil.to_str().expect("UTF-8"));
+    for option in ["--trust", "--checkpoint", "--bundles"] {
+        let (code, _, err) = run(&[option, huge, huge]);
+        assert!(code == Some(2) && err.contains("it is longer than"), "{option}: {code:?} {err}");
+    }
+    let (code, _, err) = run(&["--bundles", evil, huge]);
+    assert!(code == Some(2) && err.contains(r"\u{1b}[2K") && err.len() < 1_000, "{code:?} {err}");
+    assert!(!err.contains('\u{1b}'), "{err}");
+    std::fs::remove_dir_all(folder).expect("it is removed");
+}
+
+/// As an archive made where names are in another encoding leaves them.
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_utf_8_are_names_of_files_and_nothing_else() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let name = std::ffi::OsStr::from_bytes(b"\xc1\xf5\xb0\xc5.export");
+    let folder = std::env::temp_dir().join(format!("haetae-names-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a directory");
+    let path = folder.join(name);
+    std::fs::write(&path, "something else").expect("it is written");
+    let ran = |words: &[&std::ffi::OsStr]| {
+        let program = env!("CARGO_BIN_EXE_haetae-verify");
+        let Output { status, stderr, .. } =
+            Command::new(program).args(words).output().expect("it starts");
+        (status.code(), String::from_utf8(stderr).expect("it writes UTF-8"))
+    };
+    for (words, said) in [
+        (vec![path.as_os_str()], "not an export of version 1"),
+        (vec!["--checkpoint".as_ref(), path.as_os_str()], "something else than signed checkpoints"),
+        (vec!["--lang".as_ref(), name], "is no language here"),
+        (vec!["--key".as_ref(), name], "not a key of the form"),
+    ] {
+        let (code, err) = ran(&words);
+        assert!(code == Some(2) && err.contains(said), "{words:?}: {code:?} {err}");
+    }
+    std::fs::remove_dir_all(folder).expect("it is removed");
+}
+
 #[test]
 fn what_cannot_be_read_is_said_with_exit_code_2() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
