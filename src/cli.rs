@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+// First: what follows prints by its macros.
+#[macro_use]
+mod out;
+
 pub mod access;
 mod aside;
 pub mod audit;
@@ -126,7 +130,7 @@ fn instant(seconds: i64) -> String {
 pub fn run() -> anyhow::Result<ExitCode> {
     let line = Line::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(line.command))
+    runtime.block_on(dispatch(line.command)).and_then(out::written)
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {

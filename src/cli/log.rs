@@ -14,6 +14,7 @@ use clap::Subcommand;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::out;
 use super::record::Named;
 use crate::audit::{self, Range};
 use crate::clock::Clock;
@@ -75,7 +76,7 @@ enum What {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let verifies = matches!(args.what, What::Verify(_));
-    let done = run_any(args).await;
+    let done = run_any(args).await.and_then(out::written);
     if verifies { done.map_err(|cause| NotVerified(format!("{cause:#}")).into()) } else { done }
 }
 

@@ -1,7 +1,8 @@
 //! `haetae log verify` says by its exit code whether something differs or could not be looked at, and nothing of what it prints moves
 //! the cursor of who reads it.
 
-use std::process::Command;
+use std::fs::File;
+use std::process::{Command, Stdio};
 
 use haetae::audit::{keep_cosignature, published};
 use sqlx::PgPool;
@@ -49,6 +50,35 @@ async fn what_cannot_be_looked_at_is_not_what_differs() {
     run(&pool, "update row_decision set outcome = 'ALLOW'").await;
     let (code, said) = verified(&pool);
     assert!(code == Some(1) && said.contains("index 1, record "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_reading_is_no_panic_and_a_full_disk_is_told() {
+    let (pool, _) = written(2).await;
+    let url = database_url(&pool);
+    for (words, full) in [
+        (&["verify"][..], 2),
+        (&["verify", "--json"], 2),
+        (&["checkpoint"], 1),
+        (&["prove", "--lane", "0", "--index", "0"], 1),
+    ] {
+        let ran = |to: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_haetae"));
+            command.args(["log", "--database", &url]).args(words);
+            let ran = command.stdout(to).output().unwrap();
+            (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, said) = ran(writer.into());
+        assert!(code == Some(0) && !said.contains("panicked"), "{words:?}: {code:?} {said}");
+        let disk = File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = ran(disk.into());
+        assert!(
+            code == Some(full) && said.contains("standard output cannot be written"),
+            "{words:?}: {code:?} {said}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
