@@ -30,7 +30,10 @@ fn write(beside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Of chance: two processes that were given one file by mistake do not write into each other's, and in containers all have one id.
-fn beside(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// When the system gives no chance.
+pub fn beside(path: &Path) -> io::Result<PathBuf> {
     let mut chance = [0; 8];
     getrandom::fill(&mut chance).map_err(io::Error::other)?;
     let mut beside = path.as_os_str().to_owned();

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::out;
 use super::record::Named;
-use crate::audit::{self, Range};
+use crate::audit::{self, Exported, Range};
 use crate::clock::Clock;
 use crate::config::{Config, Database};
 use crate::disk;
@@ -107,6 +107,7 @@ async fn run_any(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn prove(pool: &PgPool, record: &Named, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    out.map_or(Ok(()), replaceable)?;
     let text = record.prove(pool).await?.self_contained().context(UNCOVERED)?;
     match out {
         Some(path) => disk::replace(path, text.as_bytes())
@@ -116,26 +117,34 @@ async fn prove(pool: &PgPool, record: &Named, out: Option<&Path>) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<ExitCode> {
-    let mut under_way = out.clone().into_os_string();
-    under_way.push(".part");
-    let under_way = PathBuf::from(under_way);
-    let cannot = || format!("cannot write `{}`", out.display());
-    let mut file = BufWriter::new(File::create(&under_way).with_context(cannot)?);
-    let done = audit::export(pool, range, Clock::system().unix_ns(), &mut file).await?;
-    if done.leaves == 0
-        && let Range::Lane { lane, .. } = range
-    {
-        std::fs::remove_file(&under_way).with_context(cannot)?;
-        bail!(
-            "of lane {lane} there is no such record under a signed checkpoint: nothing was written"
-        );
+/// A file is put in the place of what is there: never in that of a device, or of a link to one, as `/dev/stdout` is.
+fn replaceable(out: &Path) -> anyhow::Result<()> {
+    match std::fs::symlink_metadata(out) {
+        Ok(found) if !found.is_file() => {
+            bail!("`{}` is there already, and is no plain file: name one", out.display())
+        }
+        _ => Ok(()),
     }
-    file.flush().with_context(cannot)?;
-    file.get_ref().sync_all().with_context(cannot)?;
-    // If we stop here, the part file is left and no older export is touched.
-    std::fs::rename(&under_way, out).with_context(cannot)?;
-    disk::sync_directory(out).with_context(cannot)?;
+}
+
+async fn export(pool: &PgPool, out: &Path, range: Range) -> anyhow::Result<ExitCode> {
+    replaceable(out)?;
+    // Of chance: two exports under one name do not write into each other's file, nor over anything of that name.
+    let part = disk::beside(out)?;
+    let written = write(pool, range, &part).await;
+    let named = written.and_then(|done| {
+        // If we stop here, the part file is left and no older export is touched.
+        std::fs::rename(&part, out)?;
+        disk::sync_directory(out)?;
+        Ok(done)
+    });
+    let done = match named {
+        Ok(done) => done,
+        Err(cause) => {
+            let _gone = std::fs::remove_file(&part);
+            return Err(cause.context(format!("cannot write `{}`", out.display())));
+        }
+    };
     println!(
         "{} records, {} texts, {} checkpoints and {} rows are in `{}`",
         done.leaves,
@@ -157,6 +166,21 @@ async fn export(pool: &PgPool, out: &PathBuf, range: Range) -> anyhow::Result<Ex
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn write(pool: &PgPool, range: Range, part: &Path) -> anyhow::Result<Exported> {
+    let mut file = BufWriter::new(File::create_new(part)?);
+    let done = audit::export(pool, range, Clock::system().unix_ns(), &mut file).await?;
+    if done.leaves == 0
+        && let Range::Lane { lane, .. } = range
+    {
+        bail!(
+            "of lane {lane} there is no such record under a signed checkpoint: nothing was written"
+        );
+    }
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    Ok(done)
 }
 
 /// Nothing was found: the log, or what it was to be held against, could not be read. Exit code 2, as that of `haetae-verify`, so that

@@ -82,6 +82,34 @@ async fn who_stops_reading_is_no_panic_and_a_full_disk_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_but_a_file_is_replaced() {
+    let (pool, _) = written(1).await;
+    let (url, dir) = (database_url(&pool), tempfile::tempdir().unwrap());
+    let link = dir.path().join("stdout");
+    std::os::unix::fs::symlink(dir.path().join("behind"), &link).unwrap();
+    let out = link.to_str().unwrap();
+    let ran =
+        |words: &[&str]| typed(&[&["log", "--database", &url], words, &["--out", out]].concat());
+    for words in [&["prove", "--lane", "0", "--index", "0"][..], &["export"]] {
+        let (code, _, why) = ran(words);
+        assert!(code == Some(1) && why.contains("is no plain file"), "{code:?} {why}");
+        assert!(link.is_symlink() && std::fs::read_dir(dir.path()).unwrap().count() == 1);
+        std::fs::remove_file(&link).unwrap();
+        for _ in 0..2 {
+            assert_eq!(ran(words).0, Some(0));
+        }
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("behind"), &link).unwrap();
+    }
+    // Nor is what lies beside it under a name that looks like ours.
+    let (out, beside) = (dir.path().join("log.export"), dir.path().join("log.export.part"));
+    std::fs::write(&beside, "mine").unwrap();
+    let words = ["log", "--database", &url, "export", "--out", out.to_str().unwrap()];
+    assert_eq!(typed(&words).0, Some(0));
+    assert_eq!(std::fs::read_to_string(&beside).unwrap(), "mine");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_word_of_the_log_moves_the_cursor() {
     let (pool, ids) = written(2).await;
     let bundle: Vec<u8> = sqlx::query_scalar("select leaves from log_batch where first_index = 1")
