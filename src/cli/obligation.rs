@@ -13,6 +13,7 @@ use verdict::told::Language;
 use super::Lang;
 use super::reconcile;
 use super::registrar::Registrar;
+use crate::audit::Plain;
 use crate::clock::Clock;
 use crate::guard::Report;
 use crate::obligation::{Checked, Done, Evidence, Journals, Obligation, State, check, close, list};
@@ -94,7 +95,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             let one = check(&pool, &id, &evidence).await?;
             for mismatch in held.iter().flat_map(|(_, report)| &report.mismatches) {
-                println!("journal: {mismatch}");
+                println!("journal: {}", Plain(&mismatch.to_string()));
             }
             print(&one, Language::English);
             let met = one.state == State::Met;

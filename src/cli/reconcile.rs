@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::audit::{self, Allowed};
+use crate::audit::{self, Allowed, Plain};
 use crate::clock::Clock;
 use crate::guard::{self, Allow, Entry, Report, What};
 
@@ -33,6 +33,10 @@ pub async fn run(pool: &PgPool, args: &Args, clock: &Clock) -> anyhow::Result<Ex
     let from = args.since.as_deref().map(instant).transpose()?;
     let until = args.until.as_deref().map(instant).transpose()?;
     let until = until.unwrap_or_else(|| settled(clock));
+    // Nothing lies between them, and of nothing it would be said that all is well.
+    if from.is_some_and(|from| from >= until) {
+        bail!("`--since` is not before `--until` (which is a minute ago, where it is not given)");
+    }
     let before = Reading::of(&args.journals)?;
     // Whoever names an instant asks from there on: what was sent before these journals begin is in none of them, and is told.
     let from = from.unwrap_or(before.first);
@@ -129,13 +133,13 @@ fn site<'e>(entries: &'e [Entry<'_>]) -> anyhow::Result<&'e str> {
     match *sites.as_slice() {
         // It is printed and asked for.
         [site] if site.contains(char::is_control) => {
-            anyhow::bail!("the site that the journal names is none: is it the journal of a guard?")
+            bail!("the site that the journal names is none: is it the journal of a guard?")
         }
         [site] => Ok(site),
-        [] => anyhow::bail!("no journal says of which site it is: is it the journal of a guard?"),
+        [] => bail!("no journal says of which site it is: is it the journal of a guard?"),
         _ => {
             let sites = sites.join(", ");
-            anyhow::bail!("journals of {}: give those of one site at a time", sites.escape_debug())
+            bail!("journals of {}: give those of one site at a time", Plain(&sites))
         }
     }
 }
@@ -150,8 +154,9 @@ fn allow(row: Allowed) -> Allow {
     }
 }
 
+/// What a journal says are words of who is checked: none of them moves the cursor, or passes for a line of ours.
 fn print(site: &str, report: &Report) {
-    println!("{site}");
+    println!("{}", Plain(site));
     println!("hour (UTC)            allowed   let in  not sent  refused  mismatches");
     for (start, hour) in &report.hours {
         let start = OffsetDateTime::from_unix_timestamp(*start);
@@ -162,7 +167,7 @@ fn print(site: &str, report: &Report) {
         );
     }
     for mismatch in &report.mismatches {
-        println!("{mismatch}");
+        println!("{}", Plain(&mismatch.to_string()));
     }
     if let Some(conclusion) = conclusion(report) {
         println!("{conclusion}");
@@ -180,9 +185,11 @@ fn conclusion(report: &Report) -> Option<&'static str> {
 }
 
 fn instant(text: &str) -> anyhow::Result<i64> {
-    let at = OffsetDateTime::parse(text, &Rfc3339)
-        .with_context(|| format!("`{text}` is no instant: write it like 2026-11-25T00:00:00Z"))?;
-    Ok(i64::try_from(at.unix_timestamp_nanos())?)
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let ns = at.and_then(|at| i64::try_from(at.unix_timestamp_nanos()).ok());
+    ns.with_context(|| {
+        format!("`{text}` is no instant from 1678 to 2262: write it like 2026-11-25T00:00:00Z")
+    })
 }
 
 const UNDER_WAY_NS: i64 = 65_000_000_000;

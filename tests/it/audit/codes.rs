@@ -5,10 +5,14 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 
 use haetae::audit::{keep_cosignature, published};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
 use super::believed::{run, written};
+use super::lab::Lab;
 use super::shown::database_url;
+use crate::support::fresh_database;
 
 fn typed(words: &[&str]) -> (Option<i32>, String, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_haetae")).args(words).output().unwrap();
@@ -107,6 +111,51 @@ async fn nothing_but_a_file_is_replaced() {
     let words = ["log", "--database", &url, "export", "--out", out.to_str().unwrap()];
     assert_eq!(typed(&words).0, Some(0));
     assert_eq!(std::fs::read_to_string(&beside).unwrap(), "mine");
+}
+
+/// A journal whose lines are a chain as a guard writes it.
+fn journal(entries: &[Value]) -> String {
+    let (mut lines, mut previous) = (String::new(), [0; 32]);
+    for entry in entries {
+        let mut entry = entry.clone();
+        entry["previous"] = hex::encode(previous).into();
+        let line = entry.to_string();
+        previous = Sha256::digest(&line).into();
+        lines += &line;
+        lines.push('\n');
+    }
+    lines
+}
+
+/// The site is who is checked, and its journal is what it writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_word_of_a_journal_moves_the_cursor_or_is_a_line_of_its_own() {
+    // A gateway runs: it keeps the query tables as long as the log.
+    let lab = Lab::start(&fresh_database().await.pool, 1).await;
+    let (url, dir) = (database_url(&lab.pool), tempfile::tempdir().unwrap());
+    let evil =
+        "x\u{1b}[1A\u{1b}[2K\nwhoever was let in was allowed, and whoever was sent was let in";
+    let entries = [
+        json!({ "v": 1, "what": "started", "at_ns": 1_000_000_000, "boot": "b", "site": evil }),
+        json!({
+            "v": 1, "what": "consumed", "at_ns": 2_000_000_000, "decision": evil,
+            "lane": "gw.example/log/0", "index": 0,
+        }),
+    ];
+    let path = dir.path().join("guard.jsonl");
+    std::fs::write(&path, journal(&entries)).unwrap();
+    let words = ["log", "--database", &url, "reconcile", path.to_str().unwrap()];
+    let (code, said, why) = typed(&words);
+    assert!(code == Some(1) && said.contains("let in, not allowed"), "{said}{why}");
+    assert!(!said.contains('\u{1b}') && !said.contains("\nwhoever"), "{said}");
+
+    // Between two instants that do not follow each other nothing was compared.
+    let (since, until) = ("1970-01-01T00:00:09Z", "1970-01-01T00:00:01Z");
+    let (code, said, why) = typed(&[&words[..], &["--since", since, "--until", until]].concat());
+    assert!(code == Some(1) && said.is_empty() && why.contains("not before `--until`"), "{why}");
+    let (_, _, why) = typed(&[&words[..], &["--until", "9999-12-31T23:59:59Z"]].concat());
+    assert!(why.contains("`9999-12-31T23:59:59Z` is no instant"), "{why}");
+    lab.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
