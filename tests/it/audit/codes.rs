@@ -1,6 +1,7 @@
 //! `haetae log verify` says by its exit code whether something differs or could not be looked at, and nothing of what it prints moves
 //! the cursor of who reads it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -111,6 +112,45 @@ async fn nothing_but_a_file_is_replaced() {
     let words = ["log", "--database", &url, "export", "--out", out.to_str().unwrap()];
     assert_eq!(typed(&words).0, Some(0));
     assert_eq!(std::fs::read_to_string(&beside).unwrap(), "mine");
+}
+
+/// Programs go by them: what is printed stands in docs/record.md under its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_that_programs_are_told_is_documented() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/record.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let (_, section) = docs.split_once("## What verifications say to programs").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let word = |char: char| !(char.is_alphanumeric() || char == '_');
+    let documented: BTreeSet<&str> = section.split(word).collect();
+
+    let (pool, _) = written(2).await;
+    let (url, dir) = (database_url(&pool), tempfile::tempdir().unwrap());
+    run(&pool, "update row_decision set outcome = 'ALLOW'").await;
+    let (code, said, _) = typed(&["log", "verify", "--json", "--database", &url]);
+    assert_eq!(code, Some(1));
+    let out = dir.path().join("log.export");
+    let words = ["log", "--database", &url, "export", "--out", out.to_str().unwrap()];
+    assert_eq!(typed(&words).0, Some(0));
+    let report = haetae_verify::verify(&out, &haetae_verify::Trust::File).unwrap();
+    for object in [serde_json::from_str(&said).unwrap(), report.json()] {
+        let mut keys = BTreeSet::new();
+        keys_of(&object, &mut keys);
+        assert!(keys.len() > 20, "{keys:?}");
+        let silent: Vec<_> = keys.iter().filter(|key| !documented.contains(&***key)).collect();
+        assert!(silent.is_empty(), "not in docs/record.md: {silent:?}");
+    }
+}
+
+fn keys_of(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            keys.extend(object.keys().cloned());
+            object.values().for_each(|value| keys_of(value, keys));
+        }
+        Value::Array(array) => array.iter().for_each(|value| keys_of(value, keys)),
+        _ => {}
+    }
 }
 
 /// A journal whose lines are a chain as a guard writes it.
