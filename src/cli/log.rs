@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -131,7 +131,11 @@ async fn export(pool: &PgPool, out: &Path, range: Range) -> anyhow::Result<ExitC
     replaceable(out)?;
     // Of chance: two exports under one name do not write into each other's file, nor over anything of that name.
     let part = disk::beside(out)?;
-    let written = write(pool, range, &part).await;
+    let written = tokio::select! {
+        done = write(pool, range, &part) => done,
+        // Its part is removed below: nobody comes back to it.
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+    };
     let named = written.and_then(|done| {
         // If we stop here, the part file is left and no older export is touched.
         std::fs::rename(&part, out)?;
