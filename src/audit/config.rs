@@ -149,7 +149,7 @@ pub enum AuditError {
          before `haetae log verify --trust` has shown with a checkpoint kept elsewhere that nothing is missing"
     )]
     HighWater { path: String, cause: String },
-    #[error("the state file `{path}` is not gone on with: {cause}; `--from-start` begins anew")]
+    #[error("the state file `{path}` is not gone on with: {cause}")]
     State { path: String, cause: String },
     #[error("writing: {0}")]
     Write(#[from] std::io::Error),

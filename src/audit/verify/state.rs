@@ -80,7 +80,9 @@ impl State {
         let mut file = options.open(path).map_err(failed)?;
         file.try_lock().map_err(|cause| match cause {
             TryLockError::Error(cause) => failed(cause),
-            TryLockError::WouldBlock => wrong("another verification writes it".to_owned()),
+            TryLockError::WouldBlock => {
+                wrong("another verification writes it: name another file".to_owned())
+            }
         })?;
         let head = Head::new(trusted);
         let mut read = Reader::new(&file);
@@ -96,7 +98,7 @@ impl State {
             None if read.left > 0 => return Err(wrong(NOT_OURS.to_owned())),
             Some(Ok(theirs)) if !from_start => {
                 if theirs != head {
-                    return Err(wrong("it was begun under other keys".to_owned()));
+                    return Err(wrong(format!("it was begun under other keys{ANEW}")));
                 }
                 while let Some(json) = read.line().map_err(wrong)? {
                     let part = serde_json::from_slice::<Part>(&json).ok();
@@ -154,17 +156,23 @@ impl State {
         walk: &Walk,
     ) -> Result<bool, AuditError> {
         let Some(part) = Part::of(origin, at, tree, walk) else { return Ok(false) };
-        self.pen().line(&part).map_err(|cause| self.wrong(cause.to_string()))?;
+        self.pen().line(&part).map_err(|cause| self.failed(&cause))?;
         Ok(true)
     }
 
     /// All is verified: there is nothing to go on with.
     pub(super) fn done(&self) -> Result<(), AuditError> {
-        std::fs::remove_file(&self.path).map_err(|cause| self.wrong(cause.to_string()))
+        std::fs::remove_file(&self.path).map_err(|cause| self.failed(&cause))
     }
 
+    /// It does not fit the log.
     pub(super) fn wrong(&self, cause: String) -> AuditError {
-        AuditError::State { path: self.path.display().to_string(), cause }
+        AuditError::State { path: self.path.display().to_string(), cause: cause + ANEW }
+    }
+
+    /// The disk does not take it, which nothing but another file changes.
+    fn failed(&self, cause: &std::io::Error) -> AuditError {
+        AuditError::State { path: self.path.display().to_string(), cause: cause.to_string() }
     }
 
     fn pen(&self) -> MutexGuard<'_, Pen> {
@@ -241,9 +249,12 @@ fn follows(before: &[u8; 32], json: &[u8]) -> [u8; 32] {
 }
 
 fn changed(line: u64) -> String {
-    format!("its line {line} was changed, or a line before it was taken out")
+    format!("its line {line} was changed, or a line before it was taken out{ANEW}")
 }
 
-const NOT_OURS: &str = "it is no state of `haetae log verify`; it is left as it is";
+const NOT_OURS: &str =
+    "it is no state of `haetae log verify`; it is left as it is: name another file";
+/// What helps where the file is ours and does not fit.
+const ANEW: &str = "; `--from-start` begins anew";
 /// What an interruption may cost of each lane.
 const EVERY: Duration = Duration::from_secs(1);

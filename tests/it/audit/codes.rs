@@ -48,6 +48,16 @@ async fn what_cannot_be_looked_at_is_not_what_differs() {
             "{cannot:?}: {code:?} {why}"
         );
     }
+    // What is somebody else's is never begun anew, and nobody is told to try.
+    let alien = dir.path().join("letter");
+    std::fs::write(&alien, "a letter\n").unwrap();
+    for from_start in [&[][..], &["--from-start"]] {
+        let words = ["log", "verify", "--database", &url, "--state", alien.to_str().unwrap()];
+        let (code, _, why) = typed(&[&words[..], from_start].concat());
+        assert!(code == Some(2) && why.contains("name another file"), "{why}");
+        assert!(!why.contains("begins anew"), "{why}");
+    }
+    assert_eq!(std::fs::read_to_string(&alien).unwrap(), "a letter\n");
     // What finds nothing has one way to fail.
     assert_eq!(typed(&["log", "checkpoint", "--database", &away]).0, Some(1));
 
