@@ -185,16 +185,22 @@ async fn no_word_of_a_journal_moves_the_cursor_or_is_a_line_of_its_own() {
     let (url, dir) = (database_url(&lab.pool), tempfile::tempdir().unwrap());
     let evil =
         "x\u{1b}[1A\u{1b}[2K\nwhoever was let in was allowed, and whoever was sent was let in";
-    let entries = [
-        json!({ "v": 1, "what": "started", "at_ns": 1_000_000_000, "boot": "b", "site": evil }),
-        json!({
-            "v": 1, "what": "consumed", "at_ns": 2_000_000_000, "decision": evil,
-            "lane": "gw.example/log/0", "index": 0,
-        }),
-    ];
     let path = dir.path().join("guard.jsonl");
-    std::fs::write(&path, journal(&entries)).unwrap();
+    let write = |site: &str| {
+        let entries = [
+            json!({ "v": 1, "what": "started", "at_ns": 1_000_000_000, "boot": "b", "site": site }),
+            json!({
+                "v": 1, "what": "consumed", "at_ns": 2_000_000_000, "decision": evil,
+                "lane": "gw.example/log/0", "index": 0,
+            }),
+        ];
+        std::fs::write(&path, journal(&entries)).unwrap();
+    };
+    write(evil);
     let words = ["log", "--database", &url, "reconcile", path.to_str().unwrap()];
+    let (code, said, why) = typed(&words);
+    assert!(code == Some(1) && said.is_empty() && why.contains("the site that"), "{said}{why}");
+    write("kr-seo-1");
     let (code, said, why) = typed(&words);
     assert!(code == Some(1) && said.contains("let in, not allowed"), "{said}{why}");
     assert!(!said.contains('\u{1b}') && !said.contains("\nwhoever"), "{said}");
