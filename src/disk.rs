@@ -67,6 +67,15 @@ pub fn read_text(path: &Path) -> io::Result<Option<String>> {
     text.map_err(|cause| io::Error::new(ErrorKind::InvalidData, cause))
 }
 
+/// Gives a file, or a directory, another name in the directory in which it lies, for good.
+///
+/// # Errors
+/// When it cannot be renamed, or the new name is perhaps not on the disk.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    sync_directory(to)
+}
+
 /// Makes the name of a new file durable.
 ///
 /// # Errors

@@ -138,8 +138,7 @@ async fn export(pool: &PgPool, out: &Path, range: Range) -> anyhow::Result<ExitC
     };
     let named = written.and_then(|done| {
         // If we stop here, the part file is left and no older export is touched.
-        std::fs::rename(&part, out)?;
-        disk::sync_directory(out)?;
+        disk::rename(&part, out)?;
         Ok(done)
     });
     let done = match named {

@@ -167,8 +167,7 @@ fn put(out: &Path, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
         disk::replace(&path, bytes).with_context(cannot)?;
     }
     // If we stop here, the part directory is left, nothing looks complete, and the next export does not touch it.
-    let renamed = std::fs::rename(part, out).and_then(|()| disk::sync_directory(out));
-    renamed.with_context(|| format!("cannot write `{}`", out.display()))
+    disk::rename(part, out).with_context(|| format!("cannot write `{}`", out.display()))
 }
 
 /// Independent verifiers go along; the second imports the first.

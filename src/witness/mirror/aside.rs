@@ -51,8 +51,7 @@ pub(super) fn move_aside(path: &Path) -> io::Result<bool> {
     if beside.try_exists()? {
         return Ok(false);
     }
-    std::fs::rename(path, &beside)?;
-    disk::sync_directory(path)?;
+    disk::rename(path, &beside)?;
     Ok(true)
 }
 
